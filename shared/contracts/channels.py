@@ -1,0 +1,144 @@
+"""Channels: orders coming in, what adapters are answered, products and listings."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import (
+    Answer,
+    Cents,
+    Code,
+    Command,
+    Currency,
+    Event,
+    LineId,
+    Part,
+    PartnerCommand,
+    PartnerMessage,
+    Refusal,
+    ShortText,
+    Sku,
+    Text,
+    Time,
+    Units,
+)
+from shared.contracts.orders import Address, Customer, Segment, ServiceLevel, SplitPolicy
+
+
+class ChannelOrderLine(Part):
+    """One line as the channel sells it. ``tax_cents`` is for the whole line."""
+
+    external_line_id: LineId
+    sku: Sku
+    quantity: Units
+    unit_price_cents: Cents
+    tax_cents: Cents = 0
+
+
+class Promise(Part):
+    """What the customer was told: a service level, or a date."""
+
+    service_level: ServiceLevel = "standard"
+    deliver_by: Time | None = None
+
+
+class ChannelOrderReceived(PartnerMessage):
+    """A paid order, as an adapter publishes it. adapter -> sync. (channel, external_id) identifies it for ever."""
+
+    type: ClassVar[str] = "channel.order_received.v1"
+
+    channel: Code
+    external_id: ShortText
+    paid_at: Time
+    currency: Currency
+    segment: Segment = "dtc"
+    lines: Annotated[list[ChannelOrderLine], Field(min_length=1, max_length=2_000)]
+    shipping_paid_cents: Cents = 0
+    promise: Promise = Promise()
+    ship_to: Address
+    customer: Customer
+    split_policy: SplitPolicy = "ship_available"
+
+
+class FieldProblem(Part):
+    """One thing wrong with a message: where, what, and the way out."""
+
+    field: ShortText
+    problem: Text
+    remedy: Text
+
+
+class ChannelOrderRejected(PartnerCommand):
+    """The order was not taken. sync -> ``channel.<code>.commands``. ``event_id`` is the envelope id of what was refused, if it had one."""
+
+    type: ClassVar[str] = "channel.order_rejected.v1"
+
+    channel: Code
+    external_id: ShortText | None
+    event_id: UUID | None
+    problems: Annotated[list[FieldProblem], Field(min_length=1, max_length=100)]
+    rejected_at: Time
+
+
+class Product(Part):
+    """A product as the merchant keeps it."""
+
+    sku: Sku
+    title: Text
+    unit_price_cents: Cents
+    unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 500
+    hazmat: bool = False
+
+
+class ProductRegistrationRequested(Command):
+    """Products to sell. console -> sync. Registering a SKU again replaces its data."""
+
+    type: ClassVar[str] = "product.registration_requested.v1"
+
+    products: Annotated[list[Product], Field(min_length=1, max_length=1_000)]
+
+
+class ProductRegistered(Event):
+    """SKUs that exist. sync -> allocation."""
+
+    type: ClassVar[str] = "product.registered.v1"
+
+    products: Annotated[list[Product], Field(min_length=1, max_length=1_000)]
+
+
+class Listing(Part):
+    """Under which name a channel sells a SKU."""
+
+    sku: Sku
+    external_listing_id: ShortText
+
+
+class ListingRegistrationRequested(Command):
+    """What one channel sells. console -> sync. From then on the channel is told every new number of these SKUs."""
+
+    type: ClassVar[str] = "listing.registration_requested.v1"
+
+    channel: Code
+    listings: Annotated[list[Listing], Field(min_length=1, max_length=1_000)]
+
+
+class ListingRegistered(Answer):
+    """The listings stand. sync -> the console's answer."""
+
+    type: ClassVar[str] = "listing.registered.v1"
+
+    channel: Code
+    listings: list[Listing]
+    registered_at: Time
+
+
+class ListingRegistrationRejected(Refusal):
+    """The listings were not taken."""
+
+    type: ClassVar[str] = "listing.registration_rejected.v1"
+
+    channel: Code
+    problems: list[FieldProblem]

@@ -1,0 +1,312 @@
+"""Fulfillment: plans, hand-over to 3PLs, and what 3PLs answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import (
+    Cents,
+    Code,
+    Command,
+    Country,
+    Event,
+    LineId,
+    Part,
+    PartnerCommand,
+    PartnerMessage,
+    Refusal,
+    ShortText,
+    Sku,
+    Text,
+    Time,
+    Units,
+)
+from shared.contracts.orders import Address, LineUnits, OrderVersion, ServiceLevel
+from shared.contracts.stock import AssignableStock, FeedSequence
+
+
+class LocationRegistrationRequested(Command):
+    """A place that holds stock. console -> routing. Registering the same code again replaces its data.
+
+    ``partner`` is the code of the 3PL that works there and reads ``3pl.<code>.commands``. ``order_cutoff`` is the local time (``HH:MM``)
+    until which an order leaves the same business day.
+    """
+
+    type: ClassVar[str] = "location.registration_requested.v1"
+
+    location: Code
+    name: ShortText
+    partner: Code
+    postal_code: ShortText
+    country: Country
+    time_zone: ShortText = "America/New_York"
+    order_cutoff: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "15:00"
+    hazmat_certified: bool = False
+    active: bool = True
+
+
+class LocationRegistered(Event):
+    """A location as routing knows it. routing -> allocation."""
+
+    type: ClassVar[str] = "location.registered.v1"
+
+    location: Code
+    name: ShortText
+    partner: Code
+    hazmat_certified: bool
+    active: bool
+
+
+class LocationRegistrationRejected(Refusal):
+    """The location was not registered; ``field`` and ``detail`` say why."""
+
+    type: ClassVar[str] = "location.registration_rejected.v1"
+
+    location: Code
+    field: ShortText
+
+
+class PlannedFulfillment(Part):
+    """What one location ships of an order."""
+
+    fulfillment_id: UUID
+    location: Code
+    lines: Annotated[list[LineUnits], Field(min_length=1)]
+
+
+class FulfillmentPlanned(Event):
+    """Routing has chosen; allocation now ties the units to the locations, all of the plan or none of it. routing -> allocation."""
+
+    type: ClassVar[str] = "fulfillment.planned.v1"
+
+    plan_id: UUID
+    order_id: UUID
+    order_version: OrderVersion
+    fulfillments: Annotated[list[PlannedFulfillment], Field(min_length=1)]
+
+
+class FulfillmentAssigned(Event):
+    """Every unit of the plan is tied to its location. allocation -> routing."""
+
+    type: ClassVar[str] = "fulfillment.assigned.v1"
+
+    plan_id: UUID
+    order_id: UUID
+
+
+class AssignmentShortfall(Part):
+    """Where the plan asked for more than could be tied."""
+
+    sku: Sku
+    location: Code
+    wanted: Units
+    assignable: Annotated[int, Field(ge=0)]
+
+
+class FulfillmentAssignmentRejected(Event):
+    """Nothing of the plan was tied. allocation -> routing.
+
+    ``stock_moved``: plan again with the fresh ``assignable``. ``not_reserved``: the order no longer holds those units (cancelled or
+    edited meanwhile), drop the plan. ``superseded``: the plan was made for an older order version, drop it.
+    """
+
+    type: ClassVar[str] = "fulfillment.assignment_rejected.v1"
+
+    plan_id: UUID
+    order_id: UUID
+    reason: Literal["stock_moved", "not_reserved", "superseded"]
+    shortfalls: list[AssignmentShortfall] = []
+    assignable: list[AssignableStock] = []
+
+
+class PickLine(Part):
+    """One line of the pick list."""
+
+    line_id: LineId
+    sku: Sku
+    title: Text
+    quantity: Units
+
+
+class FulfillmentRequested(PartnerCommand):
+    """The pick list. routing -> ``3pl.<code>.commands``. Repeated with a higher ``attempt`` while the 3PL is silent; same id, same work."""
+
+    type: ClassVar[str] = "fulfillment.requested.v1"
+
+    fulfillment_id: UUID
+    order_number: ShortText
+    location: Code
+    carrier: ShortText
+    service: ShortText
+    service_level: ServiceLevel
+    ship_to: Address
+    lines: Annotated[list[PickLine], Field(min_length=1)]
+    packing_requirements: list[ShortText] = []
+    ship_by: Time
+    expires_at: Time
+    attempt: Annotated[int, Field(ge=1)] = 1
+
+
+class FulfillmentCancelRequested(PartnerCommand):
+    """Please do not ship this. The 3PL answers ``cancel_accepted`` or ``cancel_rejected``; its word decides. routing -> 3PL."""
+
+    type: ClassVar[str] = "fulfillment.cancel_requested.v1"
+
+    fulfillment_id: UUID
+    reason: ShortText
+    attempt: Annotated[int, Field(ge=1)] = 1
+
+
+class ThirdPartyAccepted(PartnerMessage):
+    """The 3PL has started: the cutoff of blueprint section 5."""
+
+    type: ClassVar[str] = "3pl.accepted.v1"
+
+    fulfillment_id: UUID
+    accepted_at: Time
+
+
+class ThirdPartyRejected(PartnerMessage):
+    """The 3PL will not do it. ``out_of_stock`` lists the units it does not have."""
+
+    type: ClassVar[str] = "3pl.rejected.v1"
+
+    fulfillment_id: UUID
+    reason: Literal["out_of_stock", "address_undeliverable", "capacity", "other"]
+    detail: Text = ""
+    missing: list[LineUnits] = []
+    rejected_at: Time
+
+
+class ThirdPartyLabelPrinted(PartnerMessage):
+    """The parcel has a label."""
+
+    type: ClassVar[str] = "3pl.label_printed.v1"
+
+    fulfillment_id: UUID
+    carrier: ShortText
+    tracking_number: ShortText
+    printed_at: Time
+
+
+class ThirdPartyShipped(PartnerMessage):
+    """The parcel left. Lists what is in it; units of the pick list that are not listed did not ship."""
+
+    type: ClassVar[str] = "3pl.shipped.v1"
+
+    fulfillment_id: UUID
+    carrier: ShortText
+    tracking_number: ShortText
+    lines: Annotated[list[LineUnits], Field(min_length=1)]
+    shipped_at: Time
+    sequence: FeedSequence | None = None
+
+
+class ThirdPartyShortPicked(PartnerMessage):
+    """Units the picker did not find. The rest goes on."""
+
+    type: ClassVar[str] = "3pl.short_picked.v1"
+
+    fulfillment_id: UUID
+    missing: Annotated[list[LineUnits], Field(min_length=1)]
+    picked_at: Time
+
+
+class ThirdPartyCancelAccepted(PartnerMessage):
+    """It will not ship."""
+
+    type: ClassVar[str] = "3pl.cancel_accepted.v1"
+
+    fulfillment_id: UUID
+    answered_at: Time
+
+
+class ThirdPartyCancelRejected(PartnerMessage):
+    """It will ship all the same."""
+
+    type: ClassVar[str] = "3pl.cancel_rejected.v1"
+
+    fulfillment_id: UUID
+    reason: ShortText
+    answered_at: Time
+
+
+class ThirdPartyDelivered(PartnerMessage):
+    """The carrier has delivered the parcel."""
+
+    type: ClassVar[str] = "3pl.delivered.v1"
+
+    fulfillment_id: UUID
+    delivered_at: Time
+
+
+class FulfillmentStarted(Event):
+    """The 3PL accepted; what it covers can no longer be edited. routing -> portal."""
+
+    type: ClassVar[str] = "fulfillment.started.v1"
+
+    fulfillment_id: UUID
+    order_id: UUID
+    location: Code
+    lines: list[LineUnits]
+    started_at: Time
+
+
+class FulfillmentShipped(Event):
+    """Units left a location for the customer. routing -> allocation, sync, returns, portal."""
+
+    type: ClassVar[str] = "fulfillment.shipped.v1"
+
+    fulfillment_id: UUID
+    order_id: UUID
+    location: Code
+    partner: Code
+    carrier: ShortText
+    tracking_number: ShortText
+    lines: Annotated[list[LineUnits], Field(min_length=1)]
+    shipping_cost_cents: Cents
+    shipped_at: Time
+    partner_sequence: FeedSequence | None = None
+
+
+class FulfillmentDelivered(Event):
+    """The parcel arrived. routing -> portal, returns."""
+
+    type: ClassVar[str] = "fulfillment.delivered.v1"
+
+    fulfillment_id: UUID
+    order_id: UUID
+    delivered_at: Time
+
+
+class FulfillmentCancelled(Event):
+    """Units of a fulfillment that will not ship from there. routing -> allocation, portal.
+
+    ``missing`` units were not found on the shelf: allocation writes them off there. All of ``lines`` (missing ones included) go back to
+    unassigned; those that are still covered by stock come back as ``stock.reserved`` (cause ``fulfillment_cancelled``), the rest as
+    ``stock.backordered`` (cause ``shortage``).
+    """
+
+    type: ClassVar[str] = "fulfillment.cancelled.v1"
+
+    fulfillment_id: UUID
+    order_id: UUID
+    location: Code
+    cause: Literal["rejected", "short_picked", "cancelled", "expired"]
+    lines: Annotated[list[LineUnits], Field(min_length=1)]
+    missing: list[LineUnits] = []
+    cancelled_at: Time
+
+
+class OrderNeedsAttention(Event):
+    """Routing cannot go on alone; a person must look. routing -> portal. ``due_at`` is when somebody must have decided."""
+
+    type: ClassVar[str] = "order.needs_attention.v1"
+
+    order_id: UUID
+    reason: Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code"]
+    detail: Text
+    due_at: Time

@@ -1,0 +1,227 @@
+"""Orders: what was bought, what changed, what was called off."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import (
+    Cents,
+    Code,
+    Command,
+    Country,
+    Currency,
+    Event,
+    LineId,
+    Part,
+    ShortText,
+    SignedCents,
+    Sku,
+    Text,
+    Time,
+    UnitCount,
+    Units,
+)
+
+Segment = Literal["dtc", "wholesale", "retail"]
+SplitPolicy = Literal["ship_available", "hold_all"]
+ServiceLevel = Literal["standard", "two_day", "next_day"]
+OrderVersion = Annotated[int, Field(ge=1, strict=True)]
+
+
+class Address(Part):
+    """Where a parcel goes. Personal data: never logged, never in routing keys."""
+
+    name: ShortText
+    line1: ShortText
+    line2: Text | None = None
+    city: ShortText
+    region: Text | None = None
+    postal_code: ShortText
+    country: Country
+    phone: Text | None = None
+
+
+class Customer(Part):
+    """Whom to tell. Personal data."""
+
+    email: Annotated[str, Field(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+    name: Text | None = None
+    locale: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en-US"
+
+
+class Actor(Part):
+    """Who asks for a change: a shopper in the portal, support in the console, or the channel."""
+
+    kind: Literal["shopper", "support", "channel", "system"]
+    name: ShortText
+
+
+class OrderLine(Part):
+    """One line of the canonical order. ``tax_cents`` is for the whole line, ``unit_price_cents`` for one unit without tax."""
+
+    line_id: LineId
+    sku: Sku
+    title: Text
+    quantity: Units
+    unit_price_cents: Cents
+    tax_cents: Cents = 0
+    unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+    hazmat: bool = False
+
+
+class LineUnits(Part):
+    """Some units of one order line."""
+
+    line_id: LineId
+    sku: Sku
+    quantity: Units
+
+
+class OrderPlaced(Event):
+    """A paid, valid, new order. sync -> allocation, routing, returns, portal. ``order_version`` starts at 1."""
+
+    type: ClassVar[str] = "order.placed.v1"
+
+    order_id: UUID
+    order_version: OrderVersion = 1
+    channel: Code
+    external_id: ShortText
+    placed_at: Time
+    currency: Currency
+    segment: Segment
+    lines: Annotated[list[OrderLine], Field(min_length=1, max_length=2_000)]
+    shipping_paid_cents: Cents = 0
+    service_level: ServiceLevel = "standard"
+    deliver_by: Time | None = None
+    ship_to: Address
+    customer: Customer
+    split_policy: SplitPolicy = "ship_available"
+
+
+class LineChange(Part):
+    """One wished change: name ``line_id`` to change its quantity (0 removes it), or ``sku`` without ``line_id`` to add a line.
+
+    A line that is added carries what the product master knows of it (the console and the portal fill it in).
+    """
+
+    line_id: LineId | None = None
+    sku: Sku | None = None
+    quantity: UnitCount
+    title: Text | None = None
+    unit_price_cents: Cents | None = None
+    tax_cents: Cents | None = None
+    unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
+    hazmat: bool = False
+
+
+class OrderEditRequested(Command):
+    """A change asked for before the cutoff. portal, channel -> routing. ``change_id`` makes the request safe to repeat."""
+
+    type: ClassVar[str] = "order.edit_requested.v1"
+
+    order_id: UUID
+    change_id: UUID
+    actor: Actor
+    expected_order_version: OrderVersion | None = None
+    ship_to: Address | None = None
+    line_changes: Annotated[list[LineChange], Field(max_length=500)] = []
+
+
+class OrderCancelRequested(Command):
+    """A cancellation of everything not yet with the warehouse. portal, channel -> routing."""
+
+    type: ClassVar[str] = "order.cancel_requested.v1"
+
+    order_id: UUID
+    change_id: UUID
+    actor: Actor
+    expected_order_version: OrderVersion | None = None
+    reason: ShortText
+
+
+class OrderEdited(Event):
+    """The order as it stands after a change. routing -> all.
+
+    ``lines`` is the whole order, so consumers apply the newest ``order_version`` and ignore older ones. ``withdrawn_fulfillment_ids`` are
+    plans that no longer hold: their units go back to unassigned. ``money_delta_cents`` is new total minus old total.
+    """
+
+    type: ClassVar[str] = "order.edited.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    change_id: UUID
+    actor: Actor
+    lines: Annotated[list[OrderLine], Field(min_length=1, max_length=2_000)]
+    ship_to: Address
+    withdrawn_fulfillment_ids: list[UUID] = []
+    money_delta_cents: SignedCents
+    edited_at: Time
+
+
+ChangeRefusal = Literal[
+    "fulfillment_started",
+    "already_cancelled",
+    "already_shipped",
+    "stale_version",
+    "change_in_progress",
+    "payment_required",
+    "nothing_to_change",
+    "empties_order",
+    "unknown_line",
+    "invalid",
+]
+
+
+class OrderEditRejected(Event):
+    """A change that may not be made any more, or never could. routing -> portal, sync."""
+
+    type: ClassVar[str] = "order.edit_rejected.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    change_id: UUID
+    reason: ChangeRefusal
+    detail: Text
+
+
+class OrderChangePending(Event):
+    """A change that waits for a 3PL's word: the fulfillment was already handed over but not yet accepted. routing -> portal."""
+
+    type: ClassVar[str] = "order.change_pending.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    change_id: UUID
+    change: Literal["cancel", "edit"]
+    answer_due_at: Time
+
+
+class OrderCancelled(Event):
+    """The order ships nothing more. routing -> all. ``lines`` are the units that will not ship, ``refund_cents`` the money for them."""
+
+    type: ClassVar[str] = "order.cancelled.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    change_id: UUID
+    actor: Actor
+    reason: ShortText
+    lines: list[LineUnits]
+    refund_cents: Cents
+    cancelled_at: Time
+
+
+class OrderCancelRejected(Event):
+    """Too late, or nothing to cancel. routing -> portal, sync."""
+
+    type: ClassVar[str] = "order.cancel_rejected.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    change_id: UUID
+    reason: ChangeRefusal
+    detail: Text

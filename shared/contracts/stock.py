@@ -1,0 +1,300 @@
+"""Stock: who has which units, what waits, what each channel may still sell."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from shared.contracts.base import (
+    Answer,
+    Code,
+    Command,
+    Event,
+    LineId,
+    Part,
+    PartnerMessage,
+    Refusal,
+    ShortText,
+    Sku,
+    Text,
+    Time,
+    UnitCount,
+    Units,
+)
+from shared.contracts.orders import OrderVersion
+
+AvailabilityMode = Literal["in_stock", "backorder", "preorder", "sold_out"]
+
+
+class AssignableAtLocation(Part):
+    """Units of one SKU that routing may still assign at one location, as of ``stock_version``."""
+
+    location: Code
+    quantity: UnitCount
+
+
+class AssignableStock(Part):
+    """One SKU over all locations, read under lock by the transaction that reserved it."""
+
+    sku: Sku
+    stock_version: Annotated[int, Field(ge=0)]
+    locations: list[AssignableAtLocation]
+
+
+class ReservedLine(Part):
+    """Units that belong to this order line and to nobody else."""
+
+    reservation_id: UUID
+    line_id: LineId
+    sku: Sku
+    quantity: Units
+
+
+class StockReserved(Event):
+    """Units that routing may plan now. allocation -> routing, portal.
+
+    Each message speaks of units not spoken of before (a new reservation, a restocked backorder, or units that came back from a cancelled
+    fulfillment, see ``cause``), so consumers add up. After an edit, ``cause`` is ``edited`` and the message lists *all* unassigned
+    reserved units under the new ``order_version``; anything said under an older version is void.
+    """
+
+    type: ClassVar[str] = "stock.reserved.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    cause: Literal["placed", "restocked", "fulfillment_cancelled", "edited"]
+    lines: list[ReservedLine]
+    assignable: list[AssignableStock]
+    reserved_at: Time
+
+
+class BackorderedLine(Part):
+    """Units that wait in the demand queue. ``promised_ship_at`` is null while no supply is scheduled."""
+
+    demand_id: UUID
+    line_id: LineId
+    sku: Sku
+    quantity: Units
+    demand_kind: Literal["backorder", "preorder"]
+    promised_ship_at: Time | None = None
+
+
+class StockBackordered(Event):
+    """Units that could not be reserved and wait for supply. allocation -> routing, portal."""
+
+    type: ClassVar[str] = "stock.backordered.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    cause: Literal["placed", "shortage", "edited"]
+    lines: Annotated[list[BackorderedLine], Field(min_length=1)]
+    backordered_at: Time
+
+
+class ReleasedLine(Part):
+    """Units that went back to the pool."""
+
+    line_id: LineId
+    sku: Sku
+    quantity: Units
+
+
+class StockReservationReleased(Event):
+    """Reserved or waiting units that the order no longer needs. allocation -> portal."""
+
+    type: ClassVar[str] = "stock.reservation_released.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    cause: Literal["cancelled", "edited"]
+    lines: list[ReleasedLine]
+    released_at: Time
+
+
+class PromiseChange(Part):
+    """One waiting line whose expected ship date moved."""
+
+    line_id: LineId
+    sku: Sku
+    quantity: Units
+    old_ship_at: Time | None
+    new_ship_at: Time | None
+
+
+class StockPromiseChanged(Event):
+    """New dates for waiting lines: one message per order and cause. allocation -> portal, sync, routing."""
+
+    type: ClassVar[str] = "stock.promise_changed.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    cause: Literal["supply_scheduled", "supply_rescheduled", "supply_cancelled"]
+    cause_id: UUID
+    lines: Annotated[list[PromiseChange], Field(min_length=1)]
+    changed_at: Time
+
+
+class Availability(Part):
+    """What may be sold of one SKU now. ``stock_version`` grows with every change, so the newest wins whatever the order of delivery."""
+
+    sku: Sku
+    pool: Code
+    available: UnitCount
+    mode: AvailabilityMode
+    next_ship_at: Time | None = None
+    stock_version: Annotated[int, Field(ge=0)]
+
+
+class StockAvailabilityChanged(Event):
+    """New numbers to sell. allocation -> sync. One message carries all SKUs that one batch changed."""
+
+    type: ClassVar[str] = "stock.availability_changed.v1"
+
+    changes: Annotated[list[Availability], Field(min_length=1, max_length=1_000)]
+    changed_at: Time
+
+
+class StockAdjustmentRequested(Command):
+    """An operator sets what is on hand. console -> allocation.
+
+    ``expected_on_hand`` makes it compare-and-set: when the shelf count moved since the operator looked, the adjustment is refused.
+    """
+
+    type: ClassVar[str] = "stock.adjustment_requested.v1"
+
+    adjustment_id: UUID
+    sku: Sku
+    location: Code
+    new_on_hand: UnitCount
+    expected_on_hand: UnitCount | None = None
+    reason: ShortText
+    operator: ShortText
+
+
+class StockAdjusted(Answer):
+    """An operator's or a feed's adjustment took effect. allocation -> nobody yet but the console's answer."""
+
+    type: ClassVar[str] = "stock.adjusted.v1"
+
+    adjustment_id: UUID
+    sku: Sku
+    location: Code
+    old_on_hand: UnitCount
+    new_on_hand: UnitCount
+    adjusted_at: Time
+
+
+class StockAdjustmentRejected(Refusal):
+    """The adjustment was not made; ``detail`` says why and what to do."""
+
+    type: ClassVar[str] = "stock.adjustment_rejected.v1"
+
+    adjustment_id: UUID
+    sku: Sku
+    location: Code
+    reason: Literal["stale_expectation", "unknown_sku", "unknown_location"]
+    on_hand: UnitCount | None
+
+
+class SupplyLine(Part):
+    """Units of one SKU on an inbound supply or a receipt."""
+
+    sku: Sku
+    quantity: Units
+
+
+class SupplyScheduled(Command):
+    """Goods are on the way: a purchase order line set with its expected date. console -> allocation."""
+
+    type: ClassVar[str] = "supply.scheduled.v1"
+
+    supply_id: UUID
+    location: Code
+    expected_at: Time
+    lines: Annotated[list[SupplyLine], Field(min_length=1, max_length=1_000)]
+
+
+class SupplyRescheduled(Command):
+    """The expected date moved. console -> allocation. ``change_id`` is the cause that customers are told about once."""
+
+    type: ClassVar[str] = "supply.rescheduled.v1"
+
+    supply_id: UUID
+    change_id: UUID
+    expected_at: Time
+
+
+class SupplyReceived(Command):
+    """Goods arrived and may be sold. console -> allocation. ``receipt_id`` makes it safe to repeat."""
+
+    type: ClassVar[str] = "supply.received.v1"
+
+    receipt_id: UUID
+    supply_id: UUID | None = None
+    location: Code
+    lines: Annotated[list[SupplyLine], Field(min_length=1, max_length=1_000)]
+
+
+class SupplyCancelled(Command):
+    """Goods will not come. console -> allocation."""
+
+    type: ClassVar[str] = "supply.cancelled.v1"
+
+    supply_id: UUID
+    change_id: UUID
+
+
+class SnapshotLine(Part):
+    """Counted units of one SKU at one location."""
+
+    sku: Sku
+    on_hand: UnitCount
+    damaged: UnitCount = 0
+    quality_control: UnitCount = 0
+
+
+FeedSequence = Annotated[int, Field(ge=1, strict=True)]
+"""Counts the stock-moving messages (shipped, adjusted, receipt) of one 3PL location: 1, 2, 3 ... without gaps."""
+
+
+class ThirdPartyStockSnapshot(PartnerMessage):
+    """A count by a 3PL. 3PL -> allocation.
+
+    ``watermark`` is the last ``sequence`` of this location whose effect the count already shows (0: none). With it allocation nets what is
+    in flight exactly once: it waits for messages up to the watermark that have not arrived, and takes what it applied beyond the
+    watermark on top of the count. Only SKUs listed are touched.
+    """
+
+    type: ClassVar[str] = "3pl.stock_snapshot.v1"
+
+    location: Code
+    as_of: Time
+    watermark: Annotated[int, Field(ge=0, strict=True)]
+    lines: Annotated[list[SnapshotLine], Field(min_length=1, max_length=5_000)]
+
+
+class ThirdPartyStockAdjusted(PartnerMessage):
+    """A correction by a 3PL (found, lost, broken): a signed difference. 3PL -> allocation."""
+
+    type: ClassVar[str] = "3pl.stock_adjusted.v1"
+
+    location: Code
+    adjustment_id: UUID
+    sku: Sku
+    quantity_delta: Annotated[int, Field(ge=-1_000_000, le=1_000_000, strict=True)]
+    reason: ShortText
+    sequence: FeedSequence | None = None
+
+
+class ThirdPartyReceipt(PartnerMessage):
+    """Goods that a 3PL has put on its shelves. 3PL -> allocation."""
+
+    type: ClassVar[str] = "3pl.receipt.v1"
+
+    location: Code
+    receipt_id: UUID
+    supply_id: UUID | None = None
+    lines: Annotated[list[SupplyLine], Field(min_length=1, max_length=1_000)]
+    sequence: FeedSequence | None = None

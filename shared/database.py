@@ -1,0 +1,73 @@
+"""Connections to Postgres: one pool per service, opened with that service's own role."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from shared.messaging.message import Connection
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:
+    Pool: TypeAlias = asyncpg.Pool
+
+ACQUIRE_TIMEOUT_SECONDS = 10.0
+
+_UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    OSError,
+    TimeoutError,
+)
+_CONTENTION = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.QueryCanceledError,
+)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """The database is away, or says so: nothing is wrong with the message, so hold it and try again.
+
+    asyncpg's InterfaceError also stands for mistakes in our code; only its words about closed connections and pools count here.
+    """
+    if isinstance(error, asyncpg.InterfaceError):
+        return "clos" in str(error)
+    return isinstance(error, _UNAVAILABLE)
+
+
+def is_contention(error: BaseException) -> bool:
+    """Somebody else was in the way, or a migration ran underneath: the same transaction may succeed at once when run again."""
+    return isinstance(error, _CONTENTION)
+
+
+async def prepare_connection(connection: Connection) -> None:
+    """Lets jsonb travel as Python values on one connection."""
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def open_pool(database_url: str, *, application_name: str, size: int, command_timeout_seconds: float) -> Pool:
+    """Opens the pool of one process. The role's search_path is its service's schema (set by ``shared.migrate``)."""
+    return await asyncpg.create_pool(
+        database_url,
+        min_size=min(2, size),
+        max_size=size,
+        command_timeout=command_timeout_seconds,
+        timeout=ACQUIRE_TIMEOUT_SECONDS,
+        max_inactive_connection_lifetime=300,
+        server_settings={"application_name": application_name, "jit": "off"},
+        init=prepare_connection,
+    )

@@ -1,0 +1,248 @@
+"""The HTTP side that every service has: probes, metrics, one way in for messages, and parked messages for operators."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+from asyncpg import Record
+from prometheus_client import generate_latest
+
+from shared.contracts.base import Refusal
+from shared.contracts.channels import FieldProblem
+from shared.database import is_unavailable
+from shared.messaging import inbox, outbox
+from shared.messaging.batching import HandledNow
+from shared.messaging.reading import Delivery
+from shared.running import Environment
+
+log = structlog.get_logger()
+
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+BODY_PREVIEW_CHARACTERS = 20_000
+
+RouteFunction = Callable[[Environment, web.Request], Awaitable[web.StreamResponse]]
+Probe = Callable[[], Awaitable[dict[str, str]]]
+"""Names what is wrong, by part; empty when all is well."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """One HTTP route of a service. Routes that are not ``public`` need the operator's token."""
+
+    method: str
+    path: str
+    function: RouteFunction
+    public: bool = False
+
+
+def get(path: str, function: RouteFunction, *, public: bool = False) -> Route:
+    """A route that reads."""
+    return Route("GET", path, function, public)
+
+
+def post(path: str, function: RouteFunction, *, public: bool = False) -> Route:
+    """A route that acts."""
+    return Route("POST", path, function, public)
+
+
+def put(path: str, function: RouteFunction, *, public: bool = False) -> Route:
+    """A route that sets."""
+    return Route("PUT", path, function, public)
+
+
+def error_response(
+    status: int, code: str, message: str, problems: Sequence[FieldProblem] = (), headers: dict[str, str] | None = None
+) -> web.Response:
+    """The one shape that every error has."""
+    body = {"error": {"code": code, "message": message, "problems": [problem.model_dump() for problem in problems]}}
+    return web.json_response(body, status=status, headers=headers)
+
+
+def authorised(request: web.Request, token: str) -> bool:
+    """Whether the request carries the operator's token; compared in constant time."""
+    given = request.headers.get("Authorization", "")
+    return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
+
+
+def build_application(environment: Environment, routes: Sequence[Route], *, live: Probe, ready: Probe) -> web.Application:
+    """The aiohttp application of one service."""
+    token = environment.settings.operator_token
+    application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[_tell_errors])
+
+    def bind(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if not route.public and not authorised(request, token):
+                return error_response(401, "unauthorised", "send the operator token: Authorization: Bearer ...")
+            return await route.function(environment, request)
+
+        return handle
+
+    def probe(function: Probe) -> RouteFunction:
+        async def answer(_: Environment, request: web.Request) -> web.StreamResponse:
+            problems = await function()
+            return web.json_response({"status": "ok" if not problems else "failing", "problems": problems}, status=503 if problems else 200)
+
+        return answer
+
+    runtime_routes = [
+        get("/livez", probe(live), public=True),
+        get("/readyz", probe(ready), public=True),
+        get("/metrics", read_metrics, public=True),
+        post("/messages", receive_message),
+        get("/operations/parked", read_parked),
+        post("/operations/parked/{event_id}/redrive", redrive_parked),
+        get("/operations/messages", read_messages),
+    ]
+    for route in (*runtime_routes, *routes):
+        application.router.add_route(route.method, route.path, bind(route))
+    return application
+
+
+@web.middleware
+async def _tell_errors(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """Turns what went wrong into the one error shape; nothing internal leaks."""
+    try:
+        return await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        return error_response(413, "body_too_large", f"the body is larger than {BODY_LIMIT_BYTES} bytes: split it")
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return error_response(error.status, (error.reason or "error").lower().replace(" ", "_"), error.text or error.reason or "error")
+    except Exception as error:
+        if is_unavailable(error):
+            return error_response(503, "database_away", "the database does not answer: try again", headers={"Retry-After": "2"})
+        log.exception("request_failed", path=request.match_info.route.resource.canonical if request.match_info.route.resource else "?")
+        return error_response(500, "internal_error", "this is a mistake of ours; the log has it")
+
+
+async def read_metrics(environment: Environment, _: web.Request) -> web.StreamResponse:
+    """Prometheus text."""
+    return web.Response(body=generate_latest(environment.around.metrics.registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+async def receive_message(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /messages``: one CloudEvents envelope, handled while the sender waits. The envelope's id makes it safe to repeat."""
+    if request.content_type not in ("application/json", "application/cloudevents+json"):
+        return error_response(415, "unsupported_media_type", "send application/json or application/cloudevents+json")
+    body = await request.read()
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
+    message_type = document.get("type") if isinstance(document, dict) else None
+    if not isinstance(message_type, str):
+        problem = FieldProblem(field="type", problem="missing", remedy="send a CloudEvents envelope with its type")
+        return error_response(422, "invalid_message", "this is no envelope", [problem])
+    handled = await environment.handle_now(message_type, Delivery(body, message_type))
+    if handled is None:
+        problem = FieldProblem(
+            field="type", problem=f"{message_type[:100]!r} is not handled here", remedy="see contracts/ for who hears what"
+        )
+        return error_response(422, "unknown_type", "nobody here handles this type or version", [problem])
+    return handled_response(handled)
+
+
+def handled_response(handled: HandledNow) -> web.Response:
+    """What became of a message that was handled at once."""
+    refused = any(isinstance(outgoing.data, Refusal) for outgoing in handled.messages)
+    status = {"done": 409 if refused else 200, "duplicate": 200, "deferred": 409, "parked": 422}[handled.status]
+    messages = [
+        {"id": str(outgoing.event_id), "type": outgoing.data.type, "data": outgoing.data.model_dump(mode="json")}
+        for outgoing in handled.messages
+    ]
+    return web.json_response({"status": handled.status, "reason": handled.reason, "messages": messages}, status=status)
+
+
+def _waiting_as_json(row: Record) -> dict[str, Any]:
+    return {
+        "event_id": str(row["event_id"]),
+        "source": row["source"],
+        "type": row["type"],
+        "subject": row["subject"],
+        "status": row["status"],
+        "attempts": row["attempts"],
+        "due_at": row["due_at"].isoformat() if row["due_at"] else None,
+        "reason": row["reason"],
+        "routing_key": row["routing_key"],
+        "received_at": row["received_at"].isoformat(),
+        "body_bytes": len(row["body"]),
+        "body": row["body"][:BODY_PREVIEW_CHARACTERS].decode("utf-8", "replace"),
+    }
+
+
+async def read_parked(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /operations/parked?status=parked|retry&limit=``: messages that wait, with their reason."""
+    status = request.query.get("status", "parked")
+    if status not in ("parked", "retry"):
+        problem = FieldProblem(field="status", problem=f"{status[:40]!r} is unknown", remedy="parked or retry")
+        return error_response(422, "invalid_query", "unknown status", [problem])
+    limit = min(1_000, int(request.query["limit"])) if request.query.get("limit", "").isdigit() else 100
+    async with environment.database.acquire(timeout=10) as connection:
+        rows = await inbox.list_waiting(connection, status, limit)
+        counts = await inbox.count_waiting(connection)
+    return web.json_response({"counts": counts, "messages": [_waiting_as_json(row) for row in rows]})
+
+
+async def redrive_parked(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /operations/parked/{event_id}/redrive``: gives a parked message a fresh start."""
+    try:
+        event_id = UUID(request.match_info["event_id"])
+    except ValueError:
+        return error_response(404, "not_found", "event ids are UUIDs")
+    async with environment.database.acquire(timeout=10) as connection:
+        found = await inbox.redrive(connection, event_id, environment.now())
+    if not found:
+        return error_response(404, "not_found", "no message of this id waits here")
+    log.info("message_redriven", event_id=str(event_id))
+    return web.json_response({"event_id": str(event_id), "status": "retry"}, status=202)
+
+
+def _iso(moment: Any) -> str | None:
+    return moment.isoformat() if moment is not None else None
+
+
+async def read_messages(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /operations/messages?subject=``: what this service said and heard about a subject, with the trace context of each."""
+    subject = request.query.get("subject", "")
+    if not subject:
+        problem = FieldProblem(field="subject", problem="missing", remedy="?subject=<order id>")
+        return error_response(422, "invalid_query", "which subject?", [problem])
+    async with environment.database.acquire(timeout=10) as connection:
+        said = await outbox.about_subject(connection, subject)
+        heard = await outbox.heard_about_subject(connection, subject)
+    return web.json_response(
+        {
+            "service": environment.around.service,
+            "said": [
+                {
+                    "event_id": str(row["event_id"]),
+                    "type": row["type"],
+                    "created_at": _iso(row["created_at"]),
+                    "sent_at": _iso(row["sent_at"]),
+                    "traceparent": row["traceparent"],
+                }
+                for row in said
+            ],
+            "heard": [
+                {
+                    "event_id": str(row["event_id"]),
+                    "source": row["source"],
+                    "type": row["type"],
+                    "status": row["status"],
+                    "attempts": row["attempts"],
+                    "reason": row["reason"],
+                    "received_at": _iso(row["received_at"]),
+                    "handled_at": _iso(row["handled_at"]),
+                }
+                for row in heard
+            ],
+        }
+    )

@@ -1,0 +1,165 @@
+"""The relay: from the outbox to the broker, with pipelined confirms over a connection of its own.
+
+Commits of this process wake it at once; a poll finds what was left by a crash. LISTEN/NOTIFY is not needed, because every row is written by
+the process whose relay publishes it (docs/decisions/0005-relay-wake-up.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import AMQPError
+from asyncpg import Record
+
+from shared.contracts.base import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, INBOUND_EXCHANGE
+from shared.contracts.envelope import CONTENT_TYPE
+from shared.database import is_unavailable
+from shared.messaging import outbox
+
+if TYPE_CHECKING:
+    from shared.messaging.batching import Surroundings
+
+log = structlog.get_logger()
+
+RECONNECT_SECONDS = 1.0
+EXCHANGES = (EVENTS_EXCHANGE, COMMANDS_EXCHANGE, INBOUND_EXCHANGE)
+
+
+class Publisher:
+    """Publishes envelopes with confirms. Any failure retires the channel: what it said about other messages is no longer trusted."""
+
+    def __init__(self, amqp_url: str, *, name: str, timeout_seconds: float) -> None:
+        self._url = amqp_url
+        self._name = name
+        self._timeout_seconds = timeout_seconds
+        self._connection: AbstractConnection | None = None
+        self._exchanges: dict[str, AbstractExchange] = {}
+
+    async def _open(self) -> dict[str, AbstractExchange]:
+        if self._connection is None or self._connection.is_closed:
+            self._connection = await aio_pika.connect(
+                self._url, timeout=self._timeout_seconds, client_properties={"connection_name": self._name}
+            )
+            self._exchanges = {}
+        if not self._exchanges:
+            channel: AbstractChannel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            self._exchanges = {name: await channel.get_exchange(name, ensure=False) for name in EXCHANGES}
+        return self._exchanges
+
+    async def publish(self, rows: Sequence[Record]) -> list[UUID]:
+        """Publishes outbox rows, persistent and mandatory, and returns the ids that the broker confirmed.
+
+        Raises:
+            AMQPError, OSError, TimeoutError: no connection.
+        """
+        exchanges = await self._open()
+        results = await asyncio.gather(*(self._publish_one(exchanges[row["exchange"]], row) for row in rows), return_exceptions=True)
+        confirmed = [row["event_id"] for row, result in zip(rows, results, strict=True) if result is None]
+        failures = [result for result in results if result is not None]
+        if failures:
+            log.warning("publish_failed", messages=len(failures), error=type(failures[0]).__name__, detail=str(failures[0])[:300])
+            await self.close()
+        return confirmed
+
+    async def _publish_one(self, exchange: AbstractExchange, row: Record) -> None:
+        # No AMQP message_id: aio-pika makes a fresh one for each attempt, so that a returned publish can not be mistaken for another.
+        message = aio_pika.Message(row["body"], content_type=CONTENT_TYPE, type=row["type"], delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await exchange.publish(message, row["routing_key"], mandatory=True, timeout=self._timeout_seconds)
+
+    async def close(self) -> None:
+        """Drops the connection; the next publish opens a new one."""
+        connection, self._connection, self._exchanges = self._connection, None, {}
+        if connection is not None and not connection.is_closed:
+            try:
+                await asyncio.wait_for(connection.close(), timeout=2.0)
+            except (AMQPError, OSError, TimeoutError) as error:
+                log.info("publisher_close", error=type(error).__name__)
+
+
+class Relay:
+    """Publishes what the outbox holds until told to stop."""
+
+    def __init__(self, around: Surroundings, publisher: Publisher) -> None:
+        self._around = around
+        self._publisher = publisher
+        self._wake = asyncio.Event()
+        self.broker_away = False
+
+    def wake(self) -> None:
+        """Something was committed: look at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(self._around.settings.relay_poll_seconds):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self._empty()
+
+    async def _empty(self) -> None:
+        while True:
+            try:
+                claimed, confirmed = await self._publish_batch()
+            except (AMQPError, OSError, TimeoutError) as error:
+                await self._broker_trouble(error)
+                return
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                await asyncio.sleep(RECONNECT_SECONDS)
+                return
+            self.broker_away = False
+            if confirmed < claimed:
+                self._around.metrics.publish_failures.inc(claimed - confirmed)
+                await asyncio.sleep(RECONNECT_SECONDS)
+            if claimed == 0:
+                return
+
+    async def _broker_trouble(self, error: Exception) -> None:
+        if not self.broker_away:
+            log.warning("relay_waits", error=type(error).__name__, detail=str(error)[:200])
+        self.broker_away = True
+        await self._publisher.close()
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _publish_batch(self) -> tuple[int, int]:
+        around = self._around
+        async with around.pool.acquire(timeout=10) as connection, connection.transaction():
+            rows = await outbox.claim_unsent(connection, around.settings.relay_batch)
+            if not rows:
+                return 0, 0
+            confirmed = await self._publisher.publish(rows)
+            if confirmed:
+                await outbox.mark_sent(connection, confirmed, around.now())
+        self._account(rows, set(confirmed))
+        return len(rows), len(confirmed)
+
+    def _account(self, rows: Sequence[Record], confirmed: set[UUID]) -> None:
+        now = self._around.now()
+        counts: dict[str, int] = {}
+        for row in rows:
+            if row["event_id"] in confirmed:
+                counts[row["type"]] = counts.get(row["type"], 0) + 1
+        for message_type, count in counts.items():
+            self._around.metrics.published.labels(message_type).inc(count)
+        if rows:
+            self._around.metrics.relay_seconds.observe(max(0.0, (now - rows[0]["created_at"]).total_seconds()))
+
+    async def flush(self, timeout_seconds: float) -> None:
+        """On the way out: publishes what is left, as long as the broker is there and time allows."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._empty()
+        except TimeoutError:
+            log.info("relay_flush_timeout")
+        await self._publisher.close()

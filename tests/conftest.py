@@ -1,0 +1,124 @@
+"""Fixtures that every part of the suite uses: real servers, a freshly migrated database per test, and ../shared when it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from deploy.local.progress import Progress
+from deploy.local.stack import Stack
+from shared.database import prepare_connection
+from shared.messaging.message import Connection
+from shared.migrate import AUDITOR, migrate, role_of, service_names
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSWORD = "only-in-tests"
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Addresses of a real Postgres and RabbitMQ: those of ``make test``, or private ones for a bare ``pytest``."""
+    if os.environ.get("ADMIN_DATABASE_URL"):
+        yield dict(os.environ)
+        return
+    stack = Stack(tmp_path_factory.mktemp("stack"), progress=Progress())
+    stack.start()
+    yield stack.environment()
+    stack.stop()
+
+
+def with_database(url: str, database: str, *, user: str | None = None, password: str | None = None) -> str:
+    """The same server, another database, and another user when one is given."""
+    parts = urlsplit(url)
+    location = parts.netloc if user is None else f"{user}:{password}@{parts.hostname}:{parts.port}"
+    return urlunsplit(parts._replace(netloc=location, path=f"/{database}"))
+
+
+@pytest.fixture(scope="session")
+def migrated_template(servers: dict[str, str]) -> Iterator[str]:
+    """The name of a database with every service's schema, from which each test's own is copied."""
+    url = servers["ADMIN_DATABASE_URL"]
+    name = f"template_{secrets.token_hex(4)}"
+
+    async def make() -> None:
+        admin = await asyncpg.connect(url)
+        await admin.execute(f"CREATE DATABASE {name}")
+        await admin.close()
+        roles = [role_of(service) for service in service_names()] + [AUDITOR]
+        await migrate(with_database(url, name), dict.fromkeys(roles, PASSWORD))
+
+    async def drop() -> None:
+        admin = await asyncpg.connect(url)
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(drop())
+
+
+class Databases:
+    """One test's own database and the connections it opened to it."""
+
+    def __init__(self, admin_url: str, name: str) -> None:
+        self.admin_url = with_database(admin_url, name)
+        self.name = name
+        self._connections: list[asyncpg.Connection[asyncpg.Record]] = []
+
+    def url(self, service: str) -> str:
+        """The DSN of a service's own role."""
+        return with_database(self.admin_url, self.name, user=role_of(service), password=PASSWORD)
+
+    async def connect(self, service: str) -> Connection:
+        """A connection as that service has it: its role, its schema, its codecs."""
+        connection = await asyncpg.connect(self.url(service), server_settings={"jit": "off"})
+        await prepare_connection(connection)
+        self._connections.append(connection)
+        return connection
+
+    async def connect_as_admin(self) -> Connection:
+        """A connection that may do anything, for planting corruptions."""
+        connection = await asyncpg.connect(self.admin_url)
+        await prepare_connection(connection)
+        self._connections.append(connection)
+        return connection
+
+    async def close(self) -> None:
+        """Closes what was opened."""
+        for connection in self._connections:
+            await connection.close()
+
+
+@pytest.fixture
+async def databases(servers: dict[str, str], migrated_template: str) -> AsyncIterator[Databases]:
+    """A freshly migrated database of this test's own."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    own = Databases(servers["ADMIN_DATABASE_URL"], name)
+    yield own
+    await own.close()
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def database(databases: Databases) -> Callable[[str], Awaitable[Connection]]:
+    """``await database("allocation")``: a connection as that service's role on a freshly migrated database."""
+    return databases.connect
+
+
+@pytest.fixture(scope="session")
+def real_inputs() -> Path:
+    """The folder of real inputs beside the project; tests that need it are skipped where it is absent."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real inputs: {folder} is not there")
+    return folder
