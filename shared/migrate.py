@@ -31,7 +31,7 @@ from shared.messaging.message import Connection
 ROOT = Path(__file__).resolve().parent.parent
 OWNER = "ordermesh_owner"
 AUDITOR = "ordermesh_audit"
-PARTITION_DAYS_AHEAD = 7
+PARTITION_DAYS_AHEAD = 3
 LOCK_KEY = 7_305_991_142
 
 

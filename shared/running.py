@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 import structlog
 
-from shared.config import Settings
 from shared.database import Pool, is_contention, is_unavailable
 from shared.messaging import inbox, outbox
 from shared.messaging.batching import HandledNow, Processor, Surroundings
@@ -32,7 +31,7 @@ OUTAGE_PAUSE_SECONDS = 1.0
 RETRY_POLL_SECONDS = 0.2
 GAUGE_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
-PARTITION_DAYS_AHEAD = 7
+PARTITION_DAYS_AHEAD = 3
 
 
 @dataclass(frozen=True)

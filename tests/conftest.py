@@ -17,9 +17,13 @@ from deploy.local.stack import Stack
 from shared.database import prepare_connection
 from shared.messaging.message import Connection
 from shared.migrate import AUDITOR, migrate, role_of, service_names
+from shared.telemetry import configure_logging
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "only-in-tests"
+
+
+configure_logging("tests", "ERROR")
 
 
 @pytest.fixture(scope="session")
@@ -96,17 +100,69 @@ class Databases:
             await connection.close()
 
 
-@pytest.fixture
-async def databases(servers: dict[str, str], migrated_template: str) -> AsyncIterator[Databases]:
-    """A freshly migrated database of this test's own."""
+async def _create_from(admin_url: str, name: str, template: str) -> None:
+    admin = await asyncpg.connect(admin_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    await admin.close()
+
+
+async def _drop(admin_url: str, name: str) -> None:
+    admin = await asyncpg.connect(admin_url)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+EMPTY_THE_TABLES = """
+DO $$
+DECLARE
+    candidate record;
+    filled boolean;
+    found text[] := '{}';
+BEGIN
+    FOR candidate IN
+        SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'r' AND c.relname <> 'migrations' AND n.nspname !~ '^(pg_|information_schema|public)'
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', candidate.name) INTO filled;
+        IF filled THEN
+            found := found || candidate.name;
+        END IF;
+    END LOOP;
+    IF cardinality(found) > 0 THEN
+        EXECUTE 'TRUNCATE ' || array_to_string(found, ', ') || ' CASCADE';
+    END IF;
+END $$
+"""
+
+
+@pytest.fixture(scope="session")
+def reused_database(servers: dict[str, str], migrated_template: str) -> Iterator[str]:
+    """One database for the tests that only fill tables; they are emptied before each test."""
     name = f"test_{secrets.token_hex(6)}"
-    admin = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template}")
+    asyncio.run(_create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template))
+    yield name
+    asyncio.run(_drop(servers["ADMIN_DATABASE_URL"], name))
+
+
+@pytest.fixture
+async def databases(servers: dict[str, str], reused_database: str) -> AsyncIterator[Databases]:
+    """A migrated database with empty tables. Tests that change its structure use ``fresh_databases``."""
+    own = Databases(servers["ADMIN_DATABASE_URL"], reused_database)
+    admin = await own.connect_as_admin()
+    await admin.execute(EMPTY_THE_TABLES)
+    yield own
+    await own.close()
+
+
+@pytest.fixture
+async def fresh_databases(servers: dict[str, str], migrated_template: str) -> AsyncIterator[Databases]:
+    """A database of this test's own, whose structure it may change."""
+    name = f"test_{secrets.token_hex(6)}"
+    await _create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template)
     own = Databases(servers["ADMIN_DATABASE_URL"], name)
     yield own
     await own.close()
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    await _drop(servers["ADMIN_DATABASE_URL"], name)
 
 
 @pytest.fixture

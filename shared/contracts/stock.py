@@ -18,7 +18,6 @@ from shared.contracts.base import (
     Refusal,
     ShortText,
     Sku,
-    Text,
     Time,
     UnitCount,
     Units,

@@ -274,9 +274,12 @@ class Processor:
         try:
             await self._retry(limit, claimed)
         except Exception as error:
-            if is_unavailable(error):
+            if is_unavailable(error) or not claimed:
                 raise
-            for _ in range(len(claimed)):
+            if len(claimed) == 1:
+                await self._set_aside(claimed[0], error)
+                return 1
+            for _ in claimed:
                 await self._retry_alone()
         return len(claimed)
 

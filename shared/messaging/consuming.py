@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
+from aiormq.abc import AbstractChannel as UnderlyingChannel
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 
@@ -22,6 +23,11 @@ from shared.messaging.batching import Batcher, Processor
 from shared.messaging.reading import Delivery
 
 log = structlog.get_logger()
+
+Token = tuple[UnderlyingChannel, int]
+"""The channel a delivery came on and its tag there: what an acknowledgement needs."""
+
+ACKNOWLEDGE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,14 +69,15 @@ class _Workers:
         await asyncio.gather(*(batcher.drained() for batcher in self.batchers))
 
     async def cancel(self) -> None:
-        for task in self.tasks:
+        tasks, self.tasks = self.tasks, []
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def failed(self) -> BaseException | None:
         for task in self.tasks:
-            if task.done() and not task.cancelled() and task.exception() is not None:
-                return task.exception()
+            if task.done():
+                return asyncio.CancelledError(task.get_name()) if task.cancelled() else task.exception()
         return None
 
 
@@ -94,29 +101,37 @@ class AioPikaDriver:
             self._workers.add(batcher, feed.queue)
             channel = await connection.channel(publisher_confirms=False)
             await channel.set_qos(prefetch_count=self.prefetch_messages)
-            queue = await channel.get_queue(feed.queue, ensure=False)
+            # Declared passively, not only named: aio-pika restores consumers after a reconnect only of queues that it knows as declared.
+            queue = await channel.declare_queue(feed.queue, passive=True)
             self._channels.append(channel)
             self._consumers.append((queue, await queue.consume(self._receiver(batcher))))
 
     @staticmethod
     def _receiver(batcher: Batcher) -> Any:
         async def receive(message: AbstractIncomingMessage) -> None:
-            batcher.put(Delivery(message.body, message.routing_key or "", message.content_type), message)
+            delivery = Delivery(message.body, message.routing_key or "", message.content_type)
+            batcher.put(delivery, (message.channel, message.delivery_tag or 0))
 
         return receive
 
     @staticmethod
-    async def _acknowledge(messages: Sequence[AbstractIncomingMessage]) -> None:
+    async def _acknowledge(tokens: Sequence[Token]) -> None:
         """One multiple acknowledgement per channel: everything up to the batch's last delivery has been committed.
 
-        On a channel that died meanwhile there is nothing to do: the broker delivers again and the inbox knows better.
+        A batch spans two channels after a reconnect. On the one that died there is nothing to do: the broker delivers again and the
+        inbox knows better.
         """
-        last_of_channel = {id(message.channel): message for message in messages}
-        for message in last_of_channel.values():
+        last_tags = dict(tokens)
+        for channel, tag in last_tags.items():
             try:
-                await message.ack(multiple=True)
-            except (AMQPError, OSError, RuntimeError) as error:
+                async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
+                    await channel.basic_ack(tag, multiple=True)
+            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
                 log.info("acknowledgement_lost", error=type(error).__name__)
+            except asyncio.CancelledError:
+                if _is_being_cancelled():
+                    raise
+                log.info("acknowledgement_lost", error="CancelledError")
 
     async def stop(self) -> None:
         """Cancels the consumers."""
@@ -137,6 +152,12 @@ class AioPikaDriver:
         return self._workers.failed()
 
 
+def _is_being_cancelled() -> bool:
+    """Whether somebody wants this task to end. A dying channel raises CancelledError too, and then nobody does."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _undecoded(message: RabbitMessage) -> RabbitMessage:
     """Keeps FastStream from parsing the body: a malformed one must reach our reader, which parks it with a reason."""
     return message
@@ -151,6 +172,7 @@ class FastStreamDriver:
     batch_messages: int
     prefetch_messages: int
     _workers: _Workers = field(default_factory=_Workers)
+    _unacknowledged: set[asyncio.Future[None]] = field(default_factory=set)
 
     async def start(self) -> None:
         """Registers a subscriber per queue and starts the broker."""
@@ -172,9 +194,13 @@ class FastStreamDriver:
         async def receive(message: RabbitMessage) -> None:
             committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             raw = message.raw_message
-            batcher.put(Delivery(raw.body, raw.routing_key or "", raw.content_type), committed)
-            await committed
-            await message.ack()
+            self._unacknowledged.add(committed)
+            try:
+                batcher.put(Delivery(raw.body, raw.routing_key or "", raw.content_type), committed)
+                await committed
+                await message.ack()
+            finally:
+                self._unacknowledged.discard(committed)
 
     @staticmethod
     async def _release(committed: Sequence[asyncio.Future[None]]) -> None:
@@ -190,7 +216,9 @@ class FastStreamDriver:
     async def drained(self) -> None:
         """Waits for the batchers, then ends them."""
         await self._workers.drained()
-        await asyncio.sleep(0)
+        while self._unacknowledged:
+            await asyncio.wait(self._unacknowledged, timeout=0.1)
+            await asyncio.sleep(0)
         await self._workers.cancel()
 
     def failed(self) -> BaseException | None:
