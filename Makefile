@@ -1,0 +1,75 @@
+# Every habit has one command; `make` alone lists them. Each makes what it needs: the venv, the private servers, the processes.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+LOCAL := $(PYTHON) -m deploy.local
+# The test stack is another one than that of `make up`: tests never disturb what you are looking at.
+IN_TEST_STACK := $(LOCAL) run --directory .local/test --servers-only --
+
+# What can be said to a command: make demo ORDERS=orders.csv, make trace ORDER=..., make test TESTS=tests/allocation
+ORDERS ?=
+ORDER ?=
+WAIT ?=
+TESTS ?= tests
+export ORDERS ORDER WAIT
+
+.PHONY: help bootstrap demo up down status test check format bench audit trace lock contracts faults clean
+
+help: ## list the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+bootstrap: ## make .venv from the hash-locked requirements (every other command does it too)
+	@./deploy/local/bootstrap.sh
+
+demo: bootstrap ## replay a day of orders through the whole system and print a report; ORDERS=file.csv replays yours
+	@$(PYTHON) -m deploy.local.demo $(ORDERS)
+
+up: bootstrap ## start the private stack and keep it running
+	@$(LOCAL) up
+
+down: bootstrap ## stop everything that `make up` started; the data stays
+	@$(LOCAL) down
+
+status: bootstrap ## show what runs, where, and where it logs
+	@$(LOCAL) status
+
+test: bootstrap ## run the test suite on servers of its own; TESTS=tests/allocation runs a part
+	@$(IN_TEST_STACK) $(PYTHON) -m pytest $(TESTS)
+
+check: bootstrap ## ruff, mypy --strict, import walls, contract snapshots, the no_reply lint
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m shared.contracts.generate --check
+	@$(PYTHON) -m pytest -q tests/contracts
+
+format: bootstrap ## let ruff sort imports and format the code
+	@$(PYTHON) -m ruff check --fix-only --quiet .
+	@$(PYTHON) -m ruff format .
+
+bench: bootstrap ## measure against pgbench on this machine, in one run
+	@$(LOCAL) run --directory .local/bench --without-processes -- $(PYTHON) -m benchmarks
+
+audit: bootstrap ## check the running stack's books; names every violation
+	@$(LOCAL) run --attach -- $(PYTHON) -m shared.audit
+
+trace: bootstrap ## show one order's trace across all services: make trace ORDER=<id>
+	@$(LOCAL) run --attach -- $(PYTHON) -m shared.trace $(ORDER)
+
+contracts: bootstrap ## write the generated contracts (AsyncAPI and JSON Schemas) from the models
+	@$(PYTHON) -m shared.contracts.generate
+
+faults: bootstrap ## break things on purpose, on servers of their own, and audit the books
+	@$(IN_TEST_STACK) $(PYTHON) -m pytest tests/faults
+
+lock: bootstrap ## resolve pyproject.toml anew into the two lock files
+	@./deploy/local/lock.sh
+
+clean: ## stop everything and delete what commands made: data, passwords, venv, caches
+	@if [ -x $(PYTHON) ]; then for directory in .local .local/test .local/bench; do $(LOCAL) clean --directory $$directory; done; fi
+	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,103 @@
+"""`python -m deploy.local` as a person uses it: a second stack beside the first, a launcher that crashes, Ctrl-C, given servers."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.local.running import find_process, members_of
+from deploy.local.stack import Stack
+from tests.local.launching import Launcher, command, own_environment
+
+PATIENCE_SECONDS = 30.0
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_down_ends_a_second_stack_whose_launcher_was_killed_and_leaves_the_first_alone(
+    private_stack: Stack, second_launcher: Launcher
+) -> None:
+    assert eventually(second_launcher.marker.exists)
+    second = Stack(second_launcher.directory)
+    assert second.is_running
+    assert private_stack.is_running
+    assert set(second.environment().values()).isdisjoint(private_stack.environment().values())
+
+    sleeping = next(child for child in psutil.Process(second_launcher.process.pid).children() if child.name() == "sleep")
+    second_launcher.process.kill()
+    second_launcher.process.wait()
+    sleeping.kill()
+    assert second.is_running
+    assert len(members_of(second.directory)) >= 3
+
+    subprocess.run(command("down", "--directory", str(second.directory)), env=own_environment(), check=True)
+    assert members_of(second.directory) == []
+    assert list((second.directory / "run").iterdir()) == []
+    assert private_stack.is_running
+
+
+def test_an_interrupt_during_up_leaves_no_process(tmp_path: Path) -> None:
+    starting = subprocess.Popen(
+        command("up", "--servers-only", "--directory", str(tmp_path)), env=own_environment(), stderr=subprocess.PIPE, text=True
+    )
+    record = tmp_path / "run" / "rabbitmq.json"
+    assert eventually(lambda: find_process(record) is not None)
+    starting.send_signal(signal.SIGINT)
+    _, complaint = starting.communicate(timeout=PATIENCE_SECONDS)
+    assert starting.returncode == 130
+    assert "interrupted" in complaint
+    assert members_of(tmp_path) == []
+
+
+def test_run_hands_on_given_servers_and_the_exit_status_of_its_command(private_stack: Stack, tmp_path: Path) -> None:
+    given = own_environment(DATABASE_URL=private_stack.postgres.url, AMQP_URL=private_stack.rabbitmq.url)
+    finished = subprocess.run(
+        command(
+            "run",
+            "--servers-only",
+            "--directory",
+            str(tmp_path),
+            "--",
+            "sh",
+            "-c",
+            'echo "$ADMIN_DATABASE_URL $AMQP_URL"; exit 7',
+        ),
+        env=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 7
+    assert finished.stdout.split() == [private_stack.postgres.url, private_stack.rabbitmq.url]
+    assert private_stack.is_running
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("run", "--servers-only"), "run needs a command"),
+        (("run", "--servers-only", "--", "no-such-command-anywhere"), "there is no command 'no-such-command-anywhere'"),
+        (("run", "--attach", "--", "true"), "no stack runs in"),
+        (("environment",), "no stack runs in"),
+    ],
+)
+def test_a_command_that_cannot_work_says_why_in_one_line(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    name, *rest = arguments
+    finished = subprocess.run(
+        command(name, "--directory", str(tmp_path), *rest), env=own_environment(), capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("ordermesh: ")
+    assert complaint in finished.stderr
+    assert finished.stderr.count("\n") == 1
