@@ -35,7 +35,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     stack = Stack(tmp_path_factory.mktemp("stack"), progress=Progress())
     stack.start()
     yield stack.environment()
-    stack.stop()
+    stack.discard()
 
 
 def with_database(url: str, database: str, *, user: str | None = None, password: str | None = None) -> str:

@@ -307,6 +307,6 @@ class OrderNeedsAttention(Event):
     type: ClassVar[str] = "order.needs_attention.v1"
 
     order_id: UUID
-    reason: Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code"]
+    reason: Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue"]
     detail: Text
     due_at: Time

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
+from aiormq.channel import Channel as UnderlyingChannel
 from asyncpg import Record
 
-from shared.contracts.base import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, INBOUND_EXCHANGE
-from shared.contracts.envelope import CONTENT_TYPE
 from shared.database import is_unavailable
 from shared.messaging import outbox
+from shared.messaging.pipelining import Publication, publish_together
 
 if TYPE_CHECKING:
     from shared.messaging.batching import Surroundings
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 RECONNECT_SECONDS = 1.0
-EXCHANGES = (EVENTS_EXCHANGE, COMMANDS_EXCHANGE, INBOUND_EXCHANGE)
 
 
 class Publisher:
@@ -39,18 +38,17 @@ class Publisher:
         self._name = name
         self._timeout_seconds = timeout_seconds
         self._connection: AbstractConnection | None = None
-        self._exchanges: dict[str, AbstractExchange] = {}
+        self._channel: AbstractChannel | None = None
 
-    async def _open(self) -> dict[str, AbstractExchange]:
+    async def _open(self) -> UnderlyingChannel:
         if self._connection is None or self._connection.is_closed:
+            self._channel = None
             self._connection = await aio_pika.connect(
                 self._url, timeout=self._timeout_seconds, client_properties={"connection_name": self._name}
             )
-            self._exchanges = {}
-        if not self._exchanges:
-            channel: AbstractChannel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-            self._exchanges = {name: await channel.get_exchange(name, ensure=False) for name in EXCHANGES}
-        return self._exchanges
+        if self._channel is None or self._channel.is_closed:
+            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        return cast(UnderlyingChannel, await self._channel.get_underlay_channel())
 
     async def publish(self, rows: Sequence[Record]) -> list[UUID]:
         """Publishes outbox rows, persistent and mandatory, and returns the ids that the broker confirmed.
@@ -58,23 +56,18 @@ class Publisher:
         Raises:
             AMQPError, OSError, TimeoutError: no connection.
         """
-        exchanges = await self._open()
-        results = await asyncio.gather(*(self._publish_one(exchanges[row["exchange"]], row) for row in rows), return_exceptions=True)
-        confirmed = [row["event_id"] for row, result in zip(rows, results, strict=True) if result is None]
-        failures = [result for result in results if result is not None]
-        if failures:
-            log.warning("publish_failed", messages=len(failures), error=type(failures[0]).__name__, detail=str(failures[0])[:300])
+        publications = [Publication(row["exchange"], row["routing_key"], row["body"], row["type"]) for row in rows]
+        failures = await publish_together(await self._open(), publications, timeout_seconds=self._timeout_seconds)
+        confirmed = [row["event_id"] for row, failure in zip(rows, failures, strict=True) if failure is None]
+        failed = [failure for failure in failures if failure is not None]
+        if failed:
+            log.warning("publish_failed", messages=len(failed), error=type(failed[0]).__name__, detail=str(failed[0])[:300])
             await self.close()
         return confirmed
 
-    async def _publish_one(self, exchange: AbstractExchange, row: Record) -> None:
-        # No AMQP message_id: aio-pika makes a fresh one for each attempt, so that a returned publish can not be mistaken for another.
-        message = aio_pika.Message(row["body"], content_type=CONTENT_TYPE, type=row["type"], delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await exchange.publish(message, row["routing_key"], mandatory=True, timeout=self._timeout_seconds)
-
     async def close(self) -> None:
         """Drops the connection; the next publish opens a new one."""
-        connection, self._connection, self._exchanges = self._connection, None, {}
+        connection, self._connection, self._channel = self._connection, None, None
         if connection is not None and not connection.is_closed:
             try:
                 await asyncio.wait_for(connection.close(), timeout=2.0)

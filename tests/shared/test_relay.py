@@ -40,7 +40,7 @@ class Listener:
 async def listener(servers: dict[str, str]) -> AsyncIterator[Listener]:
     connection = await aio_pika.connect(servers["AMQP_URL"])
     channel = await connection.channel()
-    await apply_over_amqp(topology({}, Partners()), connection, lambda _: None)
+    await apply_over_amqp(topology({}, Partners()), servers["AMQP_URL"], lambda _: None)
     queue = await channel.declare_queue(f"listener.{secrets.token_hex(4)}", exclusive=True)
     await queue.bind(EVENTS_EXCHANGE, "stock.reserved.v1")
     yield Listener(channel, queue, servers["AMQP_URL"])

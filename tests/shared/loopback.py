@@ -1,0 +1,134 @@
+"""Services without a broker: what one says is handed to those who hear it, in one process, on a real database.
+
+Everything between outbox and inbox is the real thing (contracts, inbox, handlers, outbox); only the wire is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from shared.config import Settings
+from shared.contracts.base import Kind, Message
+from shared.contracts.envelope import new_id
+from shared.contracts.registry import MESSAGES, routing_key_of
+from shared.database import open_pool
+from shared.messaging import outbox
+from shared.messaging.batching import HandledNow, Processor, Surroundings
+from shared.messaging.message import Outgoing
+from shared.messaging.outbox import encode
+from shared.messaging.reading import Delivery
+from shared.service import Service
+from shared.telemetry import Metrics, service_number
+from tests.conftest import Databases
+
+ROUNDS_LIMIT = 200
+
+
+@dataclass
+class Station:
+    """One service on its pool."""
+
+    service: Service
+    around: Surroundings
+    processors: dict[str, Processor]
+
+
+@dataclass
+class PartnerMail:
+    """What a partner would find in its queue."""
+
+    routing_key: str
+    message: Message
+
+
+@dataclass
+class Loopback:
+    """Several services, and what they said to partners."""
+
+    stations: dict[str, Station]
+    partner_mail: list[PartnerMail] = field(default_factory=list)
+    offset: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        """The clock of all services; ``offset`` moves it."""
+        return datetime.now(UTC) + self.offset
+
+    async def ask(self, service: str, message: Message, *, source: str = "console") -> HandledNow:
+        """A command over HTTP."""
+        body = encode(Outgoing(message), source=source, service_number=1, now=self.now())
+        return await self.stations[service].processors[message.type].handle_now(Delivery(body, message.type))
+
+    async def hear_from_partner(self, partner: str, message: Message, *, event_id: UUID | None = None) -> None:
+        """A partner publishes to ``oms.inbound``."""
+        routing_key = routing_key_of(type(message), partner)
+        body = encode(Outgoing(message, event_id=event_id or new_id()), source=partner, service_number=1, now=self.now())
+        await self._deliver(message.type, [Delivery(body, routing_key)])
+
+    async def say(self, service: str, *messages: Message, subject: str | None = None) -> None:
+        """Puts messages into a service's outbox as if its handlers had said them."""
+        station = self.stations[service]
+        rows = outbox.rows_of(
+            [Outgoing(message, subject=subject) for message in messages],
+            source=station.around.source,
+            service_number=service_number(service),
+            now=self.now(),
+        )
+        async with station.around.pool.acquire() as connection:
+            await outbox.insert(connection, rows, self.now())
+
+    async def settle(self) -> None:
+        """Delivers until nobody has anything to say any more; deferred messages get their next try."""
+        for _ in range(ROUNDS_LIMIT):
+            moved = 0
+            for station in self.stations.values():
+                moved += await self._relay(station)
+                for processor in station.processors.values():
+                    moved += await processor.retry_due(200)
+            if moved == 0:
+                return
+        raise AssertionError(f"still talking after {ROUNDS_LIMIT} rounds")
+
+    async def _relay(self, station: Station) -> int:
+        async with station.around.pool.acquire() as connection, connection.transaction():
+            rows = await outbox.claim_unsent(connection, 500)
+            if rows:
+                await outbox.mark_sent(connection, [row["event_id"] for row in rows], self.now())
+        by_type: dict[str, list[Delivery]] = {}
+        for row in rows:
+            if MESSAGES[row["type"]].kind is Kind.PARTNER_COMMAND:
+                self.partner_mail.append(PartnerMail(row["routing_key"], _data_of(row["type"], row["body"])))
+            else:
+                by_type.setdefault(row["type"], []).append(Delivery(row["body"], row["routing_key"]))
+        for message_type, deliveries in by_type.items():
+            await self._deliver(message_type, deliveries)
+        return len(rows)
+
+    async def _deliver(self, message_type: str, deliveries: Sequence[Delivery]) -> None:
+        for station in self.stations.values():
+            processor = station.processors.get(message_type)
+            if processor is not None:
+                await processor.process(deliveries)
+
+
+def _data_of(message_type: str, body: bytes) -> Message:
+    return MESSAGES[message_type].model_validate(json.loads(body)["data"])
+
+
+@asynccontextmanager
+async def open_loopback(databases: Databases, services: Sequence[Service]) -> AsyncIterator[Loopback]:
+    """Opens the services on one test's database."""
+    loopback = Loopback({})
+    for service in services:
+        settings = Settings(database_url=databases.url(service.name), amqp_url="amqp://unused", operator_token="only-for-this-test")
+        pool = await open_pool(settings.database_url, application_name="test", size=3, command_timeout_seconds=10)
+        around = Surroundings(service.name, pool, settings, Metrics(service.name), loopback.now, lambda: None)
+        processors = {item.message.type: Processor(item, around) for item in service.consumes}
+        loopback.stations[service.name] = Station(service, around, processors)
+    yield loopback
+    for station in loopback.stations.values():
+        await station.around.pool.close()
