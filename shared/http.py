@@ -241,6 +241,7 @@ async def read_messages(environment: Environment, request: web.Request) -> web.S
                     "reason": row["reason"],
                     "received_at": _iso(row["received_at"]),
                     "handled_at": _iso(row["handled_at"]),
+                    "traceparent": row["traceparent"],
                 }
                 for row in heard
             ],

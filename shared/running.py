@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 import structlog
 
+from shared.contracts.base import Message
 from shared.database import Pool, is_contention, is_unavailable
 from shared.messaging import inbox, outbox
 from shared.messaging.batching import HandledNow, Processor, Surroundings
@@ -57,6 +58,9 @@ class Errand(Generic[TaskT, OutcomeT]):
     settle: Callable[[Transaction, Sequence[tuple[TaskT, OutcomeT]]], Awaitable[Sequence[Outgoing]]]
     poll_seconds: float = 0.5
     concurrency: int = 16
+    woken_by: tuple[type[Message], ...] | None = None
+    """Messages after whose handling there may be something due at once; None: whenever this process has said something. Looking costs a
+    transaction, so an errand that knows its causes should name them."""
 
 
 class Environment:

@@ -127,7 +127,7 @@ class _Runtime:
     settings: Settings
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    wakes: list[asyncio.Event] = field(default_factory=list)
+    wakes: list[tuple[tuple[type[Message], ...] | None, asyncio.Event]] = field(default_factory=list)
     probe_channel: AbstractRobustChannel | None = None
     missing_consumers: list[str] = field(default_factory=list)
     broker_away: bool = True
@@ -166,6 +166,7 @@ class _Runtime:
             metrics=Metrics(self.service.name),
             now=lambda: datetime.now(UTC) + timedelta(seconds=settings.clock_offset_seconds),
             committed=self._committed,
+            handled=self._handled,
             recorder=recorder,
         )
         self.relay = Relay(
@@ -234,7 +235,7 @@ class _Runtime:
             self._spawn(run_schedule(self.around, schedule), f"schedule {schedule.run}")
         for errand in self.service.errands(environment):
             wake = asyncio.Event()
-            self.wakes.append(wake)
+            self.wakes.append((errand.woken_by, wake))
             self._spawn(run_errand(self.around, errand, wake), f"errand {errand.name}")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -242,8 +243,14 @@ class _Runtime:
 
     def _committed(self) -> None:
         self.relay.wake()
-        for wake in self.wakes:
-            wake.set()
+        for woken_by, wake in self.wakes:
+            if woken_by is None:
+                wake.set()
+
+    def _handled(self, message: type[Message]) -> None:
+        for woken_by, wake in self.wakes:
+            if woken_by is not None and message in woken_by:
+                wake.set()
 
     async def _until_stopped(self) -> None:
         """Waits for the signal; a worker that ends by a mistake ends the process, so that the platform starts a fresh one."""

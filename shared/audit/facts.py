@@ -42,8 +42,9 @@ async def _compare(snapshot: Snapshot, name: str, by_service: Mapping[str, str],
                 compared += 1
                 if len(set(values.values())) == 1:
                     continue
+                # A key is one id or SKU, or several joined by bars, the widest first.
                 subject = key.split("|")[0]
-                if subject in await movement.moving_names(snapshot):
+                if {key, subject} & await movement.moving_names(snapshot):
                     under_way += 1
                     continue
                 said = ", ".join(f"{service} says {value}" for service, value in sorted(values.items()))

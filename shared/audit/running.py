@@ -11,7 +11,7 @@ from shared.audit.facts import check_facts
 from shared.audit.invariants import check_invariants
 from shared.audit.messages import about_service, check_deliveries, check_single_effects, check_sources, follow_messages
 from shared.audit.report import Check, Report
-from shared.audit.snapshot import open_snapshot
+from shared.audit.snapshot import Snapshot, open_snapshot
 from shared.audit.statements import Statements, load_statements
 
 POLL_SECONDS = 1.0
@@ -33,18 +33,26 @@ async def audit(
     """
     stated = list(load_statements() if services is None else services)
     started = time.monotonic()
-    checks: list[Check] = []
     async with open_snapshot(database_url, [service.service for service in stated]) as snapshot:
         taken_at = datetime.now(UTC)
-        for service in stated:
-            if only in (None, service.service):
-                checks += await check_invariants(snapshot, service)
-        movement = await follow_messages(snapshot, stated)
-        checks += check_deliveries(movement, strict=strict)
-        checks += await check_sources(snapshot, stated)
-        checks += await check_single_effects(snapshot, stated)
-        checks += await check_facts(snapshot, stated, movement)
-    return Report(taken_at, time.monotonic() - started, about_service(checks, only), movement.messages)
+        checks, under_way = await run_checks(snapshot, stated, only=only, strict=strict)
+    return Report(taken_at, time.monotonic() - started, checks, under_way)
+
+
+async def run_checks(
+    snapshot: Snapshot, services: Sequence[Statements], *, only: str | None = None, strict: bool = False
+) -> tuple[list[Check], int]:
+    """Every check on one snapshot, and how many messages were under way in it."""
+    checks: list[Check] = []
+    for service in services:
+        if only in (None, service.service):
+            checks += await check_invariants(snapshot, service)
+    movement = await follow_messages(snapshot, services)
+    checks += check_deliveries(movement, strict=strict)
+    checks += await check_sources(snapshot, services)
+    checks += await check_single_effects(snapshot, services)
+    checks += await check_facts(snapshot, services, movement)
+    return about_service(checks, only), movement.messages
 
 
 async def audit_until_settled(

@@ -45,6 +45,10 @@ class Subscription:
     """Tells the sender of an unreadable message what was wrong with it; the message itself is parked anyway."""
 
 
+def nobody_waits(_: type[Message]) -> None:
+    """For processes in which nothing waits for a message to be handled."""
+
+
 @dataclass
 class Surroundings:
     """What every processor of a process shares."""
@@ -58,6 +62,8 @@ class Surroundings:
     """Called after a commit that may have filled the outbox or scheduled an errand."""
     recorder: SpanRecorder | None = None
     database_away: bool = False
+    handled: Callable[[type[Message]], None] = nobody_waits
+    """Called after the commit of a batch of this type, whether it said something or not."""
 
     @property
     def source(self) -> str:
@@ -168,8 +174,7 @@ class Processor:
             new_items = self._first_of_each(items, fresh)
             outgoing = await self._handle(connection, new_items, now)
         self._account(new_items, len(items) - len(new_items), started_ns)
-        if outgoing:
-            self.around.committed()
+        self._tell_committed(outgoing)
 
     @staticmethod
     def _first_of_each(items: Sequence[Item], fresh: set[inbox.Key]) -> list[Item]:
@@ -252,6 +257,11 @@ class Processor:
         async with self.around.pool.acquire(timeout=10) as connection:
             await inbox.mark_waiting(connection, [waiting], now)
 
+    def _tell_committed(self, outgoing: Sequence[Outgoing]) -> None:
+        self.around.handled(self.subscription.message)
+        if outgoing:
+            self.around.committed()
+
     def _account(self, items: Sequence[Item], duplicates: int, started_ns: int) -> None:
         self.around.metrics.handled.labels(self._type, "done").inc(len(items))
         if duplicates:
@@ -302,8 +312,7 @@ class Processor:
             await inbox.mark_handled(connection, [item.read.entry.key for item in claimed], now)
             outgoing = await self._handle(connection, claimed, now)
         self._account(claimed, 0, started_ns)
-        if outgoing:
-            self.around.committed()
+        self._tell_committed(outgoing)
 
     def _item_of(self, row: Record) -> Item:
         read = self.reader.read(Delivery(row["body"], row["routing_key"]))
@@ -326,6 +335,7 @@ class Processor:
                     raise
                 await asyncio.sleep(0.01 * 2**attempt)
             else:
+                self.around.handled(self.subscription.message)
                 self.around.committed()
                 return outcome
         raise AssertionError("unreachable: the last attempt returns or raises")

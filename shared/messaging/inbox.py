@@ -33,6 +33,8 @@ class InboxEntry:
     subject: str | None
     routing_key: str
     body: bytes
+    traceparent: str | None = None
+    """Only of what came from outside; of our own events the sender's outbox has it."""
 
     @property
     def key(self) -> Key:
@@ -68,9 +70,9 @@ async def insert_handled(connection: Connection, entries: Sequence[InboxEntry], 
     """Remembers events as handled and returns those that are new; the others were handled, or wait, already."""
     rows = await connection.fetch(
         """
-        INSERT INTO inbox (event_id, source, type, subject, status, received_at, handled_at)
-        SELECT event_id, source, type, subject, 'done', $5, $5
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS new (event_id, source, type, subject)
+        INSERT INTO inbox (event_id, source, type, subject, traceparent, status, received_at, handled_at)
+        SELECT event_id, source, type, subject, traceparent, 'done', $6, $6
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) AS new (event_id, source, type, subject, traceparent)
         ON CONFLICT (event_id, source) DO NOTHING
         RETURNING event_id, source
         """,
@@ -78,6 +80,7 @@ async def insert_handled(connection: Connection, entries: Sequence[InboxEntry], 
         [entry.source for entry in entries],
         [entry.type for entry in entries],
         [entry.subject for entry in entries],
+        [entry.traceparent for entry in entries],
         now,
     )
     return {(row["event_id"], row["source"]) for row in rows}

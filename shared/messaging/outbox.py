@@ -142,7 +142,7 @@ async def heard_about_subject(connection: Connection, subject: str) -> list[Reco
     """Everything this service heard about one subject, oldest first."""
     return await connection.fetch(
         """
-        SELECT event_id, source, type, status, attempts, reason, received_at, handled_at
+        SELECT event_id, source, type, status, attempts, reason, received_at, handled_at, traceparent
         FROM inbox WHERE subject = $1 ORDER BY event_id LIMIT 1000
         """,
         subject,

@@ -73,6 +73,11 @@ def _one_problem(name: str, problem: str, remedy: str) -> tuple[FieldProblem, ..
     return (FieldProblem(field=name, problem=problem[:500], remedy=remedy),)
 
 
+def _storable(text: str) -> str:
+    """Postgres stores neither NUL nor half a surrogate pair; an envelope that carries one must not stop the queue behind it."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
 class Reader(Generic[DataT]):
     """Reads deliveries of one message type.
 
@@ -101,14 +106,16 @@ class Reader(Generic[DataT]):
         if envelope.type != self.message.type:
             problems = _one_problem("type", f"{envelope.type!r} came where {self.message.type!r} is expected", "match type and routing key")
             return self._unreadable(delivery, partner, {"id": str(envelope.id)}, problems)
-        source = envelope.source if partner is None else f"{partner_kind_of(self.message)}/{partner}"
+        source = _storable(envelope.source) if partner is None else f"{partner_kind_of(self.message)}/{partner}"
+        subject = None if envelope.subject is None else _storable(envelope.subject)
+        traceparent = None if source.startswith("ordermesh/") else envelope.traceparent
         return Read(
-            entry=InboxEntry(envelope.id, source, envelope.type, envelope.subject, delivery.routing_key, delivery.body),
+            entry=InboxEntry(envelope.id, source, envelope.type, subject, delivery.routing_key, delivery.body, traceparent),
             content=Received(
                 event_id=envelope.id,
                 source=source,
                 data=envelope.data,
-                subject=envelope.subject,
+                subject=subject,
                 time=envelope.time,
                 traceparent=envelope.traceparent,
                 partner=partner,
@@ -136,7 +143,7 @@ class Reader(Generic[DataT]):
         event_id = uuid5(NAMESPACE_URL, f"{delivery.routing_key}\n{delivery.content_type}\n" + delivery.body.hex())
         subject = None
         if isinstance(document, dict):
-            subject = document["subject"][:200] if isinstance(document.get("subject"), str) else None
+            subject = _storable(document["subject"][:200]) if isinstance(document.get("subject"), str) else None
         source = "unknown" if partner is None else f"{partner_kind_of(self.message)}/{partner}"
         entry = InboxEntry(event_id, source, self.message.type, subject, delivery.routing_key, delivery.body)
         return Read(entry=entry, content=Unreadable(event_id, partner, tuple(problems), document))

@@ -336,7 +336,7 @@ async def test_a_channel_that_forgets_to_answer_moves_the_money_once(system: Sys
     )
     external_id = system.fresh("flaky")
     order_id = await system.place(an_order(external_id, {sku: 2}))
-    await system.until_status(order_id, "allocated", "released", "placed", "partially_allocated", "in_fulfillment")
+    await system.until_status(order_id, "fully_allocated", "released", "placed", "partially_allocated", "in_fulfillment")
     await system.ask("POST", f"/api/orders/{order_id}/cancel", {"reason": "test"})
 
     async def refunded() -> bool:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from shared.config import Settings
+import aiohttp
+
 from shared.contracts.base import Kind, Message
 from shared.contracts.envelope import new_id
 from shared.contracts.registry import MESSAGES, routing_key_of
 from shared.database import open_pool
 from shared.messaging import outbox
 from shared.messaging.batching import HandledNow, Processor, Surroundings
-from shared.messaging.message import Outgoing
+from shared.messaging.message import Outgoing, Transaction
 from shared.messaging.outbox import encode
 from shared.messaging.reading import Delivery
+from shared.running import Environment, Errand, write_outbox
 from shared.service import Service
 from shared.telemetry import Metrics, service_number
 from tests.conftest import Databases
@@ -36,6 +39,32 @@ class Station:
     service: Service
     around: Surroundings
     processors: dict[str, Processor]
+    errands: Sequence[Errand[Any, Any]]
+
+    async def run_schedules(self) -> int:
+        """Every schedule once; returns how many messages that led to."""
+        said = 0
+        for schedule in self.service.schedules:
+            async with self.around.pool.acquire() as connection, connection.transaction():
+                tx = Transaction(connection, self.around.now())
+                outgoing = await schedule.run(tx)
+                await write_outbox(self.around, tx, outgoing)
+            said += len(outgoing)
+        return said
+
+    async def run_errands(self) -> int:
+        """Every errand once; returns how many tasks there were."""
+        done = 0
+        for errand in self.errands:
+            async with self.around.pool.acquire() as connection, connection.transaction():
+                tasks = await errand.claim(Transaction(connection, self.around.now()), errand.concurrency)
+            results = [(task, await errand.perform(task)) for task in tasks]
+            if results:
+                async with self.around.pool.acquire() as connection, connection.transaction():
+                    tx = Transaction(connection, self.around.now())
+                    await write_outbox(self.around, tx, await errand.settle(tx, results))
+            done += len(results)
+        return done
 
 
 @dataclass
@@ -89,6 +118,7 @@ class Loopback:
                 moved += await self._relay(station)
                 for processor in station.processors.values():
                     moved += await processor.retry_due(200)
+                moved += await station.run_schedules() + await station.run_errands()
             if moved == 0:
                 return
         raise AssertionError(f"still talking after {ROUNDS_LIMIT} rounds")
@@ -120,15 +150,19 @@ def _data_of(message_type: str, body: bytes) -> Message:
 
 
 @asynccontextmanager
-async def open_loopback(databases: Databases, services: Sequence[Service]) -> AsyncIterator[Loopback]:
-    """Opens the services on one test's database."""
+async def open_loopback(databases: Databases, services: Sequence[Service], **more: Any) -> AsyncIterator[Loopback]:
+    """Opens the services on one test's database; ``more`` are further settings, each service takes what it knows."""
     loopback = Loopback({})
-    for service in services:
-        settings = Settings(database_url=databases.url(service.name), amqp_url="amqp://unused", operator_token="only-for-this-test")
-        pool = await open_pool(settings.database_url, application_name="test", size=3, command_timeout_seconds=10)
-        around = Surroundings(service.name, pool, settings, Metrics(service.name), loopback.now, lambda: None)
-        processors = {item.message.type: Processor(item, around) for item in service.consumes}
-        loopback.stations[service.name] = Station(service, around, processors)
-    yield loopback
-    for station in loopback.stations.values():
-        await station.around.pool.close()
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        for service in services:
+            settings = service.settings(
+                database_url=databases.url(service.name), amqp_url="amqp://unused", operator_token="only-for-this-test", **more
+            )
+            pool = await open_pool(settings.database_url, application_name="test", size=3, command_timeout_seconds=10)
+            stack.push_async_callback(pool.close)
+            around = Surroundings(service.name, pool, settings, Metrics(service.name), loopback.now, lambda: None)
+            processors = {item.message.type: Processor(item, around) for item in service.consumes}
+            errands = service.errands(Environment(around, http, processors))
+            loopback.stations[service.name] = Station(service, around, processors, errands)
+        yield loopback

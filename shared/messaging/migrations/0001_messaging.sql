@@ -13,6 +13,7 @@ CREATE TABLE inbox (
     reason      text,
     routing_key text,
     body        bytea,
+    traceparent text, -- only of what came from outside: for our own events the outbox has it
     received_at timestamptz NOT NULL,
     handled_at  timestamptz,
     PRIMARY KEY (event_id, source),

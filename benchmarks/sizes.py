@@ -1,0 +1,48 @@
+"""How much is measured: the full run that the documentation quotes, and a quick one that only shows that everything works."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Counts and durations of one run."""
+
+    skus: int = 100_000
+    """Products of the allocation measurement; each has stock at every location."""
+    orders: int = 40_000
+    """Orders waiting in allocation's queue when it starts."""
+    pgbench_clients: tuple[int, ...] = (4, 8, 16, 32)
+    pgbench_seconds: int = 10
+    """Per number of clients, after a warm-up."""
+    published_messages: int = 20_000
+    listed_skus: int = 20_000
+    """Products of the whole-chain measurement; each is listed on both channels."""
+    burst_orders: int = 3_000
+    trial_seconds: int = 25
+    latency_seconds: int = 30
+    most_trials: int = 6
+
+    def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
+        """The same with what the command line asks for."""
+        return replace(self, orders=orders or self.orders, skus=skus or self.skus)
+
+    def as_json(self) -> dict[str, object]:
+        """For the result file."""
+        return asdict(self)
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    skus=5_000,
+    orders=4_000,
+    pgbench_clients=(4, 8),
+    pgbench_seconds=2,
+    published_messages=4_000,
+    listed_skus=1_000,
+    burst_orders=300,
+    trial_seconds=6,
+    latency_seconds=6,
+    most_trials=2,
+)

@@ -1,0 +1,40 @@
+"""The allocation service: who has which units, what waits, what each channel may sell. Run with ``python -m services.allocation``."""
+
+from services.allocation import pages
+from services.allocation.handlers import changing, counting, fulfilling, placing, registering, snapshots, supplying
+from shared.contracts import channels, fulfillment, orders, returns, stock
+from shared.service import Service, consume, every, get
+
+SERVICE = Service(
+    name="allocation",
+    consumes=[
+        consume(orders.OrderPlaced, placing.reserve_placed_orders),
+        consume(orders.OrderEdited, changing.apply_edited_orders),
+        consume(orders.OrderCancelled, changing.release_cancelled_orders),
+        consume(fulfillment.FulfillmentPlanned, fulfilling.assign_planned_fulfillments),
+        consume(fulfillment.FulfillmentShipped, fulfilling.deduct_shipped_fulfillments),
+        consume(fulfillment.FulfillmentCancelled, fulfilling.take_back_cancelled_fulfillments),
+        consume(returns.ReturnInspected, counting.book_inspected_returns),
+        consume(stock.SupplyScheduled, supplying.schedule_supply),
+        *(consume(stock.SupplyRescheduled, supplying.reschedule_supply), consume(stock.SupplyCancelled, supplying.cancel_supply)),
+        consume(stock.SupplyReceived, supplying.receive_supply),
+        consume(stock.ThirdPartyReceipt, supplying.receive_third_party_receipts),
+        consume(stock.ThirdPartyStockAdjusted, counting.apply_third_party_adjustments),
+        consume(stock.ThirdPartyStockSnapshot, snapshots.apply_stock_snapshots),
+        consume(stock.StockAdjustmentRequested, counting.adjust_stock),
+        consume(channels.ProductRegistered, registering.open_pools),
+        consume(fulfillment.LocationRegistered, registering.register_locations),
+    ],
+    publishes=[
+        *(stock.StockReserved, stock.StockBackordered, stock.StockReservationReleased, stock.StockPromiseChanged),
+        *(stock.StockAvailabilityChanged, stock.StockAdjusted, stock.StockAdjustmentRejected),
+        *(fulfillment.FulfillmentAssigned, fulfillment.FulfillmentAssignmentRejected),
+    ],
+    schedules=[every(seconds=3600.0, run=registering.prepare_ledger)],
+    routes=[
+        *(get("/stock/{sku}", pages.read_stock), get("/stock", pages.list_stock), get("/supplies", pages.list_supplies)),
+        get("/orders/{order_id}/stock", pages.read_order_stock),
+    ],
+)
+if __name__ == "__main__":
+    SERVICE.main()

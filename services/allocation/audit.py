@@ -1,0 +1,254 @@
+"""What must always hold in allocation's books, and what allocation believes about things that others keep books on too.
+
+The statements read tables and ledger directly and share nothing with queries.py or decide. Shelf balances are sums of the ledger; pools are
+sums of shelves and demand; assignments, fulfillments and demand tell the same story of every unit.
+"""
+
+from __future__ import annotations
+
+from shared.audit_model import Fact, Invariant
+
+INVARIANTS = (
+    Invariant(
+        "I1-shelf-is-ledger",
+        "every shelf balance is the sum of its ledger entries",
+        """
+        WITH entries AS (
+            SELECT sku, location,
+                   sum(quantity) FILTER (WHERE kind IN ('received', 'adjusted', 'returned', 'written_off', 'shipped')) AS on_shelf,
+                   sum(quantity) FILTER (WHERE kind IN ('assigned', 'unassigned', 'shipped')) AS assigned,
+                   sum(quantity) FILTER (WHERE kind = 'damaged') AS damaged,
+                   sum(quantity) FILTER (WHERE kind = 'quarantined') AS quality_control
+            FROM movements WHERE location IS NOT NULL GROUP BY sku, location
+        )
+        SELECT sku || ' at ' || location,
+               format('shelf: on_shelf %s assigned %s damaged %s quality_control %s; ledger: %s %s %s %s',
+                      s.on_shelf, s.assigned, s.damaged,
+                      s.quality_control, e.on_shelf, e.assigned, e.damaged, e.quality_control)
+        FROM stock_locations s FULL JOIN entries e USING (sku, location)
+        WHERE (COALESCE(s.on_shelf, 0), COALESCE(s.assigned, 0), COALESCE(s.damaged, 0), COALESCE(s.quality_control, 0))
+           IS DISTINCT FROM
+              (COALESCE(e.on_shelf, 0), COALESCE(e.assigned, 0), COALESCE(e.damaged, 0), COALESCE(e.quality_control, 0))
+        """,
+    ),
+    Invariant(
+        "I1-reserved-is-ledger",
+        "every pool's reserved units are the sum of its ledger entries",
+        """
+        SELECT sku, format('pool: reserved %s; ledger: %s', p.reserved, e.reserved)
+        FROM (SELECT sku, sum(reserved) AS reserved FROM stock_pools GROUP BY sku) p
+        FULL JOIN (
+            SELECT sku, sum(quantity) AS reserved FROM movements
+            WHERE kind IN ('reserved', 'released', 'requeued', 'shipped') GROUP BY sku
+        ) e USING (sku)
+        WHERE COALESCE(p.reserved, 0) <> COALESCE(e.reserved, 0)
+        """,
+    ),
+    Invariant(
+        "I1-pool-is-demand",
+        "every pool's reserved and queued units are those of the orders",
+        """
+        SELECT sku, format('pool: reserved %s queued %s; orders: %s %s', p.reserved, p.queued, d.reserved, d.queued)
+        FROM (SELECT sku, sum(reserved) AS reserved, sum(queued) AS queued FROM stock_pools GROUP BY sku) p
+        FULL JOIN (SELECT sku, sum(reserved) AS reserved, sum(queued) AS queued FROM demand GROUP BY sku) d USING (sku)
+        WHERE (COALESCE(p.reserved, 0), COALESCE(p.queued, 0)) IS DISTINCT FROM (COALESCE(d.reserved, 0), COALESCE(d.queued, 0))
+        """,
+    ),
+    Invariant(
+        "I1-pool-is-shelves",
+        "every pool sells exactly what its shelves that count hold, and what is assigned on the others",
+        """
+        SELECT p.sku, format('pool: sellable %s pending %s; shelves: %s %s', p.sellable, p.pending_shortage, s.sellable, s.pending)
+        FROM stock_pools p
+        LEFT JOIN (
+            SELECT sku, sum(CASE WHEN counts THEN GREATEST(on_shelf, assigned) ELSE assigned END) AS sellable,
+                   sum(GREATEST(0, assigned - GREATEST(0, on_shelf))) AS pending
+            FROM stock_locations GROUP BY sku
+        ) s USING (sku)
+        WHERE p.pool = 'default' AND (p.sellable, p.pending_shortage) IS DISTINCT FROM (COALESCE(s.sellable, 0), COALESCE(s.pending, 0))
+        """,
+    ),
+    Invariant(
+        "I1-reserved-on-hand",
+        "0 <= reserved <= sellable units, and no unit is promised twice",
+        """
+        SELECT sku,
+               format('reserved %s of %s sellable, %s of them missing, %s assigned',
+                      p.reserved, p.sellable, p.pending_shortage, s.assigned)
+        FROM stock_pools p
+        LEFT JOIN (SELECT sku, sum(assigned) AS assigned FROM stock_locations GROUP BY sku) s USING (sku)
+        WHERE p.reserved < 0 OR p.reserved > p.sellable
+           OR p.reserved > GREATEST(p.sellable - p.pending_shortage, COALESCE(s.assigned, 0))
+        """,
+    ),
+    Invariant(
+        "I1-shortage-is-told",
+        "a shelf's pending shortage is exactly the assigned units that it no longer shows",
+        """
+        SELECT sku || ' at ' || location, format('pending %s, assigned %s, on_shelf %s', pending_shortage, assigned, on_shelf)
+        FROM stock_locations WHERE pending_shortage <> GREATEST(0, assigned - GREATEST(0, on_shelf))
+        """,
+    ),
+    Invariant(
+        "I1-only-legal-stock-counts",
+        "a shelf counts if its location is active and certified for the product",
+        """
+        SELECT s.sku || ' at ' || s.location,
+               format('counts %s, active %s, certified %s, hazmat %s', s.counts, l.active, l.hazmat_certified, p.hazmat)
+        FROM stock_locations s LEFT JOIN locations l USING (location) LEFT JOIN products p USING (sku)
+        WHERE s.counts IS DISTINCT FROM (l.active AND (l.hazmat_certified OR NOT p.hazmat))
+        """,
+    ),
+    Invariant(
+        "I1-assignable-copy",
+        "what a pool says may be assigned is what its shelves have free",
+        """
+        SELECT p.sku, format('pool says %s %s, shelves have %s', p.locations, p.assignable, s.free)
+        FROM stock_pools p
+        CROSS JOIN LATERAL (
+            SELECT COALESCE(string_agg(location || '=' || on_shelf - assigned, ',' ORDER BY location), '') AS free
+            FROM stock_locations WHERE sku = p.sku AND counts AND on_shelf > assigned
+        ) s
+        WHERE s.free <> COALESCE((SELECT string_agg(l || '=' || a, ',' ORDER BY l) FROM unnest(p.locations, p.assignable) AS u(l, a)), '')
+        """,
+    ),
+    Invariant(
+        "I2-line-conservation",
+        "per order line: ordered = reserved + queued + shipped + cancelled",
+        """
+        SELECT order_id || '|' || line_id,
+               format('ordered %s; reserved %s queued %s shipped %s cancelled %s',
+                      sum(units), sum(reserved), sum(queued), sum(shipped), sum(cancelled))
+        FROM demand GROUP BY order_id, line_id
+        HAVING sum(units) <> sum(reserved) + sum(queued) + sum(shipped) + sum(cancelled)
+            OR min(LEAST(units, reserved, queued, shipped, cancelled, assigned)) < 0 OR bool_or(assigned > reserved)
+        """,
+    ),
+    Invariant(
+        "I2-reservations-are-ledger",
+        "per order line: what is reserved is the sum of its ledger entries",
+        """
+        SELECT order_id || '|' || line_id, format('reserved %s; ledger %s', d.reserved, e.reserved)
+        FROM (SELECT order_id, line_id, sku, sum(reserved) AS reserved FROM demand GROUP BY order_id, line_id, sku) d
+        FULL JOIN (
+            SELECT order_id, line_id, sku, sum(quantity) AS reserved FROM movements
+            WHERE kind IN ('reserved', 'released', 'requeued', 'shipped') GROUP BY order_id, line_id, sku
+        ) e USING (order_id, line_id, sku)
+        WHERE COALESCE(d.reserved, 0) <> COALESCE(e.reserved, 0)
+        """,
+    ),
+    Invariant(
+        "I2-every-line-has-its-order",
+        "every demand row belongs to an order, every order has demand",
+        """
+        SELECT COALESCE(d.order_id, o.order_id)::text,
+               CASE WHEN o.order_id IS NULL THEN 'demand without order' ELSE 'order without demand' END
+        FROM (SELECT DISTINCT order_id FROM demand) d FULL JOIN orders o USING (order_id)
+        WHERE d.order_id IS NULL OR o.order_id IS NULL
+        """,
+    ),
+    Invariant(
+        "I2-nobody-waits-beside-free-stock",
+        "no unit is for sale while an order waits for one",
+        """
+        SELECT sku, format('%s available while %s wait', available, queued) FROM stock_pools WHERE available > 0 AND queued > 0
+        """,
+    ),
+    Invariant(
+        "I2-cancelled-orders-hold-nothing-free",
+        "a cancelled order holds at most units that are on their way to the customer",
+        """
+        SELECT d.order_id || '|' || d.line_id, format('queued %s, reserved %s, assigned %s', d.queued, d.reserved, d.assigned)
+        FROM demand d JOIN orders o USING (order_id)
+        WHERE o.cancelled_version IS NOT NULL AND (d.queued > 0 OR d.reserved > d.assigned)
+        """,
+    ),
+    Invariant(
+        "I3-assigned-units-of-lines",
+        "per order line: assigned units are those of its open assignments",
+        """
+        SELECT order_id || '|' || line_id,
+               format('line: assigned %s shipped %s; assignments: %s %s', d.assigned, d.shipped, a.open, a.shipped)
+        FROM (SELECT order_id, line_id, sku, sum(assigned) AS assigned, sum(shipped) AS shipped FROM demand GROUP BY 1, 2, 3) d
+        FULL JOIN (SELECT order_id, line_id, sku, sum(open) AS open, sum(shipped) AS shipped FROM assignments GROUP BY 1, 2, 3) a
+            USING (order_id, line_id, sku)
+        WHERE (COALESCE(d.assigned, 0), COALESCE(d.shipped, 0)) IS DISTINCT FROM (COALESCE(a.open, 0), COALESCE(a.shipped, 0))
+        """,
+    ),
+    Invariant(
+        "I3-assigned-units-of-shelves",
+        "per shelf: assigned units are those of its open assignments",
+        """
+        SELECT sku || ' at ' || location, format('shelf %s; assignments %s', s.assigned, a.open)
+        FROM stock_locations s
+        FULL JOIN (SELECT sku, location, sum(open) AS open FROM assignments GROUP BY sku, location) a USING (sku, location)
+        WHERE COALESCE(s.assigned, 0) <> COALESCE(a.open, 0)
+        """,
+    ),
+    Invariant(
+        "I3-shipped-within-assigned",
+        "no fulfillment ships more than was assigned to it",
+        """
+        SELECT fulfillment_id || '|' || line_id, format('assigned %s, open %s, shipped %s', units, open, shipped)
+        FROM assignments WHERE shipped + open > units OR shipped < 0 OR open < 0
+        """,
+    ),
+    Invariant(
+        "I3-shipped-once",
+        "every shipped unit belongs to one fulfillment that was told as shipped, and left its shelf once",
+        """
+        SELECT fulfillment_id || '|' || line_id, format('shipped %s, told %s, ledger %s', a.shipped, f.shipped_at, e.shipped)
+        FROM assignments a LEFT JOIN fulfillments f USING (fulfillment_id)
+        FULL JOIN (
+            SELECT fulfillment_id, line_id, -sum(quantity) AS shipped FROM movements WHERE kind = 'shipped' GROUP BY fulfillment_id, line_id
+        ) e USING (fulfillment_id, line_id)
+        WHERE COALESCE(a.shipped, 0) <> COALESCE(e.shipped, 0) OR (a.shipped > 0 AND f.shipped_at IS NULL)
+        """,
+    ),
+    Invariant(
+        "I5-returned-once",
+        "what a scan put back on the shelf is no more than what it found sellable",
+        """
+        SELECT cause_id::text, format('ledger %s, scan %s', e.returned, s.restocked)
+        FROM (SELECT cause_id, sum(quantity) AS returned FROM movements WHERE kind = 'returned' GROUP BY cause_id) e
+        LEFT JOIN (
+            SELECT scan_id, sum(quantity) AS restocked FROM inspected_units WHERE disposition = 'restocked' GROUP BY scan_id
+        ) s ON s.scan_id = e.cause_id
+        WHERE e.returned > COALESCE(s.restocked, 0)
+        """,
+    ),
+    Invariant(
+        "I9-one-receipt-one-effect",
+        "no receipt is booked on a shelf that it does not name, and none twice",
+        """
+        SELECT cause_id::text, format('%s messages booked it', count(DISTINCT event_id))
+        FROM movements WHERE kind = 'received' GROUP BY cause_id
+        HAVING count(DISTINCT event_id) > 1 OR cause_id IS NULL
+            OR bool_or(NOT EXISTS (SELECT FROM receipts r WHERE r.receipt_id = movements.cause_id AND r.location = movements.location))
+        """,
+    ),
+)
+
+FACTS = (
+    Fact(
+        "units_ordered",
+        "SELECT order_id || '|' || line_id, sum(units)::bigint FROM demand GROUP BY order_id, line_id HAVING sum(units) > 0",
+    ),
+    Fact(
+        "units_shipped",
+        "SELECT order_id || '|' || line_id, sum(shipped)::bigint FROM demand GROUP BY order_id, line_id HAVING sum(units) > 0",
+    ),
+    Fact(
+        "units_cancelled",
+        "SELECT order_id || '|' || line_id, sum(cancelled)::bigint FROM demand GROUP BY order_id, line_id HAVING sum(units) > 0",
+    ),
+    Fact("available_to_sell", "SELECT sku, GREATEST(0, available)::bigint FROM stock_pools WHERE pool = 'default'"),
+    Fact(
+        "units_restocked",
+        """
+        SELECT i.return_id || '|' || u.line_id, sum(u.quantity) FILTER (WHERE u.disposition = 'restocked')::bigint
+        FROM inspected_units u JOIN inspections i USING (scan_id)
+        GROUP BY i.return_id, u.line_id HAVING bool_or(u.disposition = 'restocked')
+        """,
+    ),
+)

@@ -1,0 +1,279 @@
+"""The rows that rules speak of: pools, shelves, demand, assignments, supplies, and what the ledger notes.
+
+Pools, shelves, demand and assignments are changed in memory by the rules of this package and remember what they were, so that what is saved
+is the difference. All quantities are whole units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+MovementKind = Literal[
+    "received",
+    "adjusted",
+    "returned",
+    "written_off",
+    "shipped",
+    "assigned",
+    "unassigned",
+    "reserved",
+    "released",
+    "requeued",
+    "damaged",
+    "quarantined",
+]
+
+
+class Cause(NamedTuple):
+    """Why units moved: the message that told us, and where it stands against counts of the shelf.
+
+    ``sequence`` is the place in the location's feed, where the message has one; ``happened_at`` is when the units moved. ``cause_id``
+    is the receipt, adjustment, scan, change or plan.
+    """
+
+    event_id: UUID
+    happened_at: datetime
+    cause_id: UUID | None = None
+    sequence: int | None = None
+
+
+class Movement(NamedTuple):
+    """One entry of the ledger. ``quantity`` is signed: what it adds to the balances of its kind."""
+
+    kind: MovementKind
+    quantity: int
+    sku: str
+    cause: Cause
+    location: str | None = None
+    order_id: UUID | None = None
+    line_id: str | None = None
+    fulfillment_id: UUID | None = None
+
+
+class PoolNumbers(NamedTuple):
+    """The counters of one pool at one moment."""
+
+    sellable: int
+    pending_shortage: int
+    reserved: int
+    queued: int
+    safety: int = 0
+
+    @property
+    def available(self) -> int:
+        """Units that may be promised to the next order; below zero while more is reserved than a count still finds."""
+        return self.sellable - self.pending_shortage - self.reserved - self.safety
+
+
+class ShelfNumbers(NamedTuple):
+    """The balances of one SKU at one location at one moment."""
+
+    on_shelf: int
+    assigned: int
+    damaged: int = 0
+    quality_control: int = 0
+
+    @property
+    def pending_shortage(self) -> int:
+        """Assigned units that the shelf no longer shows: settled when the 3PL ships, short-picks or counts again."""
+        return max(0, self.assigned - max(0, self.on_shelf))
+
+    @property
+    def on_hand(self) -> int:
+        """Everything physically there, whatever its state (blueprint section 5)."""
+        return max(0, self.on_shelf) + self.damaged + self.quality_control
+
+
+@dataclass(slots=True)
+class Pool:
+    """What may be sold of one SKU: the pool row, held under its lock."""
+
+    sku: str
+    sellable: int = 0
+    pending_shortage: int = 0
+    reserved: int = 0
+    queued: int = 0
+    safety: int = 0
+    version: int = 1
+    touched: bool = False
+    was: PoolNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.was = self.numbers
+
+    @property
+    def numbers(self) -> PoolNumbers:
+        return PoolNumbers(self.sellable, self.pending_shortage, self.reserved, self.queued, self.safety)
+
+    @property
+    def available(self) -> int:
+        """Units that may be promised to the next in line."""
+        return self.numbers.available
+
+    @property
+    def uncovered(self) -> int:
+        """Reserved units that no shelf has any more. Safety stock covers reservations before anybody is queued again."""
+        return max(0, self.reserved - (self.sellable - self.pending_shortage))
+
+    @property
+    def next_version(self) -> int:
+        """The version after this transaction."""
+        return self.version + 1 if self.touched else self.version
+
+
+@dataclass(slots=True)
+class Shelf:
+    """One SKU at one location.
+
+    ``on_shelf`` is what the messages that have arrived add up to; it is below zero while units left before the message that brought them.
+    ``counts`` says whether the pool may sell from here. ``counted_as_of`` and ``counted_watermark`` are the stamp of the newest count.
+    """
+
+    sku: str
+    location: str
+    counts: bool
+    on_shelf: int = 0
+    assigned: int = 0
+    damaged: int = 0
+    quality_control: int = 0
+    counted_as_of: datetime | None = None
+    counted_watermark: int = 0
+    is_new: bool = False
+    was: ShelfNumbers = field(init=False)
+    was_stamp: tuple[datetime | None, int, bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.was = self.numbers
+        self.was_stamp = self.stamp
+
+    @property
+    def numbers(self) -> ShelfNumbers:
+        return ShelfNumbers(self.on_shelf, self.assigned, self.damaged, self.quality_control)
+
+    @property
+    def stamp(self) -> tuple[datetime | None, int, bool]:
+        return self.counted_as_of, self.counted_watermark, self.counts
+
+    @property
+    def assignable(self) -> int:
+        """Units that a plan may still tie to this location."""
+        return max(0, self.on_shelf - self.assigned) if self.counts else 0
+
+    @property
+    def sellable(self) -> int:
+        """What the shelf gives to the pool. A place that may not sell still honours the units already assigned there."""
+        return max(self.on_shelf, self.assigned) if self.counts else self.assigned
+
+    @property
+    def pending_shortage(self) -> int:
+        return self.numbers.pending_shortage
+
+    @property
+    def on_hand(self) -> int:
+        return self.numbers.on_hand
+
+    def shows(self, cause: Cause) -> bool:
+        """Whether the newest count of this shelf already shows the effect of a movement: by sequence, or by time where it has none."""
+        if cause.sequence is not None:
+            return cause.sequence <= self.counted_watermark
+        return self.counted_as_of is not None and cause.happened_at <= self.counted_as_of
+
+
+class DemandNumbers(NamedTuple):
+    """The states of one demand row's units at one moment."""
+
+    units: int
+    queued: int
+    reserved: int
+    assigned: int
+    shipped: int
+    cancelled: int
+
+
+@dataclass(slots=True)
+class Demand:
+    """Units that one order line asked for at one moment. ``demand_id`` (UUIDv7) is its place in the queue."""
+
+    demand_id: UUID
+    order_id: UUID
+    line_id: str
+    sku: str
+    units: int
+    queued: int = 0
+    reserved: int = 0
+    assigned: int = 0
+    shipped: int = 0
+    cancelled: int = 0
+    promised_ship_at: datetime | None = None
+    is_new: bool = False
+    was: DemandNumbers = field(init=False)
+    was_promised_ship_at: datetime | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.was = self.numbers
+        self.was_promised_ship_at = self.promised_ship_at
+
+    @property
+    def numbers(self) -> DemandNumbers:
+        return DemandNumbers(self.units, self.queued, self.reserved, self.assigned, self.shipped, self.cancelled)
+
+    @property
+    def unassigned(self) -> int:
+        """Reserved units that no plan has tied to a location."""
+        return self.reserved - self.assigned
+
+
+class AssignmentNumbers(NamedTuple):
+    """The states of one assignment's units at one moment."""
+
+    units: int
+    open: int
+    shipped: int
+
+
+@dataclass(slots=True)
+class Assignment:
+    """Units of one order line tied to one location for one fulfillment. What is neither open nor shipped was taken back."""
+
+    fulfillment_id: UUID
+    order_id: UUID
+    line_id: str
+    sku: str
+    location: str
+    units: int
+    open: int
+    shipped: int = 0
+    is_new: bool = False
+    was: AssignmentNumbers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.was = self.numbers
+
+    @property
+    def numbers(self) -> AssignmentNumbers:
+        return AssignmentNumbers(self.units, self.open, self.shipped)
+
+
+class OrderState(NamedTuple):
+    """What allocation knows of an order beside its units. ``cancelled_version`` is the order version under which it was called off."""
+
+    order_version: int
+    cancelled_version: int | None = None
+
+
+class SupplyUnits(NamedTuple):
+    """Units of one SKU that are still expected, and when."""
+
+    sku: str
+    expected_at: datetime
+    quantity: int
+
+
+class ShelfStock(NamedTuple):
+    """Units of one SKU that a plan may still tie to one location."""
+
+    location: str
+    assignable: int

@@ -1,0 +1,107 @@
+"""Loads the books that a batch needs: locks first, then everything that stands still under them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from uuid import UUID
+
+from asyncpg import Record
+
+from services.allocation.decide.books import Books, Place
+from services.allocation.decide.stock import Assignment, Demand, OrderState, Pool, Shelf
+from services.allocation.queries import books as sql
+from shared.messaging.message import Connection
+
+
+async def open_books(connection: Connection, skus: Collection[str]) -> Books:
+    """Locks the pools of these SKUs, in SKU order, and reads their shelves. SKUs that are not registered are not in ``pools``."""
+    books = Books()
+    wanted = sorted(set(skus))
+    for row in await sql.lock_pools(connection, wanted):
+        books.pools[row["sku"]] = Pool(
+            row["sku"],
+            row["sellable"],
+            row["pending_shortage"],
+            row["reserved"],
+            row["queued"],
+            row["safety"],
+            row["version"],
+        )
+    for row in await sql.read_shelves(connection, wanted):
+        books.shelves.setdefault(row["sku"], {})[row["location"]] = _shelf_of(row)
+    for row in await sql.read_hazmat(connection, wanted):
+        books.hazmat[row["sku"]] = row["hazmat"]
+    return books
+
+
+def _shelf_of(row: Record) -> Shelf:
+    return Shelf(
+        row["sku"],
+        row["location"],
+        row["counts"],
+        row["on_shelf"],
+        row["assigned"],
+        row["damaged"],
+        row["quality_control"],
+        row["counted_as_of"],
+        row["counted_watermark"],
+    )
+
+
+def place_of(row: Record) -> Place:
+    """A location as its row tells it."""
+    return Place(row["partner"], row["active"], row["hazmat_certified"])
+
+
+async def load_orders(connection: Connection, books: Books, order_ids: Collection[UUID]) -> None:
+    """Adds orders, all their demand and their open assignments to the books."""
+    wanted = list(order_ids)
+    for row in await sql.read_orders(connection, wanted):
+        books.orders[row["order_id"]] = OrderState(row["order_version"], row["cancelled_version"])
+    add_demand_rows(books, await sql.read_demand_of_orders(connection, wanted))
+    add_assignment_rows(books, await sql.read_open_assignments(connection, wanted))
+
+
+def add_demand_rows(books: Books, rows: Iterable[Record]) -> None:
+    """Adds demand rows that are not in the books yet."""
+    for row in rows:
+        books.add_demand(
+            Demand(
+                row["demand_id"],
+                row["order_id"],
+                row["line_id"],
+                row["sku"],
+                row["units"],
+                row["queued"],
+                row["reserved"],
+                row["assigned"],
+                row["shipped"],
+                row["cancelled"],
+                row["promised_ship_at"],
+            )
+        )
+
+
+def add_waiting_rows(books: Books, rows: Iterable[Record]) -> None:
+    """Adds demand rows that come with the version of their order."""
+    rows = list(rows)
+    add_demand_rows(books, rows)
+    for row in rows:
+        books.orders.setdefault(row["order_id"], OrderState(row["order_version"], row["cancelled_version"]))
+
+
+def add_assignment_rows(books: Books, rows: Iterable[Record]) -> None:
+    """Adds assignments that are not in the books yet."""
+    for row in rows:
+        books.add_assignment(
+            Assignment(
+                row["fulfillment_id"],
+                row["order_id"],
+                row["line_id"],
+                row["sku"],
+                row["location"],
+                row["units"],
+                row["open"],
+                row["shipped"],
+            )
+        )

@@ -1,0 +1,201 @@
+"""The end of every batch that moves stock: free units go to the queue, uncovered ones leave it, all is saved and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.allocation.decide.books import Books
+from services.allocation.decide.promising import QueuedUnits, promise_moves
+from services.allocation.decide.stock import Assignment, Demand, Shelf
+from services.allocation.handlers.announcing import Supplies, messages_of, supplies_by_sku
+from services.allocation.handlers.loading import add_waiting_rows
+from services.allocation.queries import books as sql
+from services.allocation.queries.supplies import read_open_supplies
+from shared.messaging.message import Connection, Outgoing, Received, Transaction
+
+
+async def settle(
+    tx: Transaction, books: Books, messages: Sequence[Received[Any]], *, supplies_before: Supplies | None = None
+) -> list[Outgoing]:
+    """Shares out what became free, queues again what nothing covers, saves, and says what changed.
+
+    Args:
+        tx: the batch's transaction.
+        books: the books after the messages' own effects.
+        messages: the batch.
+        supplies_before: what was on its way before, where the batch changed that.
+    """
+    await _share_out(tx.connection, books)
+    await _requeue_uncovered(tx.connection, books)
+    books.announce()
+    await _date_new_waiting(tx.connection, books)
+    scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and (pool.available <= 0 or pool.was.available <= 0))
+    supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
+    await save(tx.connection, books, tx.new_id)
+    return messages_of(books, messages, supplies if supplies_before is None else supplies_before, supplies, tx.now)
+
+
+async def _share_out(connection: Connection, books: Books) -> None:
+    free = {sku: pool.available for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.available > 0}
+    if free:
+        heads = await sql.read_queue_heads(connection, list(free), list(free.values()), list(books.demand))
+        add_waiting_rows(books, heads)
+        for sku in sorted(free):
+            books.share_out(sku)
+
+
+async def _requeue_uncovered(connection: Connection, books: Books) -> None:
+    short = {sku: pool.uncovered for sku, pool in books.pools.items() if pool.touched and pool.uncovered}
+    if short:
+        tails = await sql.read_newest_unassigned(connection, list(short), list(short.values()), list(books.demand))
+        add_waiting_rows(books, tails)
+        for sku in sorted(short):
+            books.requeue_uncovered(sku)
+
+
+async def _date_new_waiting(connection: Connection, books: Books) -> None:
+    """Promises a date to units that have begun to wait in this transaction."""
+    waiting = [row for row in books.demand.values() if row.queued > row.was.queued or (row.is_new and row.queued)]
+    if not waiting:
+        return
+    skus = sorted({row.sku for row in waiting})
+    queues: dict[str, dict[UUID, QueuedUnits]] = {sku: {} for sku in skus}
+    for stored in await sql.read_queues(connection, skus):
+        queues[stored["sku"]][stored["demand_id"]] = QueuedUnits(*stored.values())
+    for row in books.demand.values():
+        if row.sku in queues:
+            queues[row.sku][row.demand_id] = QueuedUnits(
+                row.demand_id, row.order_id, row.line_id, row.sku, row.queued, row.promised_ship_at
+            )
+    supplies = supplies_by_sku(await read_open_supplies(connection, skus))
+    fresh = {row.demand_id: row for row in waiting}
+    for sku, places in queues.items():
+        for move in promise_moves(sorted(place for place in places.values() if place.queued), supplies.get(sku, ())):
+            if move.place.demand_id in fresh:
+                fresh[move.place.demand_id].promised_ship_at = move.new_ship_at
+
+
+async def save(connection: Connection, books: Books, new_id: Callable[[], UUID]) -> None:
+    """Writes what changed in the books: shelves, then pools (which copy from them), demand, assignments, ledger."""
+    shelves = [shelf for row in books.shelves.values() for shelf in row.values()]
+    new_shelves = [shelf for shelf in shelves if shelf.is_new]
+    changed_shelves = [shelf for shelf in shelves if not shelf.is_new and (shelf.numbers != shelf.was or shelf.stamp != shelf.was_stamp)]
+    if new_shelves:
+        await sql.insert_shelves(connection, _shelf_rows(new_shelves))
+    if changed_shelves:
+        await sql.update_shelves(connection, _shelf_rows(changed_shelves))
+    pools = [pool for pool in books.pools.values() if pool.touched]
+    if pools:
+        await sql.update_pools(
+            connection,
+            [pool.sku for pool in pools],
+            [pool.sellable - pool.was.sellable for pool in pools],
+            [pool.pending_shortage - pool.was.pending_shortage for pool in pools],
+            [pool.reserved - pool.was.reserved for pool in pools],
+            [pool.queued - pool.was.queued for pool in pools],
+        )
+    await _save_demand(connection, books)
+    await _save_assignments(connection, books)
+    if books.movements:
+        await sql.insert_movements(connection, _movement_rows(books, new_id))
+
+
+async def _save_demand(connection: Connection, books: Books) -> None:
+    if books.changed_orders:
+        states = [(order_id, books.orders[order_id]) for order_id in sorted(books.changed_orders)]
+        await sql.update_orders(
+            connection,
+            [order_id for order_id, _ in states],
+            [state.order_version for _, state in states],
+            [state.cancelled_version for _, state in states],
+        )
+    new = [row for row in books.demand.values() if row.is_new]
+    changed = [
+        row
+        for row in books.demand.values()
+        if not row.is_new and (row.numbers != row.was or row.promised_ship_at != row.was_promised_ship_at)
+    ]
+    if new:
+        await sql.insert_demand(connection, _demand_rows(new))
+    if changed:
+        await sql.update_demand(connection, _demand_rows(changed))
+
+
+async def _save_assignments(connection: Connection, books: Books) -> None:
+    new = [row for row in books.assignments.values() if row.is_new]
+    changed = [row for row in books.assignments.values() if not row.is_new and row.numbers != row.was]
+    if new:
+        await sql.insert_assignments(connection, _assignment_rows(new))
+    if changed:
+        await sql.update_assignments(connection, _assignment_rows(changed))
+
+
+def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
+    rows = sql.ShelfRows([], [], [], [], [], [], [], [], [], [])
+    for shelf in shelves:
+        new, was = shelf.numbers, shelf.was
+        rows.skus.append(shelf.sku)
+        rows.locations.append(shelf.location)
+        rows.counts.append(shelf.counts)
+        rows.on_shelf.append(new.on_shelf - was.on_shelf)
+        rows.assigned.append(new.assigned - was.assigned)
+        rows.pending_shortage.append(new.pending_shortage - was.pending_shortage)
+        rows.damaged.append(new.damaged - was.damaged)
+        rows.quality_control.append(new.quality_control - was.quality_control)
+        rows.counted_as_of.append(shelf.counted_as_of)
+        rows.counted_watermark.append(shelf.counted_watermark)
+    return rows
+
+
+def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
+    rows = sql.DemandRows([], [], [], [], [], [], [], [], [], [], [])
+    for row in demand:
+        new, was = row.numbers, row.was
+        rows.order_ids.append(row.order_id)
+        rows.line_ids.append(row.line_id)
+        rows.demand_ids.append(row.demand_id)
+        rows.skus.append(row.sku)
+        rows.units.append(new.units - was.units)
+        rows.queued.append(new.queued - was.queued)
+        rows.reserved.append(new.reserved - was.reserved)
+        rows.assigned.append(new.assigned - was.assigned)
+        rows.shipped.append(new.shipped - was.shipped)
+        rows.cancelled.append(new.cancelled - was.cancelled)
+        rows.promised_ship_at.append(row.promised_ship_at)
+    return rows
+
+
+def _assignment_rows(assignments: Iterable[Assignment]) -> sql.AssignmentRows:
+    rows = sql.AssignmentRows([], [], [], [], [], [], [], [])
+    for row in assignments:
+        rows.fulfillment_ids.append(row.fulfillment_id)
+        rows.line_ids.append(row.line_id)
+        rows.order_ids.append(row.order_id)
+        rows.skus.append(row.sku)
+        rows.locations.append(row.location)
+        rows.units.append(row.units - row.was.units)
+        rows.open.append(row.open - row.was.open)
+        rows.shipped.append(row.shipped - row.was.shipped)
+    return rows
+
+
+def _movement_rows(books: Books, new_id: Callable[[], UUID]) -> sql.MovementRows:
+    entries = books.movements
+    happened_at: list[datetime] = [entry.cause.happened_at for entry in entries]
+    return sql.MovementRows(
+        movement_ids=[new_id() for _ in entries],
+        kinds=[entry.kind for entry in entries],
+        quantities=[entry.quantity for entry in entries],
+        skus=[entry.sku for entry in entries],
+        locations=[entry.location for entry in entries],
+        order_ids=[entry.order_id for entry in entries],
+        line_ids=[entry.line_id for entry in entries],
+        fulfillment_ids=[entry.fulfillment_id for entry in entries],
+        cause_ids=[entry.cause.cause_id for entry in entries],
+        event_ids=[entry.cause.event_id for entry in entries],
+        happened_at=happened_at,
+        sequences=[entry.cause.sequence for entry in entries],
+    )

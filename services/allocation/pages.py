@@ -1,0 +1,220 @@
+"""What people and other programs may ask allocation over HTTP. JSON; every quantity is a count of whole units, every time UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+from asyncpg import Record
+
+from services.allocation.decide.promising import sellable_of
+from services.allocation.handlers.announcing import supplies_by_sku
+from services.allocation.queries import reading as sql
+from services.allocation.queries.supplies import read_open_supplies
+from shared.contracts.channels import FieldProblem
+from shared.http import error_response
+from shared.service import Environment
+
+PAGE_LIMIT = 1_000
+QUEUE_SHOWN = 100
+FIRST_ID = UUID(int=0)
+
+
+def _invalid(field: str, problem: str, remedy: str) -> web.Response:
+    return error_response(422, "invalid_query", f"{field}: {problem}", [FieldProblem(field=field, problem=problem, remedy=remedy)])
+
+
+def _limit(request: web.Request) -> int | None:
+    text = request.query.get("limit", "100")
+    return int(text) if text.isdecimal() and 1 <= int(text) <= PAGE_LIMIT else None
+
+
+def _bad_limit() -> web.Response:
+    return _invalid("limit", "is no number of rows", f"a whole number from 1 to {PAGE_LIMIT}")
+
+
+def _pool_as_json(row: Record) -> dict[str, Any]:
+    return {
+        "sku": row["sku"],
+        "pool": row["pool"],
+        "stock_version": row["version"],
+        "sellable_units": row["sellable"] - row["pending_shortage"],
+        "reserved_units": row["reserved"],
+        "safety_units": row["safety"],
+        "available_units": max(0, row["available"]),
+        "queued_units": row["queued"],
+        "pending_shortage_units": row["pending_shortage"],
+    }
+
+
+def _shelf_as_json(row: Record) -> dict[str, Any]:
+    return {
+        "location": row["location"],
+        "on_hand_units": row["on_hand"],
+        "damaged_units": row["damaged"],
+        "quality_control_units": row["quality_control"],
+        "assigned_units": row["assigned"],
+        "assignable_units": max(0, row["on_shelf"] - row["assigned"]) if row["counts"] else 0,
+        "pending_shortage_units": row["pending_shortage"],
+        "awaited_units": max(0, -row["on_shelf"]),
+        "counts": row["counts"],
+        "counted_as_of": row["counted_as_of"].isoformat() if row["counted_as_of"] else None,
+        "counted_watermark": row["counted_watermark"],
+    }
+
+
+def _with_shelves(pool: Record, shelves: Iterable[Record]) -> dict[str, Any]:
+    own = [row for row in shelves if row["sku"] == pool["sku"]]
+    return {
+        **_pool_as_json(pool),
+        "on_hand_units": sum(row["on_hand"] for row in own),
+        "damaged_units": sum(row["damaged"] for row in own),
+        "quality_control_units": sum(row["quality_control"] for row in own),
+        "locations": [_shelf_as_json(row) for row in own],
+    }
+
+
+async def read_stock(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /stock/{sku}``: what there is of one SKU, where, who waits for it, and when the next order would ship."""
+    sku = request.match_info["sku"]
+    async with environment.database.acquire(timeout=10) as connection:
+        pool = await sql.read_pool(connection, sku)
+        if pool is None:
+            return error_response(404, "unknown_sku", f"SKU {sku!r} is not registered")
+        shelves = await sql.list_shelves(connection, [sku])
+        supplies = supplies_by_sku(await read_open_supplies(connection, [sku])).get(sku, [])
+        queue = await sql.list_queue(connection, sku, QUEUE_SHOWN)
+    told = sellable_of(pool["available"], pool["queued"], supplies)
+    return web.json_response(
+        {
+            **_with_shelves(pool, shelves),
+            "mode": told.mode,
+            "next_ship_at": told.next_ship_at.isoformat() if told.next_ship_at else None,
+            "hazmat": pool["hazmat"],
+            "incoming_units": sum(supply.quantity for supply in supplies),
+            "queue": [
+                {
+                    "order_id": str(row["order_id"]),
+                    "line_id": row["line_id"],
+                    "queued_units": row["queued"],
+                    "units_ahead": row["units_ahead"],
+                    "promised_ship_at": row["promised_ship_at"].isoformat() if row["promised_ship_at"] else None,
+                }
+                for row in queue
+            ],
+        }
+    )
+
+
+async def list_stock(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /stock?after=&limit=``: SKU by SKU; ``next_after`` is where the next page begins, null on the last."""
+    limit = _limit(request)
+    if limit is None:
+        return _bad_limit()
+    async with environment.database.acquire(timeout=10) as connection:
+        pools = await sql.list_pools(connection, request.query.get("after", ""), limit)
+        shelves = await sql.list_shelves(connection, [pool["sku"] for pool in pools])
+    by_sku: dict[str, list[Record]] = {}
+    for shelf in shelves:
+        by_sku.setdefault(shelf["sku"], []).append(shelf)
+    return web.json_response(
+        {
+            "stock": [_with_shelves(pool, by_sku.get(pool["sku"], ())) for pool in pools],
+            "next_after": pools[-1]["sku"] if len(pools) == limit else None,
+        }
+    )
+
+
+async def read_order_stock(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /orders/{order_id}/stock``: which units an order has, where they are tied, and what it waits for and until when."""
+    try:
+        order_id = UUID(request.match_info["order_id"])
+    except ValueError:
+        return _invalid("order_id", "is no UUID", "the order's id as in order.placed")
+    async with environment.database.acquire(timeout=10) as connection:
+        order = await sql.read_order(connection, order_id)
+        if order is None:
+            return error_response(404, "unknown_order", f"order {order_id} has not arrived here")
+        demand = await sql.list_order_demand(connection, order_id)
+        assignments = await sql.list_order_assignments(connection, order_id)
+    return web.json_response(
+        {
+            "order_id": str(order_id),
+            "order_version": order["order_version"],
+            "split_policy": order["split_policy"],
+            "placed_at": order["placed_at"].isoformat(),
+            "cancelled": order["cancelled_version"] is not None,
+            "lines": [_demand_as_json(row) for row in demand],
+            "assignments": [_assignment_as_json(row) for row in assignments],
+        }
+    )
+
+
+def _demand_as_json(row: Record) -> dict[str, Any]:
+    return {
+        "reservation_id": str(row["demand_id"]),
+        "line_id": row["line_id"],
+        "sku": row["sku"],
+        "ordered_units": row["units"],
+        "queued_units": row["queued"],
+        "reserved_units": row["reserved"],
+        "assigned_units": row["assigned"],
+        "shipped_units": row["shipped"],
+        "cancelled_units": row["cancelled"],
+        "units_ahead": int(row["units_ahead"]) if row["units_ahead"] is not None else None,
+        "promised_ship_at": row["promised_ship_at"].isoformat() if row["queued"] and row["promised_ship_at"] else None,
+    }
+
+
+def _assignment_as_json(row: Record) -> dict[str, Any]:
+    return {
+        "fulfillment_id": str(row["fulfillment_id"]),
+        "line_id": row["line_id"],
+        "sku": row["sku"],
+        "location": row["location"],
+        "planned_units": row["units"],
+        "open_units": row["open"],
+        "shipped_units": row["shipped"],
+        "taken_back_units": row["units"] - row["open"] - row["shipped"],
+        "shipped_at": row["shipped_at"].isoformat() if row["shipped_at"] else None,
+    }
+
+
+async def list_supplies(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /supplies?sku=&after=&limit=``: goods on their way and what of them has come; ``next_after`` begins the next page."""
+    limit = _limit(request)
+    if limit is None:
+        return _bad_limit()
+    try:
+        after = UUID(request.query["after"]) if "after" in request.query else FIRST_ID
+    except ValueError:
+        return _invalid("after", "is no UUID", "next_after of the page before")
+    async with environment.database.acquire(timeout=10) as connection:
+        supplies = await sql.list_supplies(connection, request.query.get("sku"), after, limit)
+        lines = await sql.list_supply_lines(connection, [supply["supply_id"] for supply in supplies])
+    return web.json_response(
+        {
+            "supplies": [
+                {
+                    "supply_id": str(supply["supply_id"]),
+                    "location": supply["location"],
+                    "expected_at": supply["expected_at"].isoformat(),
+                    "cancelled": supply["cancelled"],
+                    "lines": [
+                        {
+                            "sku": line["sku"],
+                            "scheduled_units": line["quantity"],
+                            "received_units": line["received"],
+                            "expected_units": max(0, line["quantity"] - line["received"]) if line["open"] else 0,
+                        }
+                        for line in lines
+                        if line["supply_id"] == supply["supply_id"]
+                    ],
+                }
+                for supply in supplies
+            ],
+            "next_after": str(supplies[-1]["supply_id"]) if len(supplies) == limit else None,
+        }
+    )

@@ -1,0 +1,1 @@
+"""All SQL of allocation: literal, set-based statements, one function each."""

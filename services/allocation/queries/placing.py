@@ -1,0 +1,80 @@
+"""The two statements of the hot path: read under lock, write everything at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from asyncpg import Record
+
+from shared.messaging.message import Connection
+
+
+async def lock_pools_for_orders(connection: Connection, skus: Sequence[str], order_ids: Sequence[UUID]) -> list[Record]:
+    """Locks the pools in SKU order and reads their counters and what each location could still be assigned.
+
+    ``known_order_ids`` (the same on every row) are those of ``order_ids`` that were placed before, as of the statement's start: an order
+    placed twice at the same moment breaks on its primary key.
+    """
+    return await connection.fetch(
+        """
+        SELECT sku, available, queued, version, locations, assignable,
+               (SELECT array_agg(order_id) FROM orders WHERE order_id = ANY($2::uuid[])) AS known_order_ids
+        FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
+        ORDER BY sku FOR NO KEY UPDATE
+        """,
+        skus,
+        order_ids,
+    )
+
+
+class PlacedRows(NamedTuple):
+    """Columns of what a batch of new orders writes; lists of one group have the same length."""
+
+    pool_skus: list[str]
+    pool_reserved: list[int]
+    pool_queued: list[int]
+    order_ids: list[UUID]
+    order_versions: list[int]
+    split_policies: list[str]
+    placed_at: list[datetime]
+    line_order_ids: list[UUID]
+    line_ids: list[str]
+    line_skus: list[str]
+    demand_ids: list[UUID]
+    units: list[int]
+    reserved: list[int]
+    promised_ship_at: list[datetime | None]
+    event_ids: list[UUID]
+
+
+async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
+    """Takes the units from the pools, and writes orders, demand and ledger, in one statement.
+
+    The ledger entry of a line's first reservation carries the demand's own id.
+    """
+    await connection.execute(
+        """
+        WITH lines AS MATERIALIZED (
+            SELECT * FROM unnest($8::uuid[], $9::text[], $10::text[], $11::uuid[], $12::int[], $13::int[], $14::timestamptz[],
+                                 $15::uuid[])
+                AS line(order_id, line_id, sku, demand_id, units, reserved, promised_ship_at, event_id)
+        ), pooled AS (
+            UPDATE stock_pools p
+            SET reserved = p.reserved + claim.reserved, queued = p.queued + claim.queued, version = p.version + 1
+            FROM unnest($1::text[], $2::int[], $3::int[]) AS claim(sku, reserved, queued)
+            WHERE p.sku = claim.sku AND p.pool = 'default'
+        ), placed AS (
+            INSERT INTO orders (order_id, order_version, split_policy, placed_at)
+            SELECT * FROM unnest($4::uuid[], $5::int[], $6::text[], $7::timestamptz[])
+        ), demanded AS (
+            INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, promised_ship_at)
+            SELECT order_id, line_id, demand_id, sku, units, units - reserved, reserved, promised_ship_at FROM lines
+        )
+        INSERT INTO movements (movement_id, kind, quantity, sku, order_id, line_id, event_id)
+        SELECT demand_id, 'reserved', reserved, sku, order_id, line_id, event_id FROM lines WHERE reserved > 0
+        """,
+        *rows,
+    )

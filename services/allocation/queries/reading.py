@@ -1,0 +1,118 @@
+"""What people ask: stock, an order's units, supplies. Nothing here is on the way of an order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from asyncpg import Record
+
+from shared.messaging.message import Connection
+
+
+async def list_pools(connection: Connection, after: str, limit: int) -> list[Record]:
+    """Pools in SKU order, behind a given SKU."""
+    return await connection.fetch(
+        """
+        SELECT sku, pool, sellable, pending_shortage, reserved, queued, safety, available, version
+        FROM stock_pools WHERE sku > $1 ORDER BY sku, pool LIMIT $2
+        """,
+        after,
+        limit,
+    )
+
+
+async def read_pool(connection: Connection, sku: str) -> Record | None:
+    """One pool with its product."""
+    return await connection.fetchrow(
+        """
+        SELECT sku, pool, sellable, pending_shortage, reserved, queued, safety, available, version, hazmat
+        FROM stock_pools JOIN products USING (sku) WHERE sku = $1 AND pool = 'default'
+        """,
+        sku,
+    )
+
+
+async def list_shelves(connection: Connection, skus: Sequence[str]) -> list[Record]:
+    """The shelves of some SKUs."""
+    return await connection.fetch(
+        """
+        SELECT sku, location, GREATEST(on_shelf, 0) + damaged + quality_control AS on_hand, on_shelf, assigned, pending_shortage,
+               damaged, quality_control, counts, counted_as_of, counted_watermark
+        FROM stock_locations WHERE sku = ANY($1::text[]) ORDER BY sku, location
+        """,
+        skus,
+    )
+
+
+async def list_queue(connection: Connection, sku: str, limit: int) -> list[Record]:
+    """The first places in the queue of a SKU."""
+    return await connection.fetch(
+        """
+        SELECT demand_id, order_id, line_id, queued, promised_ship_at, sum(queued) OVER (ORDER BY demand_id) - queued AS units_ahead
+        FROM (SELECT * FROM demand WHERE sku = $1 AND queued > 0 ORDER BY demand_id LIMIT $2) place ORDER BY demand_id
+        """,
+        sku,
+        limit,
+    )
+
+
+async def list_order_demand(connection: Connection, order_id: UUID) -> list[Record]:
+    """An order's units by state; for those that wait, how many units wait before them."""
+    return await connection.fetch(
+        """
+        SELECT own.demand_id, own.line_id, own.sku, own.units, own.queued, own.reserved, own.assigned, own.shipped, own.cancelled,
+               own.promised_ship_at,
+               CASE WHEN own.queued > 0 THEN (
+                   SELECT COALESCE(sum(earlier.queued), 0) FROM demand earlier
+                   WHERE earlier.sku = own.sku AND earlier.queued > 0 AND earlier.demand_id < own.demand_id
+               ) END AS units_ahead
+        FROM demand own WHERE own.order_id = $1 ORDER BY own.demand_id
+        """,
+        order_id,
+    )
+
+
+async def read_order(connection: Connection, order_id: UUID) -> Record | None:
+    """An order as allocation knows it."""
+    return await connection.fetchrow(
+        "SELECT order_id, order_version, split_policy, placed_at, cancelled_version FROM orders WHERE order_id = $1", order_id
+    )
+
+
+async def list_order_assignments(connection: Connection, order_id: UUID) -> list[Record]:
+    """Which units of an order are, or were, tied to which location."""
+    return await connection.fetch(
+        """
+        SELECT held.fulfillment_id, held.line_id, held.sku, held.location, held.units, held.open, held.shipped, fulfillment.shipped_at
+        FROM fulfillments fulfillment JOIN assignments held USING (fulfillment_id)
+        WHERE fulfillment.order_id = $1 ORDER BY held.fulfillment_id, held.line_id
+        """,
+        order_id,
+    )
+
+
+async def list_supplies(connection: Connection, sku: str | None, after: UUID, limit: int) -> list[Record]:
+    """Supplies behind a given id, of one SKU or all."""
+    return await connection.fetch(
+        """
+        SELECT supply_id, location, expected_at, cancelled FROM supplies
+        WHERE supply_id > $2
+          AND ($1::text IS NULL OR EXISTS (SELECT FROM supply_lines line WHERE line.supply_id = supplies.supply_id AND line.sku = $1))
+        ORDER BY supply_id LIMIT $3
+        """,
+        sku,
+        after,
+        limit,
+    )
+
+
+async def list_supply_lines(connection: Connection, supply_ids: Sequence[UUID]) -> list[Record]:
+    """What supplies bring and what of it has come."""
+    return await connection.fetch(
+        """
+        SELECT supply_id, sku, quantity, received, open FROM supply_lines
+        WHERE supply_id = ANY($1::uuid[]) ORDER BY supply_id, sku
+        """,
+        supply_ids,
+    )

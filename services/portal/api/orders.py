@@ -1,0 +1,201 @@
+"""Operations on orders: place, read, find, cancel, edit, trace."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from aiohttp import web
+
+from services.portal import asking, neighbours, queries
+from services.portal.api.models import (
+    CancelOrder,
+    EditOrder,
+    LineDocument,
+    NotificationDocument,
+    OrderDocument,
+    OrderList,
+    OrderSummary,
+    ParcelDocument,
+    Placed,
+    RefundDocument,
+    ReturnDocument,
+    TimelineEntry,
+    TraceDocument,
+)
+from services.portal.api.operation import Call, Problem, answered, invalid, not_found
+from services.portal.api.outcomes import outcome, problem_of
+from services.portal.decide.traces import flatten
+from services.portal.decide.view import OrderView
+from services.portal.reading import as_uuid, read_order_view, read_order_views
+from shared.contracts.orders import Actor, LineChange, OrderCancelRequested, OrderEditRequested
+
+
+async def place_order(call: Call) -> web.StreamResponse:
+    """Takes a paid order in the name of its channel. The channel and its ``external_id`` identify it for ever: placing the same order again
+    changes nothing, the same number with different content is refused."""
+    # Sync recognises an order by its content; the delivery id is kept stable so that its inbox does, too.
+    delivery = call.request_id("order", call.body.channel, call.body.external_id)
+    reply = await asking.call(
+        call.environment,
+        "sync",
+        "POST",
+        "/orders",
+        body=call.body.model_dump_json(exclude_unset=True).encode(),
+        headers={"X-Ordermesh-Delivery-Id": str(delivery)},
+    )
+    if not reply.succeeded:
+        raise problem_of(reply)
+    placed = Placed.model_validate({"result": reply.document["status"], "order_id": reply.document["order_id"]})
+    return answered(placed, 202)
+
+
+def summary_of(view: OrderView) -> OrderSummary:
+    """An order as lists show it."""
+    identity = view.identity
+    return OrderSummary(
+        order_id=view.order_id,
+        channel=identity.channel if identity else None,
+        external_id=identity.external_id if identity else None,
+        placed_at=identity.placed_at if identity else None,
+        status=view.status,
+        units_ordered=sum(line.ordered for line in view.lines),
+        units_waiting=view.waiting_units,
+        units_shipped=sum(line.shipped for line in view.lines),
+        total_cents=view.total_cents,
+        currency=identity.currency if identity else None,
+    )
+
+
+async def find_orders(call: Call) -> web.StreamResponse:
+    """Finds orders by id, by the channel's number, by the customer's e-mail address or by a tracking number; without a query the newest."""
+    query, limit = call.text("query").strip(), int(call.values["limit"])
+    async with call.environment.database.acquire(timeout=10) as connection:
+        if query:
+            rows = await queries.search_orders(connection, query, as_uuid(query), limit)
+        else:
+            rows = await queries.newest_orders(connection, limit)
+        views = await read_order_views(connection, rows)
+    return answered(OrderList(orders=[summary_of(view) for view in views]))
+
+
+async def _known(call: Call, order_id: UUID) -> OrderView:
+    async with call.environment.database.acquire(timeout=10) as connection:
+        view = await read_order_view(connection, order_id)
+    if view is None:
+        raise not_found("order")
+    return view
+
+
+async def read_order(call: Call) -> web.StreamResponse:
+    """One order as all services together know it: lines, parcels, timeline, notifications, the routing decision, its stock. A service that
+    does not answer is named in ``unavailable``; the rest is shown all the same."""
+    order_id = call.uuid("order_id")
+    view = await _known(call, order_id)
+    async with call.environment.database.acquire(timeout=10) as connection:
+        notifications = await queries.read_notifications(connection, order_id)
+    routing, stock, channel_order = await asyncio.gather(
+        neighbours.routing_of(call.environment, order_id),
+        neighbours.stock_of(call.environment, order_id),
+        neighbours.channel_order(call.environment, order_id),
+    )
+    identity = view.identity
+    return answered(
+        OrderDocument(
+            order_id=order_id,
+            channel=identity.channel if identity else None,
+            external_id=identity.external_id if identity else None,
+            placed_at=identity.placed_at if identity else None,
+            currency=identity.currency if identity else None,
+            order_version=view.order_version,
+            status=view.status,
+            ship_to=dict(view.ship_to),
+            customer_email=identity.customer_email if identity else None,
+            total_cents=view.total_cents,
+            refunded_cents=view.refunded_cents,
+            lines=[LineDocument.model_validate(line, from_attributes=True) for line in view.lines],
+            parcels=[ParcelDocument.model_validate(parcel, from_attributes=True) for parcel in view.parcels],
+            returns=[ReturnDocument.model_validate(item, from_attributes=True) for item in view.returns],
+            refunds=[RefundDocument.model_validate(refund, from_attributes=True) for refund in view.refunds],
+            pending_changes=[change.change_id for change in view.pending_changes],
+            trace_id=view.trace_id,
+            timeline=[TimelineEntry.model_validate(entry, from_attributes=True) for entry in view.entries],
+            notifications=[NotificationDocument.model_validate(dict(row)) for row in notifications],
+            routing=routing.document,
+            stock=stock.document,
+            channel_order=channel_order.document,
+            unavailable=[
+                name for name, shown in (("routing", routing), ("allocation", stock), ("sync", channel_order)) if shown.away is not None
+            ],
+        )
+    )
+
+
+async def cancel_order(call: Call) -> web.StreamResponse:
+    """Calls off what the warehouse has not started. 200 ``cancelled``; 202 ``pending`` while a 3PL is asked; 409 when it is too late."""
+    wanted: CancelOrder = call.body
+    order_id = call.uuid("order_id")
+    change_id = call.request_id("cancel", order_id)
+    command = OrderCancelRequested(
+        order_id=order_id,
+        change_id=change_id,
+        actor=Actor(kind="support", name=wanted.operator),
+        expected_order_version=wanted.expected_order_version,
+        reason=wanted.reason,
+    )
+    answer = await asking.ask(call.environment, "routing", command, event_id=change_id, order_id=order_id)
+    return outcome(answer, change_id)
+
+
+async def _completed(call: Call, number: int, change: LineChange) -> LineChange:
+    """A line to add, with what the product master knows of its SKU."""
+    if change.line_id is not None or change.sku is None:
+        return change
+    reply = await neighbours.read_product(call.environment, change.sku)
+    if reply.status == 404:
+        raise invalid(f"line_changes.{number}.sku", f"{change.sku!r} is no registered product", "register it first: POST /api/products")
+    if not reply.succeeded:
+        raise problem_of(reply)
+    product = reply.document
+    known = {name: product[name] for name in ("title", "unit_price_cents", "unit_weight_grams", "hazmat")}
+    return LineChange.model_validate({**known, "tax_cents": 0, **change.model_dump(exclude_none=True, exclude_unset=True)})
+
+
+async def edit_order(call: Call) -> web.StreamResponse:
+    """Changes address or lines before the cutoff. 200 ``edited``; 202 ``pending`` while a 3PL is asked; 409 when it may not be changed, for
+    instance when the new total is higher than what was paid."""
+    wanted: EditOrder = call.body
+    order_id = call.uuid("order_id")
+    change_id = call.request_id("edit", order_id)
+    if wanted.ship_to is None and not wanted.line_changes:
+        raise invalid("line_changes", "nothing is to be changed", "send ship_to, line_changes, or both")
+    changes = [await _completed(call, number, change) for number, change in enumerate(wanted.line_changes)]
+    command = OrderEditRequested(
+        order_id=order_id,
+        change_id=change_id,
+        actor=Actor(kind="support", name=wanted.operator),
+        expected_order_version=wanted.expected_order_version,
+        ship_to=wanted.ship_to,
+        line_changes=changes,
+    )
+    answer = await asking.ask(call.environment, "routing", command, event_id=change_id, order_id=order_id)
+    return outcome(answer, change_id)
+
+
+async def read_order_trace(call: Call) -> web.StreamResponse:
+    """Every message that any service said or heard about the order, as one tree: who said it, who handled it and how, what it caused."""
+    order_id = call.uuid("order_id")
+    trace = await neighbours.read_trace(call.environment, order_id)
+    if not trace.roots and not trace.away:
+        raise not_found("order")
+    if not trace.roots:
+        raise Problem(503, "service_unavailable", f"no answer from {', '.join(trace.away)}: try again in a moment")
+    trace_ids = sorted({row.span.trace_id for row in flatten(trace.roots)})
+    return answered(
+        TraceDocument(
+            order_id=order_id,
+            trace_ids=trace_ids,
+            messages=[root.as_json() for root in trace.roots],
+            unavailable=list(trace.away),
+        )
+    )

@@ -1,0 +1,77 @@
+"""From an owner's answer to the API's: done, refused with a reason, or not yet."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from services.portal.api.models import ErrorAnswer, Outcome, OutcomeMessage
+from services.portal.api.operation import Problem, answered
+from services.portal.asking import Answer, Reply
+from shared.contracts.base import Message, Refusal
+from shared.contracts.channels import FieldProblem, ListingRegistrationRejected
+from shared.contracts.fulfillment import LocationRegistrationRejected
+from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderChangePending, OrderEdited, OrderEditRejected
+from shared.contracts.returns import ReturnApproved, ReturnDeclined
+
+Result = Literal["done", "cancelled", "pending", "edited", "approved", "already_handled"]
+
+DECISIONS: dict[type[Message], Result] = {
+    OrderCancelled: "cancelled",
+    OrderChangePending: "pending",
+    OrderEdited: "edited",
+    ReturnApproved: "approved",
+}
+REFUSALS = (OrderCancelRejected, OrderEditRejected, ReturnDeclined, Refusal)
+
+
+def outcome(answer: Answer, identifier: UUID, *, status: int = 200) -> web.Response:
+    """The API's answer to a command that an owner has handled.
+
+    Raises:
+        Problem: it was refused (409), came before what it builds on (409 ``not_yet``), or is invalid (422).
+    """
+    if answer.status == "duplicate":
+        return answered(Outcome(result="already_handled", id=identifier, messages=[]))
+    if answer.status != "done":
+        raise _refusal_of(answer)
+    for message in answer.messages:
+        if isinstance(message, REFUSALS):
+            raise _problem_in(message)
+    result: Result = next((DECISIONS[type(message)] for message in answer.messages if type(message) in DECISIONS), "done")
+    messages = [OutcomeMessage(type=message.type, data=message.model_dump(mode="json")) for message in answer.messages]
+    return answered(Outcome(result=result, id=identifier, messages=messages), 202 if result == "pending" else status)
+
+
+def _problem_in(message: Message) -> Problem:
+    """A refusal as an error: its reason is the code; the fields that it names are the problems."""
+    words = message.model_dump(mode="json")
+    reason, detail = words.get("reason", "refused"), words["detail"]
+    if isinstance(message, ListingRegistrationRejected):
+        problems = message.problems
+    elif isinstance(message, LocationRegistrationRejected):
+        problems = [FieldProblem(field=message.field, problem=message.detail, remedy="correct it and send it again")]
+    else:
+        problems = []
+    return Problem(409, reason, detail or f"refused: {reason}", problems)
+
+
+def _refusal_of(answer: Answer) -> Problem:
+    if answer.status == "deferred":
+        return Problem(409, "not_yet", answer.reason or "it builds on something that has not arrived yet: try again in a moment")
+    if answer.reason:
+        return Problem(422, "refused", answer.reason)
+    return problem_of(Reply(answer.http_status, answer.document))
+
+
+def problem_of(reply: Reply) -> Problem:
+    """An owner's own error, passed on in its words."""
+    status = reply.status if reply.status in (400, 404, 409, 413, 415, 422) else 502
+    try:
+        error = ErrorAnswer.model_validate(reply.document).error
+    except ValidationError:
+        return Problem(status, "refused", "the service refused without saying why")
+    return Problem(status, error.code, error.message, error.problems)

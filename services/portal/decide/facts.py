@@ -1,0 +1,272 @@
+"""What an event adds to the story of its order, and what the customer is told because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import singledispatch
+from typing import Any, Literal
+from uuid import UUID, uuid5
+
+from shared.contracts.base import Message
+from shared.contracts.fulfillment import (
+    FulfillmentCancelled,
+    FulfillmentDelivered,
+    FulfillmentShipped,
+    FulfillmentStarted,
+    OrderNeedsAttention,
+)
+from shared.contracts.orders import (
+    LineUnits,
+    OrderCancelled,
+    OrderCancelRejected,
+    OrderChangePending,
+    OrderEdited,
+    OrderEditRejected,
+    OrderPlaced,
+)
+from shared.contracts.returns import RefundFailed, RefundSucceeded, ReturnApproved, ReturnClosed, ReturnDeclined, ReturnInspected
+from shared.contracts.stock import (
+    ReleasedLine,
+    ReservedLine,
+    StockBackordered,
+    StockPromiseChanged,
+    StockReservationReleased,
+    StockReserved,
+)
+
+NotificationKind = Literal["confirmation", "changed", "delay", "shipped", "cancelled", "change_refused", "return_label", "refund"]
+
+ORDER_HAS_MOVED_ON = frozenset({"fulfillment_started", "already_shipped"})
+"""Refusals that a customer must hear of by mail. All others (a stale version, an unknown line) concern only the one who asked just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One row of an order's timeline.
+
+    Args:
+        order_id: the order it is about.
+        fact_id: names the business fact: the same fact told twice, under whatever event ids, is one row.
+        at: when it happened by its owner's clock; None where the event does not say, then the envelope's time counts.
+        data: what a person wants to know of it. No personal data.
+        tells: the notification it causes, if the customer hears of it.
+    """
+
+    order_id: UUID
+    fact_id: UUID
+    at: datetime | None
+    data: dict[str, Any]
+    tells: NotificationKind | None = None
+
+
+def _moment(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _units(lines: Iterable[LineUnits | ReservedLine | ReleasedLine]) -> list[dict[str, Any]]:
+    return [{"line_id": line.line_id, "sku": line.sku, "quantity": line.quantity} for line in lines]
+
+
+@singledispatch
+def fact_of(message: Message, event_id: UUID) -> Fact:
+    """What one event adds to its order's timeline.
+
+    Raises:
+        TypeError: the portal does not know this type; the service's table of contents and this module disagree.
+    """
+    raise TypeError(f"{message.type} ({event_id}) is no event of an order's timeline")
+
+
+@fact_of.register
+def _(message: OrderPlaced, event_id: UUID) -> Fact:
+    units = sum(line.quantity for line in message.lines)
+    data = {"order_version": message.order_version, "lines": len(message.lines), "units": units}
+    return Fact(message.order_id, message.order_id, message.placed_at, data, "confirmation")
+
+
+@fact_of.register
+def _(message: OrderEdited, event_id: UUID) -> Fact:
+    data = {
+        "change_id": str(message.change_id),
+        "order_version": message.order_version,
+        "actor": message.actor.kind,
+        "money_delta_cents": message.money_delta_cents,
+        "withdrawn_fulfillments": len(message.withdrawn_fulfillment_ids),
+    }
+    return Fact(message.order_id, message.change_id, message.edited_at, data, "changed")
+
+
+def _refusal(message: OrderEditRejected | OrderCancelRejected, change: str) -> Fact:
+    data = {"change_id": str(message.change_id), "change": change, "reason": message.reason, "detail": message.detail}
+    tells: NotificationKind | None = "change_refused" if message.reason in ORDER_HAS_MOVED_ON else None
+    return Fact(message.order_id, message.change_id, None, data, tells)
+
+
+@fact_of.register
+def _(message: OrderEditRejected, event_id: UUID) -> Fact:
+    return _refusal(message, "edit")
+
+
+@fact_of.register
+def _(message: OrderCancelRejected, event_id: UUID) -> Fact:
+    return _refusal(message, "cancel")
+
+
+@fact_of.register
+def _(message: OrderChangePending, event_id: UUID) -> Fact:
+    data = {"change_id": str(message.change_id), "change": message.change, "answer_due_at": _moment(message.answer_due_at)}
+    return Fact(message.order_id, message.change_id, None, data)
+
+
+@fact_of.register
+def _(message: OrderCancelled, event_id: UUID) -> Fact:
+    data = {
+        "change_id": str(message.change_id),
+        "actor": message.actor.kind,
+        "reason": message.reason,
+        "refund_cents": message.refund_cents,
+        "lines": _units(message.lines),
+    }
+    return Fact(message.order_id, message.change_id, message.cancelled_at, data, "cancelled")
+
+
+@fact_of.register
+def _(message: OrderNeedsAttention, event_id: UUID) -> Fact:
+    data = {"reason": message.reason, "detail": message.detail, "due_at": _moment(message.due_at)}
+    return Fact(message.order_id, event_id, None, data)
+
+
+@fact_of.register
+def _(message: StockReserved, event_id: UUID) -> Fact:
+    data = {"cause": message.cause, "order_version": message.order_version, "lines": _units(message.lines)}
+    return Fact(message.order_id, event_id, message.reserved_at, data)
+
+
+@fact_of.register
+def _(message: StockBackordered, event_id: UUID) -> Fact:
+    lines = [
+        {
+            "line_id": line.line_id,
+            "sku": line.sku,
+            "quantity": line.quantity,
+            "demand_kind": line.demand_kind,
+            "promised_ship_at": _moment(line.promised_ship_at),
+        }
+        for line in message.lines
+    ]
+    data = {"cause": message.cause, "order_version": message.order_version, "lines": lines}
+    return Fact(message.order_id, event_id, message.backordered_at, data, "delay")
+
+
+@fact_of.register
+def _(message: StockPromiseChanged, event_id: UUID) -> Fact:
+    lines = [
+        {
+            "line_id": line.line_id,
+            "sku": line.sku,
+            "quantity": line.quantity,
+            "old_ship_at": _moment(line.old_ship_at),
+            "new_ship_at": _moment(line.new_ship_at),
+        }
+        for line in message.lines
+    ]
+    # Invariant I12: one notification per customer, cause and date version. A cause that comes again with other dates is news.
+    dates = ",".join(sorted(f"{line['line_id']}={line['new_ship_at']}" for line in lines))
+    moved = any(line.old_ship_at != line.new_ship_at for line in message.lines)
+    data = {"cause": message.cause, "cause_id": str(message.cause_id), "lines": lines}
+    return Fact(message.order_id, uuid5(message.cause_id, dates), message.changed_at, data, "delay" if moved else None)
+
+
+@fact_of.register
+def _(message: StockReservationReleased, event_id: UUID) -> Fact:
+    return Fact(message.order_id, event_id, message.released_at, {"cause": message.cause, "lines": _units(message.lines)})
+
+
+@fact_of.register
+def _(message: FulfillmentStarted, event_id: UUID) -> Fact:
+    data = {"fulfillment_id": str(message.fulfillment_id), "location": message.location, "lines": _units(message.lines)}
+    return Fact(message.order_id, message.fulfillment_id, message.started_at, data)
+
+
+@fact_of.register
+def _(message: FulfillmentShipped, event_id: UUID) -> Fact:
+    data = {
+        "fulfillment_id": str(message.fulfillment_id),
+        "location": message.location,
+        "carrier": message.carrier,
+        "tracking_number": message.tracking_number,
+        "lines": _units(message.lines),
+    }
+    return Fact(message.order_id, message.fulfillment_id, message.shipped_at, data, "shipped")
+
+
+@fact_of.register
+def _(message: FulfillmentDelivered, event_id: UUID) -> Fact:
+    return Fact(message.order_id, message.fulfillment_id, message.delivered_at, {"fulfillment_id": str(message.fulfillment_id)})
+
+
+@fact_of.register
+def _(message: FulfillmentCancelled, event_id: UUID) -> Fact:
+    # One fulfillment can lose units several times (two short picks), so the event itself is the fact.
+    data = {
+        "fulfillment_id": str(message.fulfillment_id),
+        "location": message.location,
+        "cause": message.cause,
+        "lines": _units(message.lines),
+        "missing": _units(message.missing),
+    }
+    return Fact(message.order_id, event_id, message.cancelled_at, data)
+
+
+@fact_of.register
+def _(message: ReturnApproved, event_id: UUID) -> Fact:
+    data = {
+        "return_id": str(message.return_id),
+        "lines": [{"line_id": line.line_id, "sku": line.sku, "quantity": line.quantity} for line in message.lines],
+        "refund_quote_cents": message.refund_quote_cents,
+        "label_carrier": message.label_carrier,
+        "label_tracking_number": message.label_tracking_number,
+        "expires_at": _moment(message.expires_at),
+    }
+    return Fact(message.order_id, message.return_id, None, data, "return_label")
+
+
+@fact_of.register
+def _(message: ReturnDeclined, event_id: UUID) -> Fact:
+    data = {"return_id": str(message.return_id), "reason": message.reason, "detail": message.detail}
+    return Fact(message.order_id, message.return_id, None, data)
+
+
+@fact_of.register
+def _(message: ReturnInspected, event_id: UUID) -> Fact:
+    lines = [
+        {"line_id": line.line_id, "sku": line.sku, "quantity": line.quantity, "disposition": line.disposition}
+        for line in message.dispositions
+    ]
+    data = {"return_id": str(message.return_id), "location": message.location, "lines": lines}
+    return Fact(message.order_id, message.scan_id, message.inspected_at, data)
+
+
+@fact_of.register
+def _(message: ReturnClosed, event_id: UUID) -> Fact:
+    data = {"return_id": str(message.return_id), "refunded_cents": message.refunded_cents}
+    return Fact(message.order_id, message.return_id, message.closed_at, data)
+
+
+@fact_of.register
+def _(message: RefundSucceeded, event_id: UUID) -> Fact:
+    data = {"refund_id": str(message.refund_id), "amount_cents": message.amount_cents, "currency": message.currency}
+    return Fact(message.order_id, message.refund_id, message.succeeded_at, data, "refund")
+
+
+@fact_of.register
+def _(message: RefundFailed, event_id: UUID) -> Fact:
+    data = {
+        "refund_id": str(message.refund_id),
+        "amount_cents": message.amount_cents,
+        "currency": message.currency,
+        "reason": message.reason,
+    }
+    return Fact(message.order_id, message.refund_id, message.failed_at, data)

@@ -1,0 +1,435 @@
+"""The order as a person sees it, folded from its timeline. The order in which events arrived makes no difference."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+OrderStatus = Literal[
+    "announced",
+    "placed",
+    "partially_allocated",
+    "fully_allocated",
+    "in_fulfillment",
+    "partially_shipped",
+    "shipped",
+    "delivered",
+    "cancelled",
+]
+"""Blueprint section 5. ``announced``: events about it have arrived, but not the order itself."""
+
+ReturnStatus = Literal["approved", "inspected", "closed", "declined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the timeline."""
+
+    type: str
+    fact_id: UUID
+    event_id: UUID
+    source: str
+    at: datetime
+    trace_id: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What order.placed says about an order for good."""
+
+    order_id: UUID
+    channel: str
+    external_id: str
+    placed_at: datetime
+    currency: str
+    shipping_paid_cents: int
+    service_level: str
+    deliver_by: datetime | None
+    customer_email: str
+    customer_name: str | None
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The order under its newest version: lines and address as the contracts spell them."""
+
+    order_version: int
+    lines: Sequence[Mapping[str, Any]]
+    ship_to: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """Where the units of one line are. ``waiting`` units are queued for supply; ``returnable`` ones were shipped and not yet sent back."""
+
+    line_id: str
+    sku: str
+    title: str
+    ordered: int
+    unit_price_cents: int
+    tax_cents: int
+    waiting: int
+    promised_ship_at: datetime | None
+    shipped: int
+    delivered: int
+    cancelled: int
+    returning: int
+
+    @property
+    def returnable(self) -> int:
+        """Units the shopper has and may ask to send back; whether they may is for the returns service to say."""
+        return max(0, self.shipped - self.returning)
+
+    @property
+    def total_cents(self) -> int:
+        """What the line costs with tax."""
+        return self.ordered * self.unit_price_cents + self.tax_cents
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One fulfillment that was started or has left."""
+
+    fulfillment_id: str
+    location: str
+    units: Mapping[str, int]
+    started_at: datetime | None
+    carrier: str | None = None
+    tracking_number: str | None = None
+    shipped_at: datetime | None = None
+    delivered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnView:
+    """One return from the shopper's side."""
+
+    return_id: str
+    status: ReturnStatus
+    units: Mapping[str, int]
+    detail: str = ""
+    refund_quote_cents: int = 0
+    label_carrier: str | None = None
+    label_tracking_number: str | None = None
+    expires_at: datetime | None = None
+    refunded_cents: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundView:
+    """Money on its way back or refused."""
+
+    refund_id: str
+    status: Literal["succeeded", "failed"]
+    amount_cents: int
+    at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingChange:
+    """A change that waits for the warehouse's word."""
+
+    change_id: str
+    change: str
+    answer_due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """Everything the portal knows of one order."""
+
+    order_id: UUID
+    identity: Identity | None
+    order_version: int
+    ship_to: Mapping[str, Any]
+    status: OrderStatus
+    lines: Sequence[LineView]
+    parcels: Sequence[Parcel]
+    returns: Sequence[ReturnView]
+    refunds: Sequence[RefundView]
+    pending_changes: Sequence[PendingChange]
+    entries: Sequence[Entry]
+
+    @property
+    def waiting_units(self) -> int:
+        """Units queued for supply."""
+        return sum(line.waiting for line in self.lines)
+
+    @property
+    def total_cents(self) -> int:
+        """What the customer paid for the order as it now stands."""
+        shipping = self.identity.shipping_paid_cents if self.identity else 0
+        return sum(line.total_cents for line in self.lines) + shipping
+
+    @property
+    def refunded_cents(self) -> int:
+        """Money that has gone back."""
+        return sum(refund.amount_cents for refund in self.refunds if refund.status == "succeeded")
+
+    @property
+    def may_ask_to_cancel(self) -> bool:
+        """Whether asking makes sense: before the cutoff, and not while a change waits. Routing decides all the same."""
+        return self.status in ("placed", "partially_allocated", "fully_allocated") and not self.pending_changes
+
+    @property
+    def may_ask_to_return(self) -> bool:
+        """Whether there is anything to send back."""
+        return any(line.returnable for line in self.lines)
+
+    @property
+    def trace_id(self) -> str | None:
+        """The order's trace: the one of its placing, else of the first thing heard."""
+        placed = [entry for entry in self.entries if entry.type == "order.placed.v1"]
+        first = placed or list(self.entries)
+        return first[0].trace_id if first else None
+
+
+@dataclass
+class _Units:
+    """Sums of one line while folding."""
+
+    queued: int = 0
+    unqueued: int = 0
+    shipped: int = 0
+    delivered: int = 0
+    cancelled: int = 0
+    returning: int = 0
+    promised: datetime | None = None
+
+
+@dataclass
+class _Story:
+    """Everything folded so far. Entries come in the order in which things happened."""
+
+    units: dict[str, _Units] = field(default_factory=lambda: defaultdict(_Units))
+    started: dict[str, Entry] = field(default_factory=dict)
+    shipped: dict[str, Entry] = field(default_factory=dict)
+    delivered: dict[str, Entry] = field(default_factory=dict)
+    called_off: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
+    approved: dict[str, Entry] = field(default_factory=dict)
+    declined: dict[str, Entry] = field(default_factory=dict)
+    inspected: set[str] = field(default_factory=set)
+    closed: dict[str, Entry] = field(default_factory=dict)
+    refunds: list[RefundView] = field(default_factory=list)
+    pending: dict[str, Entry] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    reserved: bool = False
+    cancelled: bool = False
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as the timeline keeps it."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _fold(story: _Story, entry: Entry) -> None:
+    kind = entry.type.rsplit(".", 1)[0]
+    if kind.startswith("stock."):
+        _fold_stock(story, kind, entry)
+    elif kind.startswith("fulfillment."):
+        _fold_fulfillment(story, kind, entry)
+    elif kind.startswith("return."):
+        _fold_return(story, kind, entry)
+    elif kind.startswith("refund."):
+        _fold_refund(story, kind, entry)
+    else:
+        _fold_change(story, kind, entry)
+
+
+def _fold_stock(story: _Story, kind: str, entry: Entry) -> None:
+    for line in entry.data["lines"]:
+        units = story.units[line["line_id"]]
+        if kind == "stock.backordered":
+            units.queued += line["quantity"]
+            units.promised = moment(line["promised_ship_at"])
+        elif kind == "stock.promise_changed":
+            units.promised = moment(line["new_ship_at"])
+        elif kind == "stock.reservation_released" or entry.data["cause"] == "restocked":
+            # What an order no longer needs is taken from its waiting units first.
+            units.unqueued += line["quantity"]
+    story.reserved = story.reserved or kind == "stock.reserved"
+
+
+def _fold_fulfillment(story: _Story, kind: str, entry: Entry) -> None:
+    fulfillment_id = entry.data["fulfillment_id"]
+    if kind == "fulfillment.started":
+        story.started[fulfillment_id] = entry
+    elif kind == "fulfillment.shipped":
+        story.shipped[fulfillment_id] = entry
+    elif kind == "fulfillment.delivered":
+        story.delivered[fulfillment_id] = entry
+    else:
+        for line in entry.data["lines"]:
+            story.called_off[fulfillment_id][line["line_id"]] += line["quantity"]
+
+
+def _fold_return(story: _Story, kind: str, entry: Entry) -> None:
+    return_id = entry.data["return_id"]
+    if kind == "return.approved":
+        story.approved[return_id] = entry
+    elif kind == "return.declined":
+        story.declined[return_id] = entry
+    elif kind == "return.inspected":
+        story.inspected.add(return_id)
+    else:
+        story.closed[return_id] = entry
+
+
+def _fold_refund(story: _Story, kind: str, entry: Entry) -> None:
+    status: Literal["succeeded", "failed"] = "succeeded" if kind == "refund.succeeded" else "failed"
+    story.refunds.append(RefundView(entry.data["refund_id"], status, entry.data["amount_cents"], entry.at, entry.data.get("reason")))
+
+
+def _fold_change(story: _Story, kind: str, entry: Entry) -> None:
+    if kind == "order.change_pending":
+        story.pending[entry.data["change_id"]] = entry
+    elif kind in ("order.edited", "order.edit_rejected", "order.cancel_rejected"):
+        story.answered.add(entry.data["change_id"])
+    elif kind == "order.cancelled":
+        story.answered.add(entry.data["change_id"])
+        story.cancelled = True
+        for line in entry.data["lines"]:
+            story.units[line["line_id"]].cancelled += line["quantity"]
+
+
+def _count_parcels_and_returns(story: _Story) -> None:
+    for fulfillment_id, entry in story.shipped.items():
+        for line in entry.data["lines"]:
+            units = story.units[line["line_id"]]
+            units.shipped += line["quantity"]
+            units.delivered += line["quantity"] if fulfillment_id in story.delivered else 0
+    for entry in story.approved.values():
+        for line in entry.data["lines"]:
+            story.units[line["line_id"]].returning += line["quantity"]
+
+
+def _line_view(line: Mapping[str, Any], units: _Units) -> LineView:
+    still_open = max(0, line["quantity"] - units.shipped - units.cancelled)
+    waiting = min(still_open, max(0, units.queued - units.unqueued))
+    return LineView(
+        line_id=line["line_id"],
+        sku=line["sku"],
+        title=line["title"],
+        ordered=line["quantity"],
+        unit_price_cents=line["unit_price_cents"],
+        tax_cents=line["tax_cents"],
+        waiting=waiting,
+        promised_ship_at=units.promised if waiting else None,
+        shipped=units.shipped,
+        delivered=units.delivered,
+        cancelled=units.cancelled,
+        returning=units.returning,
+    )
+
+
+def _parcels(story: _Story) -> list[Parcel]:
+    parcels = []
+    for fulfillment_id in {**story.started, **story.shipped}:
+        shipped = story.shipped.get(fulfillment_id)
+        started = story.started.get(fulfillment_id)
+        source = shipped or story.started[fulfillment_id]
+        units: dict[str, int] = defaultdict(int)
+        for line in source.data["lines"]:
+            units[line["line_id"]] += line["quantity"]
+        if shipped is None:
+            # Units called off from a parcel that was being packed are not in it any more.
+            for line_id, quantity in story.called_off[fulfillment_id].items():
+                units[line_id] -= quantity
+            units = {line_id: quantity for line_id, quantity in units.items() if quantity > 0}
+            if not units:
+                continue
+        delivered = story.delivered.get(fulfillment_id)
+        parcels.append(
+            Parcel(
+                fulfillment_id=fulfillment_id,
+                location=source.data["location"],
+                units=dict(units),
+                started_at=started.at if started else None,
+                carrier=shipped.data["carrier"] if shipped else None,
+                tracking_number=shipped.data["tracking_number"] if shipped else None,
+                shipped_at=shipped.at if shipped else None,
+                delivered_at=delivered.at if shipped and delivered else None,
+            )
+        )
+    return sorted(parcels, key=lambda parcel: (parcel.shipped_at is None, parcel.shipped_at or parcel.started_at, parcel.fulfillment_id))
+
+
+def _returns(story: _Story) -> list[ReturnView]:
+    views = []
+    for return_id, entry in story.approved.items():
+        closed = story.closed.get(return_id)
+        units: dict[str, int] = defaultdict(int)
+        for line in entry.data["lines"]:
+            units[line["line_id"]] += line["quantity"]
+        views.append(
+            ReturnView(
+                return_id=return_id,
+                status="closed" if closed else "inspected" if return_id in story.inspected else "approved",
+                units=dict(units),
+                refund_quote_cents=entry.data["refund_quote_cents"],
+                label_carrier=entry.data["label_carrier"],
+                label_tracking_number=entry.data["label_tracking_number"],
+                expires_at=moment(entry.data["expires_at"]),
+                refunded_cents=closed.data["refunded_cents"] if closed else None,
+            )
+        )
+    views.extend(
+        ReturnView(return_id=return_id, status="declined", units={}, detail=entry.data["detail"])
+        for return_id, entry in story.declined.items()
+        if return_id not in story.approved
+    )
+    return views
+
+
+def _status(placed: bool, story: _Story, lines: Sequence[LineView], parcels: Sequence[Parcel]) -> OrderStatus:
+    if not placed:
+        return "announced"
+    shipped = sum(line.shipped for line in lines)
+    still_open = sum(max(0, line.ordered - line.shipped - line.cancelled) for line in lines)
+    if story.cancelled and not shipped:
+        return "cancelled"
+    if shipped and not still_open:
+        return "delivered" if all(parcel.delivered_at for parcel in parcels if parcel.shipped_at) else "shipped"
+    if shipped:
+        return "partially_shipped"
+    if parcels:
+        return "in_fulfillment"
+    if not story.reserved:
+        return "placed"
+    return "partially_allocated" if any(line.waiting for line in lines) else "fully_allocated"
+
+
+def order_view(order_id: UUID, identity: Identity | None, version: Version | None, timeline: Iterable[Entry]) -> OrderView:
+    """Folds an order's timeline. The result depends on which facts are known, never on how they came."""
+    entries = sorted(timeline, key=lambda entry: (entry.at, entry.type, entry.fact_id))
+    story = _Story()
+    for entry in entries:
+        _fold(story, entry)
+    _count_parcels_and_returns(story)
+    lines = [_line_view(line, story.units[line["line_id"]]) for line in version.lines] if version else []
+    parcels = _parcels(story)
+    pending = [
+        PendingChange(change_id, entry.data["change"], moment(entry.data["answer_due_at"]))
+        for change_id, entry in story.pending.items()
+        if change_id not in story.answered
+    ]
+    return OrderView(
+        order_id=order_id,
+        identity=identity,
+        order_version=version.order_version if version else 0,
+        ship_to=version.ship_to if version else {},
+        status=_status(identity is not None, story, lines, parcels),
+        lines=lines,
+        parcels=parcels,
+        returns=_returns(story),
+        refunds=story.refunds,
+        pending_changes=pending,
+        entries=entries,
+    )

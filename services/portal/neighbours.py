@@ -1,0 +1,208 @@
+"""What the other services show about an order, a SKU or themselves. The one place that knows their addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from services.portal.asking import SERVICES, Reply, ServiceAway, ServiceName, call, read
+from services.portal.decide.traces import Span, trace_tree
+from shared.messaging import inbox, outbox
+from shared.service import Environment
+
+PARKED_LIMIT = 200
+STOCK_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A service's document about something; None when it knows nothing of it or does not answer (then ``away`` says so)."""
+
+    document: Any = None
+    away: str | None = None
+
+
+async def _shown(environment: Environment, service: ServiceName, path: str, **query: str) -> Shown:
+    try:
+        reply = await read(environment, service, path, **query)
+    except ServiceAway as error:
+        return Shown(away=error.detail)
+    return Shown(document=reply.document if reply.succeeded else None)
+
+
+async def routing_of(environment: Environment, order_id: UUID) -> Shown:
+    """The order's journey: its fulfillments and why they were planned so."""
+    return await _shown(environment, "routing", f"/orders/{order_id}")
+
+
+async def stock_of(environment: Environment, order_id: UUID) -> Shown:
+    """What the order holds and what it waits for."""
+    return await _shown(environment, "allocation", f"/orders/{order_id}/stock")
+
+
+async def returns_of(environment: Environment, order_id: UUID) -> Shown:
+    """The order's returns with their scans and refunds."""
+    return await _shown(environment, "returns", "/returns", order_id=str(order_id))
+
+
+async def channel_order(environment: Environment, order_id: UUID) -> Shown:
+    """The order as its channel sent it, with what the channel was told about it."""
+    return await _shown(environment, "sync", f"/orders/{order_id}")
+
+
+async def read_return(environment: Environment, return_id: UUID) -> Reply:
+    """One return with its lines, scans and refunds."""
+    return await read(environment, "returns", f"/returns/{return_id}")
+
+
+async def read_stock(environment: Environment, sku: str) -> Reply:
+    """One SKU at every location."""
+    return await read(environment, "allocation", f"/stock/{quote(sku, safe='')}")
+
+
+async def list_stock(environment: Environment, after: str) -> Reply:
+    """SKU by SKU in the order of their names, from behind ``after``."""
+    return await read(environment, "allocation", "/stock", after=after, limit=str(STOCK_ROWS))
+
+
+async def read_supplies(environment: Environment, sku: str) -> Shown:
+    """Goods of one SKU on their way."""
+    return await _shown(environment, "allocation", "/supplies", sku=sku)
+
+
+async def read_product(environment: Environment, sku: str) -> Reply:
+    """One product of the product master."""
+    return await read(environment, "sync", f"/products/{quote(sku, safe='')}")
+
+
+async def read_locations(environment: Environment) -> Reply:
+    """Every location."""
+    return await read(environment, "routing", "/locations")
+
+
+async def attention(environment: Environment) -> Shown:
+    """Orders that routing cannot bring forward alone."""
+    return await _shown(environment, "routing", "/attention")
+
+
+async def retry_order(environment: Environment, order_id: UUID) -> Reply:
+    """Has routing try an order again whose trouble a person has dealt with."""
+    return await call(environment, "routing", "POST", f"/orders/{order_id}/retry")
+
+
+async def failed_refunds(environment: Environment) -> Shown:
+    """Refunds that the channel refused for good."""
+    return await _shown(environment, "returns", "/refunds", state="failed")
+
+
+async def retry_refund(environment: Environment, refund_id: UUID) -> Reply:
+    """Has the channel try a failed refund again, under the same idempotency key."""
+    return await call(environment, "returns", "POST", f"/refunds/{refund_id}/retry")
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Parked messages of one service."""
+
+    service: str
+    messages: Sequence[dict[str, Any]]
+    waiting: int
+    """Messages that are tried again by themselves."""
+    away: str | None = None
+
+
+def _own_parked(rows: Sequence[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "event_id": str(row["event_id"]),
+            "source": row["source"],
+            "type": row["type"],
+            "subject": row["subject"],
+            "attempts": row["attempts"],
+            "reason": row["reason"],
+            "received_at": row["received_at"].isoformat(),
+            "body": bytes(row["body"] or b"")[:20_000].decode("utf-8", "replace"),
+        }
+        for row in rows
+    ]
+
+
+async def _parked_at(environment: Environment, service: ServiceName) -> Parked:
+    shown = await _shown(environment, service, "/operations/parked", limit=str(PARKED_LIMIT))
+    document = shown.document or {}
+    return Parked(service, document.get("messages", []), document.get("counts", {}).get("retry", 0), shown.away)
+
+
+async def read_parked(environment: Environment) -> list[Parked]:
+    """Messages of all services that wait for a person."""
+    others = await asyncio.gather(*(_parked_at(environment, service) for service in SERVICES))
+    async with environment.database.acquire(timeout=10) as connection:
+        rows = await inbox.list_waiting(connection, "parked", PARKED_LIMIT)
+        counts = await inbox.count_waiting(connection)
+    return [*others, Parked("portal", _own_parked(rows), counts.get("retry", 0))]
+
+
+async def redrive(environment: Environment, service: str, event_id: UUID) -> Reply:
+    """Gives a parked message a fresh start.
+
+    Raises:
+        ServiceAway: the service does not answer.
+        ValueError: there is no such service.
+    """
+    if service == "portal":
+        async with environment.database.acquire(timeout=10) as connection:
+            found = await inbox.redrive(connection, event_id, environment.now())
+        return Reply(202 if found else 404, {"event_id": str(event_id), "status": "retry"} if found else None)
+    for name in SERVICES:
+        if name == service:
+            return await call(environment, name, "POST", f"/operations/parked/{event_id}/redrive")
+    raise ValueError(f"{service!r} is no service: one of {', '.join((*SERVICES, 'portal'))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The tree of everything said and heard about a subject, and which services could not be asked."""
+
+    roots: Sequence[Span]
+    away: Sequence[str]
+
+
+async def read_trace(environment: Environment, order_id: UUID) -> Trace:
+    """The messages of all services about one order as one tree."""
+    subject = str(order_id)
+    others = await asyncio.gather(*(_shown(environment, service, "/operations/messages", subject=subject) for service in SERVICES))
+    async with environment.database.acquire(timeout=10) as connection:
+        said = await outbox.about_subject(connection, subject)
+        heard = await outbox.heard_about_subject(connection, subject)
+    own = {
+        "service": "portal",
+        "said": [
+            {
+                "event_id": str(row["event_id"]),
+                "type": row["type"],
+                "created_at": row["created_at"].isoformat(),
+                "sent_at": row["sent_at"].isoformat() if row["sent_at"] else None,
+                "traceparent": row["traceparent"],
+            }
+            for row in said
+        ],
+        "heard": [
+            {
+                "event_id": str(row["event_id"]),
+                "source": row["source"],
+                "type": row["type"],
+                "status": row["status"],
+                "attempts": row["attempts"],
+                "reason": row["reason"],
+                "received_at": row["received_at"].isoformat(),
+                "handled_at": row["handled_at"].isoformat() if row["handled_at"] else None,
+            }
+            for row in heard
+        ],
+    }
+    reports = [shown.document for shown in others if shown.document] + [own]
+    return Trace(trace_tree(reports), [service for service, shown in zip(SERVICES, others, strict=True) if shown.away])

@@ -1,0 +1,268 @@
+"""The operators' console: find an order and see everything about it, set messages going again, decide what waits for a person."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from services.portal import asking, neighbours, queries
+from services.portal.api.outcomes import problem_of
+from services.portal.asking import Answer, Reply, ServiceAway
+from services.portal.decide.traces import flatten
+from services.portal.pages.rendering import page, see_other
+from services.portal.pages.sessions import Session
+from services.portal.reading import as_uuid, read_order_view, read_order_views
+from shared.contracts.base import Message
+from shared.contracts.envelope import new_id
+from shared.contracts.orders import Actor, OrderCancelled, OrderCancelRejected, OrderCancelRequested, OrderChangePending
+from shared.contracts.stock import StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
+from shared.messaging.reading import problems_of
+
+ORDERS_SHOWN = 50
+ADJUSTMENT_FIELDS = ("request_id", "sku", "location", "expected_on_hand", "new_on_hand")
+OPERATOR = Actor(kind="support", name="operator")
+
+
+def _page(session: Session, template: str, section: str, *, status: int = 200, **values: Any) -> web.Response:
+    return page(
+        session.environment,
+        template,
+        status=status,
+        section=section,
+        logout_token=session.token("logout"),
+        notice=session.notice,
+        **values,
+    )
+
+
+def _back(session: Session, path: str, notice: str) -> web.Response:
+    return see_other(session.environment, session.address_with(path, notice))
+
+
+async def search_orders(session: Session) -> web.StreamResponse:
+    """``GET /console?query=``: orders by id, number, e-mail address or tracking number; the newest without a query."""
+    query = session.request.query.get("query", "").strip()[:300]
+    async with session.environment.database.acquire(timeout=10) as connection:
+        if query:
+            rows = await queries.search_orders(connection, query, as_uuid(query), ORDERS_SHOWN)
+        else:
+            rows = await queries.newest_orders(connection, ORDERS_SHOWN)
+        views = await read_order_views(connection, rows)
+    return _page(session, "console_orders.html", "orders", query=query, orders=views)
+
+
+async def read_order(session: Session) -> web.StreamResponse:
+    """``GET /console/orders/{order_id}``: one order across all services."""
+    environment = session.environment
+    order_id = as_uuid(session.request.match_info["order_id"])
+    if order_id is None:
+        return _page(session, "console_missing.html", "orders", status=404, what="order")
+    async with environment.database.acquire(timeout=10) as connection:
+        order = await read_order_view(connection, order_id)
+        notifications = await queries.read_notifications(connection, order_id)
+    routing, stock, channel_order, trace, parked = await asyncio.gather(
+        neighbours.routing_of(environment, order_id),
+        neighbours.stock_of(environment, order_id),
+        neighbours.channel_order(environment, order_id),
+        neighbours.read_trace(environment, order_id),
+        neighbours.read_parked(environment),
+    )
+    if order is None and not trace.roots:
+        return _page(session, "console_missing.html", "orders", status=404, what="order")
+    cancel_id = str(new_id())
+    return _page(
+        session,
+        "console_order.html",
+        "orders",
+        order_id=order_id,
+        order=order,
+        notifications=notifications,
+        routing=routing,
+        stock=stock,
+        channel_order=channel_order,
+        trace_rows=flatten(trace.roots),
+        trace_away=trace.away,
+        parked=[(item.service, message) for item in parked for message in item.messages if message["subject"] == str(order_id)],
+        redrive_token=session.token("redrive"),
+        retry_token=session.token("retry"),
+        cancel={"request_id": cancel_id, "token": session.token(f"cancel:{cancel_id}")},
+    )
+
+
+def _words(answer: Answer) -> str:
+    """What routing said to a cancellation, for an operator."""
+    for message in answer.messages:
+        if isinstance(message, OrderCancelled):
+            return "The order is cancelled."
+        if isinstance(message, OrderChangePending):
+            return "The warehouse is asked; its word decides."
+        if isinstance(message, OrderCancelRejected):
+            return f"Refused ({message.reason}): {message.detail}"
+    return "Handled before." if answer.status == "duplicate" else f"Not done: {answer.reason or answer.status}"
+
+
+async def cancel_order(session: Session) -> web.StreamResponse:
+    """``POST /console/orders/{order_id}/cancel``."""
+    order_id = as_uuid(session.request.match_info["order_id"])
+    fields = await session.form("cancel", of="request_id")
+    if order_id is None or fields is None:
+        return _stale(session, f"/console/orders/{session.request.match_info['order_id']}")
+    change_id = uuid5(order_id, f"console cancel {fields['request_id']}")
+    reason = fields.get("reason", "").strip()[:120] or "cancelled by an operator"
+    command = OrderCancelRequested(order_id=order_id, change_id=change_id, actor=OPERATOR, reason=reason)
+    notice = await _told(session, command, change_id, order_id)
+    return _back(session, f"/console/orders/{order_id}", notice)
+
+
+async def _told(session: Session, command: Message, event_id: UUID, order_id: UUID) -> str:
+    try:
+        return _words(await asking.ask(session.environment, "routing", command, event_id=event_id, order_id=order_id))
+    except ServiceAway as away:
+        return str(away)
+
+
+def _stale(session: Session, address: str) -> web.Response:
+    return page(session.environment, "stale_form.html", status=403, address=address)
+
+
+async def list_parked(session: Session) -> web.StreamResponse:
+    """``GET /console/parked``: messages of all services that wait for a person."""
+    found = await neighbours.read_parked(session.environment)
+    return _page(session, "console_parked.html", "parked", services=found, redrive_token=session.token("redrive"))
+
+
+async def redrive(session: Session) -> web.StreamResponse:
+    """``POST /console/parked/{service}/{event_id}/redrive``: gives a message a fresh start."""
+    event_id = as_uuid(session.request.match_info["event_id"])
+    if event_id is None or await session.form("redrive") is None:
+        return _stale(session, "/console/parked")
+    try:
+        reply = await neighbours.redrive(session.environment, session.request.match_info["service"], event_id)
+        notice = "The message is tried again now." if reply.succeeded else "This message does not wait any more."
+    except (ServiceAway, ValueError) as error:
+        notice = str(error)
+    return _back(session, "/console/parked", notice)
+
+
+async def list_attention(session: Session) -> web.StreamResponse:
+    """``GET /console/attention``: what no service can bring forward alone: orders, refunds, mails."""
+    environment = session.environment
+    orders, refunds = await asyncio.gather(neighbours.attention(environment), neighbours.failed_refunds(environment))
+    async with environment.database.acquire(timeout=10) as connection:
+        mails = await queries.failed_notifications(connection, ORDERS_SHOWN)
+    return _page(
+        session,
+        "console_attention.html",
+        "attention",
+        orders=orders,
+        refunds=refunds,
+        mails=mails,
+        retry_token=session.token("retry"),
+    )
+
+
+async def retry_order(session: Session) -> web.StreamResponse:
+    """``POST /console/orders/{order_id}/retry``: the trouble is dealt with, routing may plan the order again."""
+    order_id = as_uuid(session.request.match_info["order_id"])
+    if order_id is None or await session.form("retry") is None:
+        return _stale(session, "/console/attention")
+    return await _retried(session, neighbours.retry_order(session.environment, order_id), "The order is planned again.")
+
+
+async def retry_refund(session: Session) -> web.StreamResponse:
+    """``POST /console/refunds/{refund_id}/retry``: has the channel try a refund again."""
+    refund_id = as_uuid(session.request.match_info["refund_id"])
+    if refund_id is None or await session.form("retry") is None:
+        return _stale(session, "/console/attention")
+    return await _retried(session, neighbours.retry_refund(session.environment, refund_id), "The refund is tried again.")
+
+
+async def _retried(session: Session, retry: Awaitable[Reply], done: str) -> web.Response:
+    try:
+        reply = await retry
+    except ServiceAway as away:
+        return _back(session, "/console/attention", str(away))
+    return _back(session, "/console/attention", done if reply.succeeded else f"Not done: {problem_of(reply)}")
+
+
+async def retry_mail(session: Session) -> web.StreamResponse:
+    """``POST /console/mails/{order_id}/{kind}/{cause_id}/retry``: sends a mail again that was given up."""
+    match = session.request.match_info
+    order_id, cause_id = as_uuid(match["order_id"]), as_uuid(match["cause_id"])
+    if order_id is None or cause_id is None or await session.form("retry") is None:
+        return _stale(session, "/console/attention")
+    async with session.environment.database.acquire(timeout=10) as connection:
+        found = await queries.retry_notification(connection, order_id, match["kind"], cause_id, session.environment.now())
+    return _back(session, "/console/attention", "The mail is sent again." if found else "This mail does not wait any more.")
+
+
+async def read_stock(session: Session) -> web.StreamResponse:
+    """``GET /console/stock?sku=&after=``: one SKU at every location with who waits for it, or all SKUs page by page."""
+    environment = session.environment
+    sku, after = session.request.query.get("sku", "").strip()[:64], session.request.query.get("after", "")[:64]
+    document, supplies, away = None, None, None
+    try:
+        reply = await (neighbours.read_stock(environment, sku) if sku else neighbours.list_stock(environment, after))
+        document = reply.document if reply.succeeded else None
+        if sku and document:
+            supplies = (await neighbours.read_supplies(environment, sku)).document
+    except ServiceAway as error:
+        away = str(error)
+    adjustment_id = str(new_id())
+    return _page(
+        session,
+        "console_stock.html",
+        "stock",
+        sku=sku,
+        document=document,
+        supplies=supplies,
+        away=away,
+        adjustment={"request_id": adjustment_id, "token": session.token(f"adjust:{adjustment_id}")},
+    )
+
+
+async def adjust_stock(session: Session) -> web.StreamResponse:
+    """``POST /console/stock``: sets what is on one shelf, unless the shelf has changed since the page was shown."""
+    fields = await session.form("adjust", of="request_id")
+    if fields is None:
+        return _stale(session, "/console/stock")
+    try:
+        command = StockAdjustmentRequested.model_validate(
+            {
+                # One page has a form for each shelf: what is asked for is part of the request's name.
+                "adjustment_id": uuid5(NAMESPACE_URL, "\n".join(fields.get(name, "") for name in ADJUSTMENT_FIELDS)),
+                "sku": fields.get("sku"),
+                "location": fields.get("location"),
+                "new_on_hand": _count(fields.get("new_on_hand", "")),
+                "expected_on_hand": _count(fields.get("expected_on_hand", "")),
+                "reason": fields.get("reason", "").strip(),
+                "operator": OPERATOR.name,
+            }
+        )
+    except ValidationError as error:
+        problem = problems_of(error)[0]
+        return _back(session, "/console/stock", f"Nothing was changed. {problem.field}: {problem.problem}")
+    try:
+        answer = await asking.ask(session.environment, "allocation", command, event_id=command.adjustment_id)
+    except ServiceAway as away:
+        return _back(session, "/console/stock", str(away))
+    return see_other(session.environment, session.address_with("/console/stock", _words_of_adjustment(answer), sku=command.sku))
+
+
+def _count(text: str) -> int | str:
+    """A whole number, or the text itself for the contract to complain about."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else text
+
+
+def _words_of_adjustment(answer: Answer) -> str:
+    for message in answer.messages:
+        if isinstance(message, StockAdjusted):
+            return f"{message.sku} at {message.location}: {message.old_on_hand} is now {message.new_on_hand}."
+        if isinstance(message, StockAdjustmentRejected):
+            return f"Refused ({message.reason}): {message.detail}"
+    return "Handled before." if answer.status == "duplicate" else f"Not done: {answer.reason or answer.status}"

@@ -1,0 +1,28 @@
+"""The table of pages. Shoppers are let in by their link, operators by their session; the pages themselves see to it."""
+
+from services.portal.pages import console, sessions, shopper
+from services.portal.pages.rendering import read_style_sheet
+from services.portal.pages.sessions import console as for_operators
+from shared.service import get, post
+
+ROUTES = [
+    get("/orders/{order_id}", shopper.read_order_page, public=True),
+    post("/orders/{order_id}/cancel", shopper.cancel_order, public=True),
+    post("/orders/{order_id}/returns", shopper.request_return, public=True),
+    get("/orders/{order_id}/returns/{return_id}/label.pdf", shopper.read_label, public=True),
+    get("/console/login", sessions.read_login, public=True),
+    post("/console/login", sessions.sign_in, public=True),
+    post("/console/logout", for_operators(sessions.sign_out), public=True),
+    get("/console", for_operators(console.search_orders), public=True),
+    get("/console/orders/{order_id}", for_operators(console.read_order), public=True),
+    post("/console/orders/{order_id}/cancel", for_operators(console.cancel_order), public=True),
+    get("/console/parked", for_operators(console.list_parked), public=True),
+    post("/console/parked/{service}/{event_id}/redrive", for_operators(console.redrive), public=True),
+    get("/console/attention", for_operators(console.list_attention), public=True),
+    post("/console/orders/{order_id}/retry", for_operators(console.retry_order), public=True),
+    post("/console/refunds/{refund_id}/retry", for_operators(console.retry_refund), public=True),
+    post("/console/mails/{order_id}/{kind}/{cause_id}/retry", for_operators(console.retry_mail), public=True),
+    get("/console/stock", for_operators(console.read_stock), public=True),
+    post("/console/stock", for_operators(console.adjust_stock), public=True),
+    get("/static/portal.css", read_style_sheet, public=True),
+]

@@ -1,0 +1,205 @@
+"""The shopper's order page: see, cancel, send back. Opened by the signed link of an e-mail, and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+from uuid import UUID, uuid5
+
+import structlog
+from aiohttp import web
+from pydantic import ValidationError
+
+from services.portal import asking
+from services.portal.access import LinkSigner
+from services.portal.decide.view import OrderView
+from services.portal.links import signer_of
+from services.portal.pages.answers import ANSWERS, Notice, answer_to_cancel, answer_to_return
+from services.portal.pages.rendering import comes_from_our_page, page, read_form, security_headers, see_other
+from services.portal.reading import read_order_view
+from shared.contracts.envelope import new_id
+from shared.contracts.orders import Actor, OrderCancelRequested
+from shared.contracts.returns import ReturnAuthorisationRequested, ReturnLine
+from shared.service import Environment
+
+log = structlog.get_logger()
+
+SHOPPER = Actor(kind="shopper", name="shopper")
+
+CANCEL_REASONS = {
+    "changed_mind": "I changed my mind",
+    "ordered_by_mistake": "I ordered by mistake",
+    "takes_too_long": "It takes too long",
+    "better_price": "I found a better price",
+    "other": "Another reason",
+}
+RETURN_REASONS = {
+    "changed_mind": "I changed my mind",
+    "wrong_size": "It does not fit",
+    "defective": "It does not work",
+    "damaged_in_transit": "It arrived damaged",
+    "wrong_item": "It is not what I ordered",
+    "late": "It came too late",
+    "other": "Another reason",
+}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A visitor whose key opens the order."""
+
+    order_id: UUID
+    key: str
+    signer: LinkSigner
+
+    @property
+    def path(self) -> str:
+        """The order page."""
+        return f"/orders/{self.order_id}"
+
+    def address(self, answer: str | None = None) -> str:
+        """The order page with the visitor's key, and what to say on it."""
+        query = {"key": self.key} | ({"answer": answer} if answer else {})
+        return f"{self.path}?{urlencode(query)}"
+
+    def action(self, name: str) -> str:
+        """Where a form of this page goes."""
+        return f"{self.path}/{name}?{urlencode({'key': self.key})}"
+
+    def token(self, name: str, request_id: str) -> str:
+        """The hidden token of a form."""
+        return self.signer.form_token(self.key, f"{name}:{request_id}")
+
+    def form_is_ours(self, name: str, form: Mapping[str, str]) -> bool:
+        """Whether a form came from a page shown to this visitor."""
+        return self.signer.form_is_ours(form.get("token", ""), self.key, f"{name}:{form.get('request_id', '')}")
+
+
+def _visit(environment: Environment, request: web.Request) -> Visit | None:
+    """The visitor, or None for whoever has no valid key: before anything is looked up, so nothing can be learnt from the answer."""
+    try:
+        order_id = UUID(request.match_info["order_id"])
+    except ValueError:
+        return None
+    key = request.query.get("key", "")
+    signer = signer_of(environment.settings)
+    if not key.isascii() or not signer.opens(key, order_id, environment.now()):
+        return None
+    return Visit(order_id, key, signer)
+
+
+def not_found(environment: Environment) -> web.Response:
+    """One answer for a wrong link, an old link, and an order that does not exist."""
+    return page(environment, "not_found.html", status=404)
+
+
+async def _order(environment: Environment, visit: Visit) -> OrderView | None:
+    async with environment.database.acquire(timeout=10) as connection:
+        view = await read_order_view(connection, visit.order_id)
+    return view if view is not None and view.identity is not None else None
+
+
+async def read_order_page(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /orders/{order_id}?key=``: everything a shopper wants to know of an order."""
+    visit = _visit(environment, request)
+    order = await _order(environment, visit) if visit else None
+    if visit is None or order is None:
+        return not_found(environment)
+    notice: Notice | None = ANSWERS.get(request.query.get("answer", ""))
+    cancel_id, return_id = str(new_id()), str(new_id())
+    return page(
+        environment,
+        "order.html",
+        order=order,
+        visit=visit,
+        notice=notice,
+        cancel={"request_id": cancel_id, "token": visit.token("cancel", cancel_id)},
+        send_back={"request_id": return_id, "token": visit.token("returns", return_id)},
+        cancel_reasons=CANCEL_REASONS,
+        return_reasons=RETURN_REASONS,
+    )
+
+
+async def _form(environment: Environment, request: web.Request, name: str) -> tuple[Visit, OrderView, dict[str, str]] | web.Response:
+    """The visitor, the order and the fields of a form that one of our pages sent; or the answer to anything else."""
+    visit = _visit(environment, request)
+    order = await _order(environment, visit) if visit else None
+    if visit is None or order is None:
+        return not_found(environment)
+    fields = await read_form(request)
+    if not comes_from_our_page(environment, request) or not visit.form_is_ours(name, fields):
+        return page(environment, "stale_form.html", status=403, address=visit.address())
+    return visit, order, fields
+
+
+async def cancel_order(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /orders/{order_id}/cancel``: asks routing, which decides."""
+    form = await _form(environment, request, "cancel")
+    if isinstance(form, web.Response):
+        return form
+    visit, _, fields = form
+    change_id = uuid5(visit.order_id, f"shopper cancel {fields['request_id']}")
+    reason = fields.get("reason", "other")
+    command = OrderCancelRequested(
+        order_id=visit.order_id, change_id=change_id, actor=SHOPPER, reason=reason if reason in CANCEL_REASONS else "other"
+    )
+    try:
+        answer = await asking.ask(environment, "routing", command, event_id=change_id, order_id=visit.order_id)
+    except asking.ServiceAway as away:
+        log.warning("cancel_unanswered", service=away.service, detail=away.detail, order_id=str(visit.order_id))
+        return see_other(environment, visit.address("try_again"))
+    return see_other(environment, visit.address(answer_to_cancel(answer)))
+
+
+def _return_lines(order: OrderView, fields: Mapping[str, str]) -> list[ReturnLine] | None:
+    """The units that a form asks to send back: at most what was shipped and is not on its way back already. None when it makes no sense."""
+    lines = []
+    for number, line in enumerate(order.lines):
+        text = fields.get(f"units_{number}", "0") or "0"
+        reason = fields.get(f"reason_{number}", "other")
+        if not (text.isascii() and text.isdigit() and len(text) <= 7) or int(text) > line.returnable or reason not in RETURN_REASONS:
+            return None
+        if int(text):
+            lines.append({"line_id": line.line_id, "quantity": int(text), "reason": reason})
+    try:
+        return [ReturnLine.model_validate(line) for line in lines] or None
+    except ValidationError:
+        return None
+
+
+async def request_return(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /orders/{order_id}/returns``: asks returns, which decides and makes the label."""
+    form = await _form(environment, request, "returns")
+    if isinstance(form, web.Response):
+        return form
+    visit, order, fields = form
+    lines = _return_lines(order, fields)
+    if lines is None:
+        return see_other(environment, visit.address("return_nothing_chosen"))
+    # Bound to the order, so that no visitor can name somebody else's return.
+    return_id = uuid5(visit.order_id, f"shopper return {fields['request_id']}")
+    command = ReturnAuthorisationRequested(return_id=return_id, order_id=visit.order_id, actor=SHOPPER, lines=lines)
+    try:
+        answer = await asking.ask(environment, "returns", command, event_id=return_id, order_id=visit.order_id)
+    except asking.ServiceAway as away:
+        log.warning("return_unanswered", service=away.service, detail=away.detail, order_id=str(visit.order_id))
+        return see_other(environment, visit.address("try_again"))
+    return see_other(environment, visit.address(answer_to_return(answer)))
+
+
+async def read_label(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /orders/{order_id}/returns/{return_id}/label.pdf``: the label of one of this order's returns, drawn by the returns service."""
+    visit = _visit(environment, request)
+    order = await _order(environment, visit) if visit else None
+    return_id = request.match_info["return_id"]
+    if order is None or not any(item.return_id == return_id and item.label_tracking_number for item in order.returns):
+        return not_found(environment)
+    try:
+        document = await asking.fetch_document(environment, "returns", f"/returns/{return_id}/label.pdf")
+    except asking.ServiceAway:
+        return page(environment, "away.html", status=503)
+    if document is None:
+        return not_found(environment)
+    headers = {**security_headers(environment.settings), "Content-Disposition": 'attachment; filename="return-label.pdf"'}
+    return web.Response(body=document, content_type="application/pdf", headers=headers)

@@ -1,0 +1,129 @@
+"""How money, dates and states are written for people. Everything is plain text; templates escape it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "AUD": "A$"}
+DIGITS_AFTER_POINT: Final[Mapping[str, int]] = {
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0
+    ),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+"""Minor units of the currencies that do not have two. Source: ISO 4217, table A.1."""
+
+MONTHS: Final = {
+    "en": ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"],
+    "de": ["Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember"],
+}
+
+STATUS_LABELS: Final = {
+    "announced": "Not yet known",
+    "placed": "Placed",
+    "partially_allocated": "Partly waiting",
+    "fully_allocated": "Allocated",
+    "in_fulfillment": "In fulfillment",
+    "partially_shipped": "Partly shipped",
+    "shipped": "Shipped",
+    "delivered": "Delivered",
+    "cancelled": "Cancelled",
+}
+"""For operators: short, in the words of the system."""
+
+EVENT_LABELS: Final = {
+    "order.placed.v1": "Order placed",
+    "order.edited.v1": "Order changed",
+    "order.edit_rejected.v1": "Change refused",
+    "order.change_pending.v1": "Change waits for the warehouse",
+    "order.cancelled.v1": "Order cancelled",
+    "order.cancel_rejected.v1": "Cancellation refused",
+    "order.needs_attention.v1": "Needs attention",
+    "stock.reserved.v1": "Stock reserved",
+    "stock.backordered.v1": "Waiting for stock",
+    "stock.promise_changed.v1": "Ship date changed",
+    "stock.reservation_released.v1": "Stock released",
+    "fulfillment.started.v1": "Warehouse started",
+    "fulfillment.shipped.v1": "Parcel shipped",
+    "fulfillment.delivered.v1": "Parcel delivered",
+    "fulfillment.cancelled.v1": "Fulfillment called off",
+    "return.approved.v1": "Return approved",
+    "return.declined.v1": "Return declined",
+    "return.inspected.v1": "Return inspected",
+    "return.closed.v1": "Return closed",
+    "refund.succeeded.v1": "Refund paid",
+    "refund.failed.v1": "Refund failed",
+}
+
+
+SHOPPER_LABELS: Final = {
+    "order.placed.v1": "We received your order",
+    "order.edited.v1": "Your order was changed",
+    "order.edit_rejected.v1": "A change was not possible",
+    "order.change_pending.v1": "We asked the warehouse about your change",
+    "order.cancelled.v1": "Your order was cancelled",
+    "order.cancel_rejected.v1": "It was too late to cancel",
+    "stock.backordered.v1": "Some items are waiting for stock",
+    "stock.promise_changed.v1": "There is a new date",
+    "fulfillment.started.v1": "The warehouse began to pack",
+    "fulfillment.shipped.v1": "A parcel left the warehouse",
+    "fulfillment.delivered.v1": "A parcel was delivered",
+    "return.approved.v1": "Your return was approved",
+    "return.declined.v1": "A return was not possible",
+    "return.inspected.v1": "Your return arrived",
+    "return.closed.v1": "Your return is done",
+    "refund.succeeded.v1": "We sent your money back",
+}
+"""For shoppers: what concerns them, in their words. Other events are not shown to them."""
+
+
+def language_of(locale: str) -> str:
+    """The language part of a locale."""
+    return locale.split("-", 1)[0].lower()
+
+
+def money(cents: int, currency: str, locale: str = "en") -> str:
+    """An amount in minor units as people write it: ``$1,234.50``, ``1.234,50 €``."""
+    digits = DIGITS_AFTER_POINT.get(currency, 2)
+    sign = "−" if cents < 0 else ""
+    whole, rest = divmod(abs(cents), 10**digits)
+    amount = f"{whole:,}" + (f".{rest:0{digits}d}" if digits else "")
+    if language_of(locale) == "de":
+        amount = amount.translate(str.maketrans(",.", ".,"))
+        return f"{sign}{amount} {SYMBOLS.get(currency, currency)}"
+    symbol = SYMBOLS.get(currency)
+    return f"{sign}{symbol}{amount}" if symbol else f"{sign}{amount} {currency}"
+
+
+def _as_moment(moment: datetime | str) -> datetime:
+    return (datetime.fromisoformat(moment) if isinstance(moment, str) else moment).astimezone(UTC)
+
+
+def day(moment: datetime | str | None, locale: str = "en") -> str:
+    """A date in words; empty for no date."""
+    if moment is None:
+        return ""
+    when = _as_moment(moment)
+    language = language_of(locale)
+    month = MONTHS.get(language, MONTHS["en"])[when.month - 1]
+    return f"{when.day}. {month} {when.year}" if language == "de" else f"{when.day} {month} {when.year}"
+
+
+def clock(moment: datetime | str | None) -> str:
+    """Date and time in UTC, for operators."""
+    return "" if moment is None else _as_moment(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def minute(moment: datetime | str | None) -> str:
+    """Date and time to the minute in UTC, for shoppers."""
+    if moment is None:
+        return ""
+    when = _as_moment(moment)
+    return f"{when.day} {MONTHS['en'][when.month - 1][:3]} {when.year}, {when:%H:%M} UTC"
+
+
+def sentence(code: str) -> str:
+    """A code of the contracts as words: ``no_location_can_ship`` -> ``No location can ship``."""
+    return code.replace("_", " ").capitalize()

@@ -1,0 +1,39 @@
+"""The routing service: which location ships which units, and whether an order may still be changed."""
+
+from services.routing import current, handlers, pages
+from services.routing.settings import RoutingSettings
+from shared.contracts import fulfillment, orders, returns, stock
+from shared.service import Service, consume, every, get, post
+
+SERVICE = Service(
+    name="routing",
+    settings=RoutingSettings,
+    consumes=[
+        consume(orders.OrderPlaced, handlers.take_placed_orders),
+        consume(stock.StockReserved, handlers.plan_reserved_units),
+        consume(stock.StockBackordered, handlers.note_backorders),
+        consume(stock.StockPromiseChanged, handlers.move_promises),
+        consume(fulfillment.FulfillmentAssigned, handlers.hand_over_assigned_plans),
+        consume(fulfillment.FulfillmentAssignmentRejected, handlers.plan_anew_after_refusals),
+        *(consume(answer, handlers.hear_third_parties) for answer in handlers.ANSWERS),
+        consume(orders.OrderCancelRequested, handlers.cancel_orders),
+        consume(orders.OrderEditRequested, handlers.edit_orders),
+        consume(fulfillment.LocationRegistrationRequested, handlers.register_locations),
+    ],
+    publishes=[
+        *(fulfillment.FulfillmentPlanned, fulfillment.FulfillmentRequested, fulfillment.FulfillmentCancelRequested),
+        *(fulfillment.FulfillmentStarted, fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered),
+        *(fulfillment.FulfillmentCancelled, fulfillment.OrderNeedsAttention),
+        *(orders.OrderEdited, orders.OrderEditRejected, orders.OrderChangePending, orders.OrderCancelled, orders.OrderCancelRejected),
+        *(returns.RefundRequested, fulfillment.LocationRegistered, fulfillment.LocationRegistrationRejected),
+    ],
+    schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],
+    routes=[
+        *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order)),
+        *(get("/locations", pages.list_locations), get("/attention", pages.list_attention)),
+        post("/orders/{order_id}/retry", pages.retry_order),
+    ],
+)
+if __name__ == "__main__":
+    current.warm_up()
+    SERVICE.main()

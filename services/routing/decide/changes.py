@@ -1,0 +1,261 @@
+"""Cancel and edit before the cutoff: the gate, the handshake with 3PLs that were asked but have not accepted, and the outcome.
+
+An order has at most one open change. It waits for the word of every 3PL that holds a request; the first that has started refuses the
+change for all, and only when each of them has called off is the change made. Source: blueprint section 5, choreography 8 and 9.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from services.routing.decide.editing import Edited, Refusal, edit_lines
+from services.routing.decide.handover import cancel_request_of, submit_assigned, take_back
+from services.routing.decide.money import cancellation_refund, edit_refund
+from services.routing.decide.order import (
+    LEFT,
+    STARTED,
+    Change,
+    Deadlines,
+    Line,
+    Order,
+    Outcome,
+    Say,
+    State,
+    StockWait,
+)
+from shared.contracts.orders import (
+    ChangeRefusal,
+    LineUnits,
+    OrderCancelled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderChangePending,
+    OrderEdited,
+    OrderEditRejected,
+    OrderEditRequested,
+    OrderLine,
+)
+
+Request = OrderCancelRequested | OrderEditRequested
+
+NO_MORE = frozenset({State.CALLED_OFF, State.REJECTED, State.EMPTIED, State.WITHDRAWN})
+
+
+def request_change(order: Order, request: Request, now: datetime, deadlines: Deadlines, *, postal_code_known: bool = True) -> Outcome:
+    """Makes a change at once, asks the 3PLs first, or refuses it.
+
+    Args:
+        order: the order.
+        request: a command whose ``change_id`` was not seen before.
+        now: the time.
+        deadlines: how long 3PLs may take.
+        postal_code_known: whether the new address, if there is one, can be found on the map.
+    """
+    refusal = _gate(order, request)
+    if refusal is None and isinstance(request, OrderEditRequested):
+        edited = edit_lines(order, request)
+        if isinstance(edited, Refusal):
+            refusal = edited
+        elif not postal_code_known:
+            refusal = Refusal("invalid", "ship_to.postal_code: unknown postal code; correct it")
+    if refusal is not None:
+        return _refuse(order, request, refusal)
+    awaiting = [item for item in order.fulfillments if item.state in (State.SUBMITTED, State.CANCELLING)]
+    if not awaiting:
+        return _make(order, request, frozenset(), now, deadlines)
+    return _ask_partners(order, request, now, deadlines)
+
+
+def _gate(order: Order, request: Request) -> Refusal | None:
+    """Whether the order may be changed at all."""
+    if order.is_cancelled:
+        return Refusal("already_cancelled", "the order is cancelled")
+    if order.open_units == 0:
+        return Refusal("already_shipped", "everything has shipped; send it back instead")
+    if order.change is not None:
+        return Refusal("change_in_progress", f"change {order.change.change_id} is open until the warehouse answers; try again then")
+    expected = request.expected_order_version
+    if expected is not None and expected != order.order_version:
+        return Refusal(
+            "stale_version", f"expected_order_version: {expected}, but the order is at version {order.order_version}; look again"
+        )
+    started = next((item for item in order.fulfillments if item.state in STARTED), None)
+    if started is not None:
+        return Refusal("fulfillment_started", f"{started.location} has started to pick; what has shipped can be sent back")
+    if isinstance(request, OrderEditRequested) and any(line.shipped for line in order.lines):
+        return Refusal("already_shipped", "a part of the order has shipped; cancel the rest or send it back")
+    return None
+
+
+def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Deadlines) -> Outcome:
+    """Opens the change and asks every 3PL that holds a request. One that is being asked already is not asked twice."""
+    kind = "cancel" if isinstance(request, OrderCancelRequested) else "edit"
+    says = []
+    awaiting = set()
+    for fulfillment in order.fulfillments:
+        if fulfillment.state is State.CANCELLING:
+            awaiting.add(fulfillment.fulfillment_id)
+        elif fulfillment.state is State.SUBMITTED:
+            awaiting.add(fulfillment.fulfillment_id)
+            asked = replace(fulfillment, state=State.CANCELLING, attempts=1, due_at=now + deadlines.answer)
+            order = order.with_fulfillment(asked)
+            says.append(cancel_request_of(asked, f"order {kind}"))
+    change = Change(
+        change_id=request.change_id,
+        kind="cancel" if isinstance(request, OrderCancelRequested) else "edit",
+        request=request.model_dump(mode="json"),
+        awaiting=frozenset(awaiting),
+        answer_due_at=now + deadlines.answer,
+    )
+    pending = OrderChangePending(
+        order_id=order.order_id,
+        order_version=order.order_version,
+        change_id=change.change_id,
+        change=change.kind,
+        answer_due_at=change.answer_due_at,
+    )
+    return Outcome(replace(order, change=change), (Say(pending), *says))
+
+
+def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
+    """Decides the open change, if the 3PLs' words allow it by now."""
+    change = order.change
+    if change is None:
+        return Outcome(order)
+    request = (OrderCancelRequested if change.kind == "cancel" else OrderEditRequested).model_validate(change.request)
+    awaited = [item for item in order.fulfillments if item.fulfillment_id in change.awaiting]
+    started = next((item for item in awaited if item.state in STARTED or item.state in LEFT), None)
+    if started is not None:
+        detail = f"{started.location} had started before it could be called off"
+        return _give_up(order, request, Refusal("fulfillment_started", detail), now, deadlines)
+    if all(item.state in NO_MORE for item in awaited):
+        return _make(replace(order, change=None), request, change.awaiting, now, deadlines)
+    return Outcome(order)
+
+
+def _give_up(order: Order, request: Request, refusal: Refusal, now: datetime, deadlines: Deadlines) -> Outcome:
+    """The change is refused. What was already called off for it goes back to be planned anew, what was held back is handed over."""
+    assert order.change is not None
+    awaiting = order.change.awaiting
+    outcome = _refuse(replace(order, change=None), request, refusal)
+    for fulfillment in order.fulfillments:
+        if fulfillment.fulfillment_id in awaiting and fulfillment.state is State.CALLED_OFF:
+            returned = take_back(outcome.order, fulfillment, "cancelled", now, {}, now + deadlines.allocation)
+            outcome = Outcome(returned.order, outcome.says + returned.says)
+    return outcome.then(lambda changed: submit_assigned(changed, now, deadlines))
+
+
+def _refuse(order: Order, request: Request, refusal: Refusal) -> Outcome:
+    rejected = OrderCancelRejected if isinstance(request, OrderCancelRequested) else OrderEditRejected
+    reason: ChangeRefusal = refusal.reason
+    return Outcome(
+        order,
+        (
+            Say(
+                rejected(
+                    order_id=order.order_id,
+                    order_version=order.order_version,
+                    change_id=request.change_id,
+                    reason=reason,
+                    detail=refusal.detail[:500],
+                )
+            ),
+        ),
+    )
+
+
+def _make(order: Order, request: Request, awaited: frozenset[UUID], now: datetime, deadlines: Deadlines) -> Outcome:
+    """Nothing of the order is in a 3PL's hands any more: the change takes effect. ``awaited`` were called off for it."""
+    if isinstance(request, OrderCancelRequested):
+        return _cancel(order, request, now)
+    edited = edit_lines(order, request)
+    if isinstance(edited, Refusal):
+        return _refuse(order, request, edited)
+    return _edit(order, request, edited, awaited, now, deadlines)
+
+
+def _withdraw_plans(order: Order, because: str) -> Order:
+    """Drops every plan that no 3PL has heard of."""
+    return replace(
+        order,
+        fulfillments=tuple(
+            replace(item, state=State.WITHDRAWN, due_at=None, ended_because=because) if item.state is State.PLANNED else item
+            for item in order.fulfillments
+        ),
+    )
+
+
+def _cancel(order: Order, request: OrderCancelRequested, now: datetime) -> Outcome:
+    """Every unit that has not shipped is cancelled; allocation lets go of all of them on hearing it."""
+    units = [LineUnits(line_id=line.line_id, sku=line.sku, quantity=line.open) for line in order.lines if line.open]
+    refund = cancellation_refund(order, request.change_id)
+    cancelled = replace(
+        _withdraw_plans(order, "order cancelled"),
+        order_version=order.order_version + 1,
+        lines=tuple(replace(line, cancelled=line.cancelled + line.open, unplanned=0, coming_back=0) for line in order.lines),
+        assignable={},
+        plan_due_at=None,
+        coming_back_until=None,
+        attention=None,
+    )
+    event = OrderCancelled(
+        order_id=order.order_id,
+        order_version=cancelled.order_version,
+        change_id=request.change_id,
+        actor=request.actor,
+        reason=request.reason,
+        lines=units,
+        refund_cents=0 if refund is None else refund.amount_cents,
+        cancelled_at=now,
+    )
+    return Outcome(cancelled, (Say(event),) if refund is None else (Say(event), Say(refund)))
+
+
+def _edit(
+    order: Order, request: OrderEditRequested, edited: Edited, awaited: frozenset[UUID], now: datetime, deadlines: Deadlines
+) -> Outcome:
+    """The new version of the order. Everything is planned anew, from what allocation says under that version."""
+    withdrawn = [
+        item.fulfillment_id
+        for item in order.fulfillments
+        if item.state is State.PLANNED or (item.state is State.CALLED_OFF and item.fulfillment_id in awaited)
+    ]
+    changed = replace(
+        _withdraw_plans(order, "order edited"),
+        order_version=order.order_version + 1,
+        lines=tuple(replace(line, unplanned=0, coming_back=min(line.coming_back, line.quantity)) for line in edited.lines),
+        ship_to=edited.ship_to,
+        assignable={},
+        plan_due_at=None,
+        refused_plans=0,
+        attention=None,
+        stock_wait=StockWait("allocation", now + deadlines.allocation),
+    )
+    event = OrderEdited(
+        order_id=order.order_id,
+        order_version=changed.order_version,
+        change_id=request.change_id,
+        actor=request.actor,
+        lines=[_as_ordered(line) for line in edited.lines if line.quantity],
+        ship_to=edited.ship_to,
+        withdrawn_fulfillment_ids=withdrawn,
+        money_delta_cents=edited.money_delta_cents,
+        edited_at=now,
+    )
+    refund = edit_refund(order, request.change_id, edited.falls, -edited.money_delta_cents)
+    return Outcome(changed, (Say(event),) if refund is None else (Say(event), Say(refund)))
+
+
+def _as_ordered(line: Line) -> OrderLine:
+    return OrderLine(
+        line_id=line.line_id,
+        sku=line.sku,
+        title=line.title,
+        quantity=line.quantity,
+        unit_price_cents=line.unit_price_cents,
+        tax_cents=line.tax_cents,
+        unit_weight_grams=line.unit_weight_grams,
+        hazmat=line.hazmat,
+    )

@@ -1,0 +1,79 @@
+"""The locations that ship, and how they lie towards a customer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
+
+from services.routing.decide.calendar import Dispatch, dispatch_at
+from services.routing.decide.geography import Place, is_offshore, miles_between, zone_between
+
+MOST_KNOWN_DESTINATIONS = 20_000
+"""Destinations whose distances are kept; beyond that the oldest half is worked out anew when needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place that holds stock, as registered."""
+
+    code: str
+    name: str
+    partner: str
+    place: Place
+    time_zone: ZoneInfo
+    order_cutoff: time
+    hazmat_certified: bool
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One location seen from a destination."""
+
+    index: int
+    location: Location
+    zone: int
+    miles: int
+    offshore: bool
+
+
+@dataclass(frozen=True)
+class Network:
+    """All locations. Distances and the day's dispatch are worked out once and remembered; they follow from the arguments alone."""
+
+    locations: Sequence[Location]
+    _reaches: dict[str, tuple[Reach, ...]] = field(default_factory=dict)
+    _dispatches: dict[int, Dispatch] = field(default_factory=dict)
+
+    def reach(self, destination: Place) -> tuple[Reach, ...]:
+        """Every location with its zone and distance, nearest first, so that among equals the nearest wins."""
+        known = self._reaches.get(destination.postal_code)
+        if known is None:
+            if len(self._reaches) >= MOST_KNOWN_DESTINATIONS:
+                for postal_code in list(self._reaches)[: MOST_KNOWN_DESTINATIONS // 2]:
+                    del self._reaches[postal_code]
+            known = self._reaches[destination.postal_code] = self._look(destination)
+        return known
+
+    def _look(self, destination: Place) -> tuple[Reach, ...]:
+        seen = [
+            Reach(
+                index,
+                location,
+                zone_between(location.place, destination),
+                round(miles_between(location.place.latitude, location.place.longitude, destination.latitude, destination.longitude)),
+                is_offshore(location.place, destination),
+            )
+            for index, location in enumerate(self.locations)
+        ]
+        return tuple(sorted(seen, key=lambda reach: (reach.miles, reach.location.code)))
+
+    def dispatch(self, index: int, now: datetime) -> Dispatch:
+        """When an order handed over now leaves the location at ``index``."""
+        known = self._dispatches.get(index)
+        if known is None or not known.holds_from <= now < known.holds_until:
+            location = self.locations[index]
+            known = self._dispatches[index] = dispatch_at(now, location.time_zone, location.order_cutoff)
+        return known

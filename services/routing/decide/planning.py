@@ -1,0 +1,194 @@
+"""Turns units that are free to plan into fulfillments, or says why that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.routing.decide.geography import Place
+from services.routing.decide.order import (
+    Deadlines,
+    Fulfillment,
+    FulfillmentLine,
+    Order,
+    Outcome,
+    State,
+    call_for_attention,
+    live_units,
+    settle_attention,
+)
+from services.routing.decide.planner import Parcel, Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.waiting import announce_plan
+
+Claims = dict[tuple[str, str], int]
+"""Units per (SKU, location) that plans of this batch take; allocation has not heard of them yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision and why it fell so; never changed afterwards."""
+
+    decision_id: UUID
+    order_id: UUID
+    order_version: int
+    decided_at: datetime
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What planning made of an order. ``decision`` is None when there was nothing to decide."""
+
+    outcome: Outcome
+    decision: Decision | None = None
+
+
+def plannable(order: Order, now: datetime) -> list[Wanted]:
+    """Units that are to be planned now; empty while a change is open, a person must look, or the rest is not reserved yet (hold_all).
+
+    Never more than the customer still expects: a reservation may overtake the news that the units it replaces were lost.
+    """
+    if order.change is not None or (order.plan_due_at is not None and order.plan_due_at > now):
+        return []
+    if order.attention is not None and order.attention.reason == "too_many_rejections":
+        return []
+    live = live_units(order)
+    if order.split_policy == "hold_all" and any(line.open > line.plannable + live.get(line.line_id, 0) for line in order.lines):
+        return []
+    wanted = []
+    for line in order.lines:
+        units = min(line.plannable, line.open - live.get(line.line_id, 0))
+        if units > 0:
+            wanted.append(Wanted(line.line_id, line.sku, units, line.unit_weight_grams, line.hazmat))
+    return wanted
+
+
+def plan_order(
+    order: Order,
+    place: Place | None,
+    planner: Planner,
+    claims: Claims,
+    now: datetime,
+    new_id: Callable[[], UUID],
+    deadlines: Deadlines,
+    carrier: str,
+) -> Planned:
+    """Plans whatever may be planned of an order.
+
+    Args:
+        order: the order.
+        place: where it goes; None when the postal code is unknown.
+        planner: network, tariffs and objective.
+        claims: what earlier plans of this batch take; this plan's units are added.
+        now: the time.
+        new_id: makes ids.
+        deadlines: how long allocation may take to answer.
+        carrier: who carries the parcels.
+    """
+    wanted = plannable(order, now)
+    if not wanted:
+        return Planned(Outcome(order))
+    if place is None:
+        detail = (
+            f"ship_to.postal_code: {order.ship_to.country} postal code of the order is not on the map; "
+            "edit the address (or register the code with the next release), then retry the order"
+        )
+        return Planned(call_for_attention(order, "unknown_postal_code", detail, now, deadlines))
+    plan = _propose(order, wanted, place, planner, claims, now)
+    decision = Decision(new_id(), order.order_id, order.order_version, now, plan.record)
+    if not plan.parcels:
+        return Planned(_no_location(order, plan, now, deadlines), decision)
+    fulfillments = [_fulfillment(order, parcel, decision.decision_id, now, new_id, deadlines, carrier) for parcel in plan.parcels]
+    for parcel in plan.parcels:
+        for _, sku, units in parcel.units:
+            key = (sku, parcel.location.code)
+            claims[key] = claims.get(key, 0) + units
+    planned: dict[str, int] = {}
+    for fulfillment in fulfillments:
+        for line in fulfillment.lines:
+            planned[line.line_id] = planned.get(line.line_id, 0) + line.planned
+    order = order.with_lines(lambda line, units: replace(line, unplanned=line.unplanned - units), planned)
+    order = replace(
+        settle_attention(order, "no_location_can_ship", "unknown_postal_code"),
+        fulfillments=(*order.fulfillments, *fulfillments),
+        assignable=order.assignable if any(line.plannable for line in order.lines) else {},
+        plan_due_at=None,
+    )
+    outcome = Outcome(order, (announce_plan(order, fulfillments),))
+    if plan.unplaced:
+        outcome = outcome.then(lambda changed: _no_location(changed, plan, now, deadlines))
+    return Planned(outcome, decision)
+
+
+def _propose(order: Order, wanted: list[Wanted], place: Place, planner: Planner, claims: Claims, now: datetime) -> Plan:
+    """The plan on what is left after the earlier plans of the batch, or on allocation's plain numbers when that is not enough: it has the
+    last word anyway, and its refusal brings fresh numbers."""
+    request = PlanRequest(
+        wanted=wanted,
+        assignable=_left(order.assignable, claims) if claims else order.assignable,
+        destination=place,
+        service_level=order.service_level,
+        deliver_by=order.deliver_by,
+        promise_from=order.promise_from,
+        now=now,
+        residential=order.segment == "dtc",
+        excluded=order.excluded_locations,
+        partly=order.split_policy == "ship_available",
+    )
+    plan = planner.plan(request)
+    if plan.unplaced and claims:
+        return planner.plan(replace(request, assignable=order.assignable))
+    return plan
+
+
+def _left(assignable: Mapping[str, Mapping[str, int]], claims: Claims) -> dict[str, dict[str, int]]:
+    return {
+        sku: {location: max(0, units - claims.get((sku, location), 0)) for location, units in locations.items()}
+        for sku, locations in assignable.items()
+    }
+
+
+def _no_location(order: Order, plan: Plan, now: datetime, deadlines: Deadlines) -> Outcome:
+    units = ", ".join(f"{count} of {sku}" for sku, count in list(plan.unplaced.items())[:5])
+    reasons = ", ".join(f"{entry[0]}: {entry[3]}" for entry in plan.record["excluded"][:5])
+    detail = f"no location may ship {units} ({reasons or 'no location is registered'}); change that, then retry the order"
+    return call_for_attention(order, "no_location_can_ship", detail[:500], now, deadlines)
+
+
+def _fulfillment(
+    order: Order, parcel: Parcel, plan_id: UUID, now: datetime, new_id: Callable[[], UUID], deadlines: Deadlines, carrier: str
+) -> Fulfillment:
+    return Fulfillment(
+        fulfillment_id=new_id(),
+        plan_id=plan_id,
+        order_version=order.order_version,
+        location=parcel.location.code,
+        partner=parcel.location.partner,
+        state=State.PLANNED,
+        carrier=carrier,
+        service=parcel.service,
+        zone=parcel.zone,
+        shipping_cost_cents=parcel.carrier_cents,
+        ship_by=parcel.ship_by,
+        arrives_on=parcel.arrives_on,
+        planned_at=now,
+        lines=tuple(FulfillmentLine(line_id, sku, units) for line_id, sku, units in parcel.units),
+        due_at=now + deadlines.allocation,
+    )
+
+
+def ask_again_for_stock(order: Order, planner: Planner) -> Order:
+    """The order with the guess that every location has what is wanted.
+
+    For an operator's retry: allocation tells fresh numbers only in answer to a plan, so a plan is made on the guess; when it does not hold,
+    the refusal brings the numbers for the next one.
+    """
+    guess = {
+        line.sku: {location.code: line.plannable for location in planner.network.locations if location.active}
+        for line in order.lines
+        if line.plannable
+    }
+    return replace(order, assignable=guess)

@@ -1,0 +1,39 @@
+"""Whether a location may be registered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from shared.contracts.fulfillment import LocationRegistrationRequested
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRefused:
+    """What is wrong with which field, and the way out."""
+
+    field: str
+    detail: str
+
+
+def check_location(
+    wanted: LocationRegistrationRequested, *, on_map: bool, time_zones: Collection[str], partners: Collection[str] | None
+) -> FieldRefused | None:
+    """A location must lie on the map, live in a known time zone, and be worked by a 3PL that reads a queue.
+
+    Args:
+        wanted: the registration.
+        on_map: whether its postal code was found.
+        time_zones: names of the IANA time zone database.
+        partners: codes of the 3PLs in the partners file; None when there is no such file to check against.
+    """
+    if not on_map:
+        return FieldRefused(
+            "postal_code", f"{wanted.country} postal code {wanted.postal_code} is not on the map; give a US ZIP code that exists"
+        )
+    if wanted.time_zone not in time_zones:
+        return FieldRefused("time_zone", f"{wanted.time_zone} is no IANA time zone; give one like America/Chicago")
+    if partners is not None and wanted.partner not in partners:
+        known = ", ".join(sorted(partners)) or "none"
+        return FieldRefused("partner", f"{wanted.partner} is no 3PL of the partners file (known: {known}); add it there first")
+    return None

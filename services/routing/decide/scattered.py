@@ -1,0 +1,88 @@
+"""Items that no location has in full: taken from the fewest locations; the rest of the order joins those parcels where that is cheaper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.routing.decide.splitting import NEVER, Option, cheapest_partition, fills
+
+MOST_WEIGHED_FILLS = 3
+"""Up to so many scattered items, every way to fill each is weighed together with the rest of the order."""
+
+Units = dict[int, dict[int, int]]
+"""Units per item, for each option."""
+
+
+def fill_and_join(
+    options: Sequence[Option], stock: Sequence[Sequence[int]], units: Sequence[int], unit_grams: Sequence[int], scattered: Sequence[int]
+) -> tuple[int, Units] | None:
+    """A plan for an order with scattered items: those are filled first, heaviest first, then the items that can stay whole join.
+
+    With one scattered item the result is the best among all plans that take it from the fewest locations, emptying all of them but one.
+    With several, one after the other is settled.
+
+    Args:
+        options: the locations.
+        stock: units per option and item.
+        units: wanted units per item.
+        unit_grams: weight of one unit per item.
+        scattered: positions of the items that no option has in full.
+
+    Returns:
+        The score and the units per option and item, or None when the stock does not suffice.
+    """
+    whole = [position for position in range(len(units)) if position not in set(scattered)]
+    weights = [units[position] * unit_grams[position] for position in whole]
+    weigh = len(scattered) <= MOST_WEIGHED_FILLS and bool(whole)
+    loads = [0] * len(options)
+    score = 0
+    taken: Units = {}
+    for position in sorted(scattered, key=lambda place: -units[place] * unit_grams[place]):
+        having = [(option, own[position]) for option, own in enumerate(stock) if own[position]]
+        if sum(have for _, have in having) < units[position]:
+            return None
+        best: tuple[int, int, list[tuple[int, int]]] | None = None
+        for fill in fills(having, units[position]):
+            added = _added_score(options, loads, fill, unit_grams[position])
+            rest = 0
+            if weigh:
+                partition = cheapest_partition(_loaded(options, loads, fill, unit_grams[position], whole), weights)
+                rest = NEVER if partition is None else partition.score
+            if best is None or added + rest < best[0]:
+                best = (added + rest, added, fill)
+        assert best is not None, "stock that suffices can be taken in at least one way"
+        score += best[1]
+        for option, count in best[2]:
+            loads[option] += count * unit_grams[position]
+            taken.setdefault(option, {})[position] = count
+    joined = cheapest_partition(_loaded(options, loads, [], 0, whole), weights)
+    if joined is None:
+        return None
+    for option, mask in joined.items.items():
+        own_units = taken.setdefault(option, {})
+        for bit, position in enumerate(whole):
+            if mask >> bit & 1:
+                own_units[position] = units[position]
+    return score + joined.score, taken
+
+
+def _added_score(options: Sequence[Option], loads: Sequence[int], fill: Sequence[tuple[int, int]], unit_grams: int) -> int:
+    """What a fill adds to the cost, given what already travels from each location."""
+    return sum(Option(0, options[option].prices, options[option].extra, loads[option]).score(count * unit_grams) for option, count in fill)
+
+
+def _loaded(
+    options: Sequence[Option], loads: Sequence[int], fill: Sequence[tuple[int, int]], unit_grams: int, whole: Sequence[int]
+) -> list[Option]:
+    """The options as they stand after a fill, seen from the items of ``whole`` alone."""
+    grams = list(loads)
+    for index, count in fill:
+        grams[index] += count * unit_grams
+    loaded = []
+    for option, load in zip(options, grams, strict=True):
+        mask = 0
+        for bit, position in enumerate(whole):
+            if option.whole >> position & 1:
+                mask |= 1 << bit
+        loaded.append(Option(mask, option.prices, option.extra, load))
+    return loaded

@@ -1,0 +1,139 @@
+"""What a parcel costs and how long it takes: rate cards by weight, zone and service, transit days by zone and service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Service = Literal["ground", "two_day", "next_day"]
+SERVICES: tuple[Service, ...] = ("ground", "two_day", "next_day")
+"""In order of preference when two cost the same."""
+ZONES = (2, 3, 4, 5, 6, 7, 8)
+
+MICROGRAMS_PER_POUND = 453_592_370
+"""International avoirdupois pound. Source: NIST Handbook 44."""
+
+PARCEL_LIMIT_POUNDS = 150
+"""The heaviest single parcel that the large parcel carriers take; heavier goods go as several parcels."""
+
+SCORE_PER_CENT = 1_000
+"""Scores count thousandths of a cent, so that equal costs are told apart by the number of parcels."""
+
+
+def billable_pounds(grams: int) -> int:
+    """Carriers bill whole pounds, rounded up, and at least one."""
+    return max(1, -(-grams * 1_000_000 // MICROGRAMS_PER_POUND))
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """One service: cents by zone and pound (index 0 is one pound), and the surcharge per pound for a residence.
+
+    A missing cell, or a parcel beyond the end of a row, is not carried.
+    """
+
+    service: Service
+    cents: Mapping[int, tuple[int | None, ...]]
+    residential_cents: tuple[int, ...]
+
+    def price_cents(self, zone: int, pounds: int, *, residential: bool) -> int | None:
+        """What one parcel costs, or None when the card does not carry it."""
+        row = self.cents.get(zone, ())
+        price = row[pounds - 1] if 0 < pounds <= len(row) else None
+        return price if price is None or not residential else price + self.residential_cents[pounds - 1]
+
+
+class Prices(dict[int, int]):
+    """The cheapest of some services in one zone, by pound, as a score: cost including handling, plus one for the parcel.
+
+    Filled up to the parcel limit; what is heavier is worked out as several parcels when it is asked for.
+    """
+
+    __slots__ = ("limit_pounds",)
+
+    def __init__(self, scores: Mapping[int, int], limit_pounds: int) -> None:
+        super().__init__(scores)
+        self.limit_pounds = limit_pounds
+
+    def __missing__(self, pounds: int) -> int:
+        full, rest = divmod(pounds, self.limit_pounds)
+        return full * self[self.limit_pounds] + (self[rest] if rest else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """How some goods travel from one location: by which service, in how many parcels, at what price of the carrier."""
+
+    service: Service
+    parcels: int
+    carrier_cents: int
+    handling_cents: int
+
+
+@dataclass(frozen=True)
+class Tariffs:
+    """The rate cards of a carrier and our own cost of handling a parcel.
+
+    Args:
+        version: names the files the cards were read from; stands in every decision record.
+        cards: one card per service.
+        transit_days: business days by service and zone.
+        offshore_days: added to ground and air when a parcel has to cross the sea.
+        handling_cents: our cost per parcel.
+    """
+
+    version: str
+    cards: Mapping[Service, RateCard]
+    transit_days: Mapping[Service, Mapping[int, int]]
+    offshore_days: Mapping[Service, int]
+    handling_cents: int
+    _days: dict[tuple[int, bool], tuple[int, ...]] = field(default_factory=dict)
+    _prices: dict[tuple[int, tuple[Service, ...], bool], Prices | None] = field(default_factory=dict)
+
+    def days(self, service: Service, zone: int, *, offshore: bool) -> int:
+        """Business days in transit."""
+        return self.transit_days[service][zone] + (self.offshore_days[service] if offshore else 0)
+
+    def days_of_services(self, zone: int, *, offshore: bool) -> tuple[int, ...]:
+        """Business days in transit of every service."""
+        key = (zone, offshore)
+        if key not in self._days:
+            self._days[key] = tuple(self.days(service, zone, offshore=offshore) for service in SERVICES)
+        return self._days[key]
+
+    def prices(self, zone: int, services: tuple[Service, ...], *, residential: bool) -> Prices | None:
+        """The cheapest of these services by pound, or None when none of them carries into that zone. Worked out once."""
+        key = (zone, services, residential)
+        if key not in self._prices:
+            self._prices[key] = self._work_out(zone, services, residential)
+        return self._prices[key]
+
+    def _work_out(self, zone: int, services: tuple[Service, ...], residential: bool) -> Prices | None:
+        scores = {}
+        for pounds in range(1, PARCEL_LIMIT_POUNDS + 1):
+            offers = [self.cards[service].price_cents(zone, pounds, residential=residential) for service in services]
+            carried = [offer for offer in offers if offer is not None]
+            if not carried:
+                break
+            scores[pounds] = (min(carried) + self.handling_cents) * SCORE_PER_CENT + 1
+        return Prices(scores, len(scores)) if scores else None
+
+    def quote(self, zone: int, services: tuple[Service, ...], grams: int, *, residential: bool) -> Quote | None:
+        """The cheapest of these services for one shipment; None when none carries it."""
+        prices = self.prices(zone, services, residential=residential)
+        if prices is None:
+            return None
+        full, rest = divmod(billable_pounds(grams), prices.limit_pounds)
+        parcels = full + (1 if rest else 0)
+        best: Quote | None = None
+        for service in services:
+            card = self.cards[service]
+            full_cents = card.price_cents(zone, prices.limit_pounds, residential=residential) if full else 0
+            rest_cents = card.price_cents(zone, rest, residential=residential) if rest else 0
+            if full_cents is None or rest_cents is None:
+                continue
+            cents = full * full_cents + rest_cents
+            if best is None or cents < best.carrier_cents:
+                best = Quote(service, parcels, cents, self.handling_cents * parcels)
+        return best

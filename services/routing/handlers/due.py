@@ -1,0 +1,40 @@
+"""Work that is due: deadlines of orders, and reservations that slipped in beside their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.routing import current
+from services.routing.book import Book
+from services.routing.decide import stock
+from services.routing.decide.waiting import wake
+from services.routing.handlers.planning import plan_touched
+from services.routing.queries import orders
+from shared.contracts.stock import StockReserved
+from shared.messaging.message import Outgoing, Transaction
+
+MOST_AT_ONCE = 200
+
+
+async def wake_due_orders(tx: Transaction) -> Sequence[Outgoing]:
+    """Does what is due: asks silent 3PLs again, calls a person, plans anew after a pause."""
+    book = Book(tx, current.deadlines())
+    await book.open_due(MOST_AT_ONCE)
+    for order in list(book.orders.values()):
+        book.apply(wake(order, tx.now, book.deadlines), None)
+    await plan_touched(book)
+    return await book.save()
+
+
+async def adopt_early_reservations(tx: Transaction) -> Sequence[Outgoing]:
+    """Takes up reservations that were written beside the order's arrival, when neither transaction could see the other."""
+    order_ids = await orders.orders_with_early_reservations(tx.connection, MOST_AT_ONCE)
+    if not order_ids:
+        return ()
+    book = Book(tx, current.deadlines())
+    await book.open(order_ids)
+    for row in await orders.take_early_reservations(tx.connection, order_ids):
+        order = book.orders[row["order_id"]]
+        book.apply(stock.reserve(order, StockReserved.model_validate(row["message"]), tx.now, book.deadlines), None)
+    await plan_touched(book)
+    return await book.save()

@@ -1,0 +1,46 @@
+"""Locations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.routing import current
+from services.routing.decide.registration import check_location
+from services.routing.postal_codes import find_place
+from services.routing.queries import locations
+from shared.contracts.fulfillment import LocationRegistered, LocationRegistrationRejected, LocationRegistrationRequested
+from shared.messaging.message import Outgoing, Received, Transaction
+
+
+async def register_locations(tx: Transaction, messages: Sequence[Received[LocationRegistrationRequested]]) -> Sequence[Outgoing]:
+    """Registers locations; the same code again replaces its data. A location that cannot ship anything is refused by name of the field."""
+    answers: list[Outgoing] = []
+    accepted: dict[str, LocationRegistrationRequested] = {}
+    for message in messages:
+        wanted = message.data
+        problem = check_location(
+            wanted,
+            on_map=find_place(wanted.postal_code, wanted.country) is not None,
+            time_zones=current.time_zones(),
+            partners=current.partners(),
+        )
+        if problem is not None:
+            refusal = LocationRegistrationRejected(location=wanted.location, field=problem.field, detail=problem.detail)
+            answers.append(Outgoing(refusal, because=message))
+            continue
+        accepted[wanted.location] = wanted
+        answers.append(
+            Outgoing(
+                LocationRegistered(
+                    location=wanted.location,
+                    name=wanted.name,
+                    partner=wanted.partner,
+                    hazmat_certified=wanted.hazmat_certified,
+                    active=wanted.active,
+                ),
+                because=message,
+            )
+        )
+    if accepted:
+        await locations.save_locations(tx.connection, [accepted[code] for code in sorted(accepted)], tx.new_id(), tx.now)
+    return answers

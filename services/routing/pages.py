@@ -1,0 +1,131 @@
+"""What operators and the portal read of orders and locations, and the one thing an operator can do to an order here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+from asyncpg import Record
+
+from services.routing import handlers
+from services.routing.queries import pages as sql
+from shared.contracts.channels import FieldProblem
+from shared.http import error_response
+from shared.messaging.message import Connection
+from shared.service import Environment
+
+STATUSES = (
+    "placed",
+    "partially_allocated",
+    "fully_allocated",
+    "released",
+    "in_fulfillment",
+    "shipped",
+    "delivered",
+    "closed",
+    "cancelled",
+)
+ROWS_LIMIT = 200
+DECISIONS_LIMIT = 10
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _row(row: Record | Mapping[str, Any], *without: str) -> dict[str, Any]:
+    return {name: _as_json(value) for name, value in row.items() if name not in without}
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _unknown_order() -> web.Response:
+    return error_response(404, "not_found", "there is no such order here")
+
+
+async def _order_document(connection: Connection, order_id: UUID) -> dict[str, Any] | None:
+    order = await sql.read_order(connection, order_id)
+    if order is None:
+        return None
+    changes = [_row(row) for row in await sql.read_changes(connection, order_id)]
+    attention = None
+    if order["attention_reason"] is not None:
+        attention = {
+            "reason": order["attention_reason"],
+            "detail": order["attention_detail"],
+            "due_at": _as_json(order["attention_due_at"]),
+        }
+    return _row(order, "attention_reason", "attention_detail", "attention_due_at", "change_id") | {
+        "attention": attention,
+        "open_change": next((change for change in changes if change["change_id"] == _as_json(order["change_id"])), None),
+        "lines": [_row(row) for row in await sql.read_lines(connection, order_id)],
+        "fulfillments": [_row(row) for row in await sql.read_fulfillments(connection, order_id)],
+        "changes": changes,
+        "decisions": [_row(row) for row in await sql.read_decisions(connection, order_id, DECISIONS_LIMIT)],
+    }
+
+
+async def read_order(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /orders/{order_id}``: where every unit of an order is, what it waits for, and why it was planned so."""
+    order_id = _uuid(request.match_info["order_id"])
+    if order_id is None:
+        return _unknown_order()
+    async with environment.database.acquire(timeout=10) as connection:
+        document = await _order_document(connection, order_id)
+    return _unknown_order() if document is None else web.json_response(document)
+
+
+async def list_orders(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /orders?status=&after=``: a page of orders; ``after`` is the last order id of the page before."""
+    status, after = request.query.get("status") or None, request.query.get("after") or None
+    if status is not None and status not in STATUSES:
+        problem = FieldProblem(field="status", problem=f"{status[:40]!r} is unknown", remedy=f"one of {', '.join(STATUSES)}")
+        return error_response(422, "invalid_query", "status is wrong", [problem])
+    after_id = _uuid(after) if after is not None else None
+    if after is not None and after_id is None:
+        problem = FieldProblem(field="after", problem=f"{after[:40]!r} is no order id", remedy="the last order_id of the page before")
+        return error_response(422, "invalid_query", "after is wrong", [problem])
+    async with environment.database.acquire(timeout=10) as connection:
+        rows = await sql.list_orders(connection, status, after_id, ROWS_LIMIT)
+    following = str(rows[-1]["order_id"]) if len(rows) == ROWS_LIMIT else None
+    return web.json_response({"orders": [_row(row) for row in rows], "next_after": following})
+
+
+async def list_locations(environment: Environment, _: web.Request) -> web.StreamResponse:
+    """``GET /locations``: every registered location."""
+    async with environment.database.acquire(timeout=10) as connection:
+        rows = await sql.list_locations(connection)
+    return web.json_response({"locations": [_row(row) for row in rows]})
+
+
+async def list_attention(environment: Environment, _: web.Request) -> web.StreamResponse:
+    """``GET /attention``: orders that cannot go on alone, with the reason and by when somebody must decide."""
+    async with environment.database.acquire(timeout=10) as connection:
+        rows = await sql.list_attention(connection, ROWS_LIMIT)
+    return web.json_response({"orders": [_row(row) for row in rows]})
+
+
+async def retry_order(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /orders/{order_id}/retry``: the operator has dealt with what was wrong; answers with the order as it then stands."""
+    order_id = _uuid(request.match_info["order_id"])
+    if order_id is None:
+        return _unknown_order()
+    async with environment.transaction() as tx:
+        retried = await handlers.retry_order(tx, order_id)
+        tx.publish(*retried.outgoing)
+    if not retried.known:
+        return _unknown_order()
+    if not retried.needed_attention:
+        return error_response(409, "nothing_to_retry", "the order needs nobody's attention; it goes on by itself")
+    async with environment.database.acquire(timeout=10) as connection:
+        return web.json_response(await _order_document(connection, order_id))

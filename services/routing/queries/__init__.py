@@ -1,0 +1,1 @@
+"""All SQL of the routing service: literal statements, one function each, set-based."""

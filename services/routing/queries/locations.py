@@ -1,0 +1,60 @@
+"""The locations that ship."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from asyncpg import Record
+
+from shared.contracts.fulfillment import LocationRegistrationRequested
+from shared.messaging.message import Connection
+
+
+async def network_revision(connection: Connection) -> UUID | None:
+    """Changes with every registration; None before the first."""
+    revision: UUID | None = await connection.fetchval("SELECT revision FROM network")
+    return revision
+
+
+async def read_locations(connection: Connection) -> list[Record]:
+    """All locations, by code."""
+    return await connection.fetch(
+        """
+        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at
+        FROM locations ORDER BY location
+        """
+    )
+
+
+async def save_locations(connection: Connection, locations: Sequence[LocationRegistrationRequested], revision: UUID, now: datetime) -> None:
+    """Registers locations, each code once, and changes the revision, which also makes registrations wait for each other."""
+    await connection.execute(
+        """
+        WITH renewed AS (
+            INSERT INTO network (revision) VALUES ($11) ON CONFLICT (only_row) DO UPDATE SET revision = excluded.revision RETURNING 1
+        )
+        INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
+                               registered_at)
+        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10
+        FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
+                             $9::boolean[])
+             AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active)
+        ON CONFLICT (location) DO UPDATE
+        SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
+            time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
+            active = excluded.active, registered_at = excluded.registered_at
+        """,
+        [item.location for item in locations],
+        [item.name for item in locations],
+        [item.partner for item in locations],
+        [item.postal_code for item in locations],
+        [item.country for item in locations],
+        [item.time_zone for item in locations],
+        [item.order_cutoff for item in locations],
+        [item.hazmat_certified for item in locations],
+        [item.active for item in locations],
+        now,
+        revision,
+    )

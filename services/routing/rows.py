@@ -1,0 +1,125 @@
+"""Rows of the database as values of the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Record
+
+from services.routing.decide.order import (
+    Attention,
+    Change,
+    Fulfillment,
+    FulfillmentLine,
+    Line,
+    Order,
+    ShortPick,
+    State,
+    StockWait,
+)
+from shared.contracts.orders import Address
+
+STATES: Mapping[str, State] = {state.value: state for state in State}
+
+
+def lines_by_order(rows: Iterable[Record]) -> dict[UUID, list[Line]]:
+    """Order lines, in the order's order."""
+    found: dict[UUID, list[Line]] = {}
+    for row in rows:
+        order_id, *values = row
+        found.setdefault(order_id, []).append(Line(*values))
+    return found
+
+
+def fulfillments_by_order(rows: Iterable[Record]) -> dict[UUID, list[Fulfillment]]:
+    """Fulfillments with their lines; the rows of one fulfillment follow each other."""
+    grouped: dict[UUID, list[Record]] = {}
+    for row in rows:
+        grouped.setdefault(row["fulfillment_id"], []).append(row)
+    found: dict[UUID, list[Fulfillment]] = {}
+    for own in grouped.values():
+        found.setdefault(own[0]["order_id"], []).append(_fulfillment(own))
+    return found
+
+
+def _fulfillment(rows: Sequence[Record]) -> Fulfillment:
+    first = rows[0]
+    return Fulfillment(
+        fulfillment_id=first["fulfillment_id"],
+        plan_id=first["plan_id"],
+        order_version=first["order_version"],
+        location=first["location"],
+        partner=first["partner"],
+        state=STATES[first["state"]],
+        carrier=first["carrier"],
+        service=first["service"],
+        zone=first["zone"],
+        shipping_cost_cents=first["shipping_cost_cents"],
+        ship_by=first["ship_by"],
+        arrives_on=first["arrives_on"],
+        planned_at=first["planned_at"],
+        lines=tuple(FulfillmentLine(row["line_id"], row["sku"], row["planned"], row["called_off"], row["shipped"]) for row in rows),
+        assigned=first["assigned"],
+        attempts=first["attempts"],
+        due_at=first["due_at"],
+        requested_at=first["requested_at"],
+        accepted_at=first["accepted_at"],
+        tracking_number=first["tracking_number"],
+        shipped_at=first["shipped_at"],
+        delivered_at=first["delivered_at"],
+        ended_because=first["ended_because"],
+        short_picks=tuple(
+            ShortPick(datetime.fromisoformat(picked_at), tuple((line_id, units) for line_id, units in missing))
+            for picked_at, missing in first["short_picks"]
+        ),
+    )
+
+
+def change_of(row: Record) -> Change:
+    """An open change."""
+    return Change(row["change_id"], row["kind"], row["request"], frozenset(row["awaiting"]), row["answer_due_at"])
+
+
+def order_of(row: Record, lines: Sequence[Line], fulfillments: Sequence[Fulfillment], change: Change | None) -> Order:
+    """An order with everything that belongs to it."""
+    attention = None
+    if row["attention_reason"] is not None:
+        attention = Attention(row["attention_reason"], row["attention_detail"], row["attention_due_at"])
+    return Order(
+        order_id=row["order_id"],
+        order_version=row["order_version"],
+        channel=row["channel"],
+        external_id=row["external_id"],
+        placed_at=row["placed_at"],
+        currency=row["currency"],
+        segment=row["segment"],
+        service_level=row["service_level"],
+        deliver_by=row["deliver_by"],
+        shipping_paid_cents=row["shipping_paid_cents"],
+        split_policy=row["split_policy"],
+        ship_to=_address(row["ship_to"]),
+        promise_from=row["promise_from"],
+        lines=tuple(lines),
+        stock_wait=StockWait(row["stock_waiting_for"], row["stock_until"]),
+        fulfillments=tuple(fulfillments),
+        assignable=row["assignable"],
+        excluded_locations=frozenset(row["excluded_locations"]),
+        rejections=row["rejections"],
+        refused_plans=row["refused_plans"],
+        plan_due_at=row["plan_due_at"],
+        coming_back_until=row["coming_back_until"],
+        change=change,
+        attention=attention,
+        status=row["status"],
+        waiting_for=row["waiting_for"],
+        waiting_until=row["waiting_until"],
+        due_at=row["due_at"],
+    )
+
+
+def _address(stored: Mapping[str, Any]) -> Address:
+    # Checked when the order was taken in; checking it again for every message would be the dearest part of loading an order.
+    return Address.model_construct(**{"line2": None, "region": None, "phone": None, **stored})

@@ -1,0 +1,61 @@
+"""What the routing service can be told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.routing.decide.order import Deadlines
+from services.routing.decide.planner import Objective
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs
+from shared.config import Settings
+
+
+class PlanningSettings(BaseSettings):
+    """How to plan and how long to wait. Environment names are the field names in upper case behind ``ORDERMESH_``."""
+
+    model_config = SettingsConfigDict(env_prefix="ORDERMESH_", extra="ignore", frozen=True)
+
+    partners_file: Path | None = Field(None, description="JSON file naming the channels and 3PLs")
+    routing_objective: Objective = Field("cheapest", description="cheapest plan that keeps the promise, or the closest locations")
+    handling_cents: int = Field(150, ge=0, le=1_000_000, description="our cost of one parcel beside the carrier's price")
+    pick_cents: int = Field(35, ge=0, le=1_000_000, description="our cost of picking one item")
+    rate_cards: Path = Field(SHIPPED_RATE_CARDS, description="folder with the carrier's rate cards and, optionally, transit_days.csv")
+    carrier: str = Field("parcel-carrier", min_length=1, max_length=120, description="name of the carrier whose rate cards these are")
+    answer_seconds: float = Field(300.0, gt=0, description="before a silent 3PL is asked again; doubles each time")
+    answer_requests: int = Field(5, ge=1, le=20, description="how often a 3PL is asked before a person is")
+    short_pick_seconds: float = Field(60.0, gt=0, description="how long an incomplete parcel waits for its short pick")
+    allocation_seconds: float = Field(600.0, gt=0, description="before allocation's answer counts as overdue")
+    attention_seconds: float = Field(14_400.0, gt=0, description="within which a person must decide")
+    shipment_grace_seconds: float = Field(86_400.0, gt=0, description="after ship_by, before somebody should look why nothing left")
+    most_rejections: int = Field(3, ge=0, le=100, description="3PL rejections of one order before a person must look")
+    most_refused_plans: int = Field(8, ge=1, le=100, description="plans that allocation may refuse in a row")
+
+    @field_validator("rate_cards")
+    @classmethod
+    def _rate_cards_are_readable(cls, folder: Path, info: ValidationInfo) -> Path:
+        try:
+            load_tariffs(folder, handling_cents=0)
+        except RateCardError as error:
+            raise ValueError(str(error)) from error
+        return folder
+
+    def deadlines(self) -> Deadlines:
+        """How long to wait for whom."""
+        return Deadlines(
+            allocation=timedelta(seconds=self.allocation_seconds),
+            answer=timedelta(seconds=self.answer_seconds),
+            requests=self.answer_requests,
+            shipment=timedelta(seconds=self.shipment_grace_seconds),
+            short_pick=timedelta(seconds=self.short_pick_seconds),
+            attention=timedelta(seconds=self.attention_seconds),
+            plans=self.most_refused_plans,
+            rejections=self.most_rejections,
+        )
+
+
+class RoutingSettings(PlanningSettings, Settings):
+    """Everything the routing service can be told; checked once at start."""

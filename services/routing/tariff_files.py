@@ -1,0 +1,148 @@
+"""Reads rate cards and transit days from files.
+
+A rate card is a CSV: the first column, ``WeightNotToExceed``, is the weight in pounds (1, 2, 3 ... without gaps; a row ``Letter`` is
+passed over), the others are zones with the price of a parcel in dollars, and ``res`` the surcharge for a residence. A zone is written as
+2 to 8, or as carriers write it for air services, 202 to 208 and 102 to 108. Columns of other zones (Alaska, Hawaii ...) and rows cut short
+behind zone 8 are allowed and not used; a hole in zones 2 to 8 is not.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from services.routing.decide.tariffs import SERVICES, ZONES, RateCard, Service, Tariffs
+from shared.errors import OrdermeshError
+
+SHIPPED_RATE_CARDS = Path(__file__).parent / "rate_cards"
+
+FILE_NAMES: Mapping[str, Service] = {
+    "ground.csv": "ground",
+    "two_day.csv": "two_day",
+    "2nddayair.csv": "two_day",
+    "next_day.csv": "next_day",
+    "nextdayair.csv": "next_day",
+}
+"""File names, in lower case, by service: ours, and those of the published tables that carry the same structure."""
+
+OFFSHORE_DAYS: Mapping[Service, int] = {"ground": 5, "two_day": 1, "next_day": 1}
+"""Business days more to or from Alaska, Hawaii and the islands. Declared by us as an example, in the order of what carriers publish."""
+
+
+class RateCardError(OrdermeshError):
+    """A rate card cannot be used. Names file, row and column, and what would be right."""
+
+
+def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
+    """Reads all rate cards of a folder. Its transit days come from ``transit_days.csv``, or from the shipped one where it has none.
+
+    Raises:
+        RateCardError: a file is missing or wrong.
+    """
+    if not folder.is_dir():
+        raise RateCardError(f"{folder}: no such folder; give the folder that holds ground.csv, two_day.csv and next_day.csv")
+    digest = hashlib.sha256()
+    cards: dict[Service, RateCard] = {}
+    for file in sorted(folder.iterdir()):
+        service = FILE_NAMES.get(file.name.lower())
+        if service is None:
+            continue
+        if service in cards:
+            raise RateCardError(f"{file}: a second rate card for {service}; keep one of them")
+        cards[service] = _read_card(file, service)
+        digest.update(file.read_bytes())
+    missing = [service for service in SERVICES if service not in cards]
+    if missing:
+        raise RateCardError(f"{folder}: no rate card for {', '.join(missing)}; known names: {', '.join(FILE_NAMES)}")
+    transit_file = folder / "transit_days.csv"
+    if not transit_file.is_file():
+        transit_file = SHIPPED_RATE_CARDS / "transit_days.csv"
+    digest.update(transit_file.read_bytes())
+    return Tariffs(
+        version=digest.hexdigest()[:12],
+        cards=cards,
+        transit_days=_read_transit_days(transit_file),
+        offshore_days=OFFSHORE_DAYS,
+        handling_cents=handling_cents,
+    )
+
+
+def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows with their number in the file; empty ones are passed over."""
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        for number, row in enumerate(csv.reader(lines), start=1):
+            if any(cell.strip() for cell in row):
+                yield number, [cell.strip() for cell in row]
+
+
+def _read_card(file: Path, service: Service) -> RateCard:
+    rows = _rows(file)
+    _, header = next(rows, (0, [""]))
+    if header[0] != "WeightNotToExceed":
+        raise RateCardError(f"{file}: row 1, column 1: {header[0]!r} should be WeightNotToExceed")
+    zones = [_zone(file, position, name) for position, name in enumerate(header[1:], start=2)]
+    absent = [zone for zone in ZONES if zone not in zones]
+    if absent:
+        raise RateCardError(f"{file}: row 1: no column for zone {absent[0]}; zones 2 to 8 are needed")
+    prices: dict[int, list[int | None]] = {zone: [] for zone in ZONES}
+    residential: list[int] = []
+    for number, row in rows:
+        if row[0].lower() == "letter":
+            continue
+        expected = len(residential) + 1
+        if row[0] != str(expected):
+            raise RateCardError(f"{file}: row {number}, column WeightNotToExceed: {row[0]!r} should be {expected}: pounds without gaps")
+        cells = dict(zip(zones, row[1:], strict=False))
+        for zone in ZONES:
+            prices[zone].append(_cents(file, number, header[zones.index(zone) + 1], cells.get(zone, "")))
+        surcharge = cells.get("res", "")
+        residential.append(_cents(file, number, "res", surcharge) if surcharge else 0)
+    if not residential:
+        raise RateCardError(f"{file}: row 2: no prices; the first row of prices is for 1 pound")
+    return RateCard(service, {zone: tuple(cents) for zone, cents in prices.items()}, tuple(residential))
+
+
+def _zone(file: Path, position: int, name: str) -> int | str:
+    """The zone that a column is for: its number without the service's hundreds, or ``res``."""
+    if name == "res":
+        return name
+    if not name.isdigit():
+        raise RateCardError(f"{file}: row 1, column {position}: {name!r} is neither a zone number nor res")
+    return int(name) % 100
+
+
+def _cents(file: Path, row: int, column: str, cell: str) -> int:
+    try:
+        cents = Decimal(cell) * 100
+    except InvalidOperation:
+        found = repr(cell) if cell else "nothing"
+        raise RateCardError(f"{file}: row {row}, column {column}: {found} is no price in dollars, like 7.35") from None
+    if not 0 <= cents < 100_000_000 or cents != cents.to_integral_value():
+        raise RateCardError(f"{file}: row {row}, column {column}: {cell!r} should be dollars and whole cents, not negative")
+    return int(cents)
+
+
+def _read_transit_days(file: Path) -> dict[Service, dict[int, int]]:
+    """``service,2,3,4,5,6,7,8`` and a row of business days per service."""
+    rows = _rows(file)
+    _, header = next(rows, (0, [""]))
+    if header != ["service", *(str(zone) for zone in ZONES)]:
+        raise RateCardError(f"{file}: row 1: should be service,{','.join(str(zone) for zone in ZONES)}")
+    days: dict[Service, dict[int, int]] = {}
+    for number, row in rows:
+        service = next((known for known in SERVICES if known == row[0]), None)
+        if service is None:
+            raise RateCardError(f"{file}: row {number}, column service: {row[0]!r} should be one of {', '.join(SERVICES)}")
+        cells = dict(zip(ZONES, row[1:], strict=False))
+        for zone in ZONES:
+            cell = cells.get(zone, "")
+            if not cell.isdigit() or not 1 <= int(cell) <= 30:
+                raise RateCardError(f"{file}: row {number}, column {zone}: {cell!r} should be 1 to 30 business days")
+        days[service] = {zone: int(cells[zone]) for zone in ZONES}
+    missing = [service for service in SERVICES if service not in days]
+    if missing:
+        raise RateCardError(f"{file}: no row for {missing[0]}")
+    return days

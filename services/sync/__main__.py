@@ -1,0 +1,40 @@
+"""The sync service: orders in from channels; stock numbers, tracking and refunds out to them."""
+
+from services.sync.errands import errands
+from services.sync.handlers import catalogue, orders, refunds, shipments, stock
+from services.sync.pages import placing, reading
+from services.sync.settings import Settings
+from shared.contracts import channels, fulfillment, returns
+from shared.contracts import orders as order_messages
+from shared.contracts import stock as stock_messages
+from shared.service import Service, consume, every, get, post
+
+SERVICE = Service(
+    name="sync",
+    settings=Settings,
+    consumes=[
+        consume(channels.ChannelOrderReceived, orders.receive_orders, answer_unreadable=orders.answer_unreadable_orders),
+        consume(channels.ProductRegistrationRequested, catalogue.register_products),
+        consume(channels.ListingRegistrationRequested, catalogue.register_listings),
+        consume(stock_messages.StockAvailabilityChanged, stock.change_availability),
+        consume(fulfillment.FulfillmentShipped, shipments.schedule_notices),
+        consume(order_messages.OrderEdited, orders.record_edits),
+        consume(order_messages.OrderCancelled, orders.record_cancellations),
+        consume(returns.RefundExecutionRequested, refunds.request_refunds),
+    ],
+    publishes=[
+        *(order_messages.OrderPlaced, channels.ChannelOrderRejected, channels.ProductRegistered),
+        *(channels.ListingRegistered, channels.ListingRegistrationRejected, returns.RefundSucceeded, returns.RefundFailed),
+    ],
+    schedules=[every(seconds=600, run=stock.forget_old_latencies)],
+    errands=errands,
+    routes=[
+        *(post("/webhooks/{channel}", placing.receive_webhook, public=True), post("/orders", placing.place_order)),
+        get("/orders/by-external/{channel}/{external_id:.+}", reading.read_order_by_external_id),
+        get("/orders/{order_id}", reading.read_order),
+        get("/products/{sku:.+}", reading.read_product),
+        *(get("/listings", reading.read_listings), get("/channels", reading.read_channels)),
+    ],
+)
+if __name__ == "__main__":
+    SERVICE.main()

@@ -1,0 +1,184 @@
+"""Orders by HTTP: signed webhooks of channels, and orders that an operator places. Both take the way of the AMQP message."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from services.sync.decide.orders import content_digest, content_event_id, key_of
+from services.sync.queries.orders import read_digests
+from services.sync.settings import channels_in
+from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected, FieldProblem
+from shared.contracts.envelope import Envelope
+from shared.contracts.orders import OrderPlaced
+from shared.contracts.registry import routing_key_of
+from shared.http import error_response
+from shared.messaging.batching import HandledNow
+from shared.messaging.reading import Delivery, problems_of
+from shared.service import Environment
+
+SIGNATURE_HEADER = "X-Ordermesh-Hmac-Sha256"
+DELIVERY_ID_HEADER = "X-Ordermesh-Delivery-Id"
+CONTENT_TYPES = ("application/json", "application/cloudevents+json")
+
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """A well-formed order and the envelope under which it is handled."""
+
+    order: ChannelOrderReceived
+    event_id: UUID
+    data: bytes
+    traceparent: str | None
+
+    def delivery(self, event_id: UUID, now: datetime) -> Delivery:
+        """What the broker would have delivered, from this order's channel."""
+        head = {
+            "specversion": "1.0",
+            "id": str(event_id),
+            "source": f"channel/{self.order.channel}",
+            "type": ChannelOrderReceived.type,
+            "time": now.isoformat(),
+            "traceparent": self.traceparent,
+        }
+        body = json.dumps(head).removesuffix("}").encode() + b', "data": ' + self.data + b"}"
+        return Delivery(body, routing_key_of(ChannelOrderReceived, self.order.channel))
+
+
+async def receive_webhook(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /webhooks/{channel}``: an order signed by its channel; nothing of it is looked at before the signature is found good."""
+    channel = channels_in(environment.settings.partners_file).get(request.match_info["channel"])
+    if channel is None:
+        return error_response(404, "unknown_channel", "there is no such channel: check the address of the webhook")
+    body = await _body_of(request, environment.settings.webhook_body_limit_bytes)
+    if isinstance(body, web.Response):
+        return body
+    if not is_signed(body, request.headers.get(SIGNATURE_HEADER, ""), channel.webhook_secrets):
+        message = f"send {SIGNATURE_HEADER}: base64 of the HMAC-SHA256 over the raw body under this channel's webhook secret"
+        return error_response(401, "bad_signature", message)
+    return await _place(environment, request, body, partner=channel.code)
+
+
+async def place_order(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /orders``: an order in the same form, placed by an operator for any channel."""
+    body = await _body_of(request, environment.settings.webhook_body_limit_bytes)
+    if isinstance(body, web.Response):
+        return body
+    return await _place(environment, request, body, partner=None)
+
+
+def is_signed(body: bytes, signature: str, secrets: Sequence[str]) -> bool:
+    """Whether the signature is that of one of the live secrets. Takes the same time whichever it is and wherever it differs."""
+    given = signature.strip().encode("utf-8", "surrogateescape")
+    good = False
+    for secret in secrets:
+        expected = base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest())
+        good |= hmac.compare_digest(expected, given)
+    return good
+
+
+async def _body_of(request: web.Request, limit_bytes: int) -> bytes | web.Response:
+    """The raw body, or why it is not read: what claims to be too long is refused before a byte of it is kept."""
+    if request.content_type not in CONTENT_TYPES:
+        return error_response(415, "unsupported_media_type", f"send {' or '.join(CONTENT_TYPES)}")
+    too_large = error_response(413, "body_too_large", f"the body is larger than {limit_bytes} bytes: one order per delivery")
+    if request.content_length is not None and request.content_length > limit_bytes:
+        return too_large
+    content = bytearray()
+    async for piece in request.content.iter_chunked(64 * 1024):
+        content += piece
+        if len(content) > limit_bytes:
+            return too_large
+    return bytes(content)
+
+
+def _invalid(problems: Sequence[FieldProblem]) -> web.Response:
+    return error_response(422, "invalid_order", "; ".join(f"{item.field}: {item.problem}" for item in problems)[:1_000], problems)
+
+
+def _read(request: web.Request, body: bytes) -> _Placing | web.Response:
+    """The order in a body that is either an envelope or the bare order."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
+    try:
+        if isinstance(document, dict) and "specversion" in document:
+            return _read_envelope(document, body)
+        return _read_bare(request, body)
+    except ValidationError as error:
+        return _invalid(problems_of(error))
+
+
+def _read_envelope(document: dict[str, Any], body: bytes) -> _Placing | web.Response:
+    if document.get("type") != ChannelOrderReceived.type:
+        problem = f"{document.get('type')!r:.120} is an unknown type or version here"
+        return _invalid([FieldProblem(field="type", problem=problem, remedy=f"send {ChannelOrderReceived.type}")])
+    envelope = Envelope[ChannelOrderReceived].model_validate_json(body)
+    data = json.dumps(document["data"]).encode()
+    return _Placing(envelope.data, envelope.id, data, envelope.traceparent)
+
+
+def _read_bare(request: web.Request, body: bytes) -> _Placing | web.Response:
+    order = ChannelOrderReceived.model_validate_json(body)
+    traceparent = request.headers.get("traceparent", "")
+    delivery_id = request.headers.get(DELIVERY_ID_HEADER)
+    try:
+        event_id = content_event_id(order) if delivery_id is None else UUID(delivery_id)
+    except ValueError:
+        problem = FieldProblem(field=DELIVERY_ID_HEADER, problem="is not a UUID", remedy="send a UUID per delivery, or leave it out")
+        return _invalid([problem])
+    return _Placing(order, event_id, body, traceparent if _TRACEPARENT.fullmatch(traceparent) else None)
+
+
+async def _place(environment: Environment, request: web.Request, body: bytes, *, partner: str | None) -> web.Response:
+    placing = _read(request, body)
+    if isinstance(placing, web.Response):
+        return placing
+    if partner is not None and partner != placing.order.channel:
+        problem = f"{placing.order.channel!r} is not the channel {partner!r} whose webhook this is"
+        return _invalid([FieldProblem(field="channel", problem=problem, remedy=f"send orders of {partner!r} only")])
+    channels = channels_in(environment.settings.partners_file)
+    if placing.order.channel not in channels:
+        remedy = f"use a channel of the partners file: {', '.join(sorted(channels)) or 'none'}"[:500]
+        return _invalid([FieldProblem(field="channel", problem=f"there is no channel {placing.order.channel!r}", remedy=remedy)])
+    content_id = content_event_id(placing.order)
+    for event_id in dict.fromkeys((placing.event_id, content_id)):
+        handled = await environment.handle_now(ChannelOrderReceived.type, placing.delivery(event_id, environment.now()))
+        if handled is None:
+            raise AssertionError("sync consumes channel.order_received")
+        answer = await _answer(environment, placing.order, handled)
+        if answer is not None:
+            return answer
+        # The id was used before, but not for this order: a delivery id is not signed, so it must never make an order disappear.
+    return error_response(409, "id_already_used", "this delivery was received before and is parked; an operator has to re-drive it")
+
+
+async def _answer(environment: Environment, order: ChannelOrderReceived, handled: HandledNow) -> web.Response | None:
+    """What the sender is told; None when the event id was a duplicate although the order is not known."""
+    for outgoing in handled.messages:
+        if isinstance(outgoing.data, OrderPlaced):
+            return web.json_response({"order_id": str(outgoing.data.order_id), "status": "placed"}, status=202)
+        if isinstance(outgoing.data, ChannelOrderRejected):
+            return _invalid(outgoing.data.problems)
+    if handled.status not in ("done", "duplicate"):
+        return error_response(422, "not_taken", handled.reason or handled.status)
+    async with environment.database.acquire(timeout=10) as connection:
+        known = await read_digests(connection, [key_of(order)])
+    order_id, digest = known.get(key_of(order), (None, None))
+    if digest != content_digest(order):
+        return None
+    return web.json_response({"order_id": str(order_id), "status": "already_placed"}, status=202)

@@ -1,0 +1,1 @@
+"""All SQL of sync: literal statements, one function each, set-based."""

@@ -1,0 +1,142 @@
+"""Products and listings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from asyncpg import Record
+
+from shared.contracts.channels import Product
+from shared.messaging.message import Connection
+
+STOCK_AND_LISTINGS_LOCK = 7_305_991_201
+"""Advisory lock: whoever records stock numbers shares it, whoever registers listings holds it alone, so that neither misses the other."""
+
+
+async def share_stock_and_listings(connection: Connection) -> None:
+    """Lets nobody register a listing until this transaction ends. A statement of its own: the next one must see what was committed."""
+    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", STOCK_AND_LISTINGS_LOCK)
+
+
+async def hold_stock_and_listings(connection: Connection) -> None:
+    """Lets nobody record a stock number or register a listing until this transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", STOCK_AND_LISTINGS_LOCK)
+
+
+async def save_products(connection: Connection, products: Sequence[tuple[Product, datetime]]) -> set[str]:
+    """Registers products as of the time at which it was asked for and returns the SKUs for which that is the newest word."""
+    sorted_products = sorted(products, key=lambda item: item[0].sku)
+    rows = await connection.fetch(
+        """
+        INSERT INTO products (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at)
+        SELECT sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::boolean[], $6::timestamptz[])
+             AS new (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at)
+        ON CONFLICT (sku) DO UPDATE
+        SET title = excluded.title, unit_price_cents = excluded.unit_price_cents, unit_weight_grams = excluded.unit_weight_grams,
+            hazmat = excluded.hazmat, registered_at = excluded.registered_at
+        WHERE products.registered_at <= excluded.registered_at
+        RETURNING sku
+        """,
+        [product.sku for product, _ in sorted_products],
+        [product.title for product, _ in sorted_products],
+        [product.unit_price_cents for product, _ in sorted_products],
+        [product.unit_weight_grams for product, _ in sorted_products],
+        [product.hazmat for product, _ in sorted_products],
+        [asked_at for _, asked_at in sorted_products],
+    )
+    return {row["sku"] for row in rows}
+
+
+async def read_channel_codes(connection: Connection) -> set[str]:
+    """Codes of the channels there are."""
+    return {row["code"] for row in await connection.fetch("SELECT code FROM channels")}
+
+
+async def read_registered_skus(connection: Connection, skus: Collection[str]) -> set[str]:
+    """Those of the SKUs that are registered products."""
+    rows = await connection.fetch("SELECT sku FROM products WHERE sku = ANY($1::text[])", sorted(skus))
+    return {row["sku"] for row in rows}
+
+
+async def read_listing_names(
+    connection: Connection, skus: Collection[tuple[str, str]], names: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """External listing ids by (channel, SKU), of listings with one of the (channel, SKU) or one of the (channel, external id)."""
+    rows = await connection.fetch(
+        """
+        SELECT channel, sku, external_listing_id
+        FROM unnest($1::text[], $2::text[]) AS asked (channel, sku) JOIN listings USING (channel, sku)
+        UNION
+        SELECT channel, sku, external_listing_id
+        FROM unnest($3::text[], $4::text[]) AS asked (channel, external_listing_id) JOIN listings USING (channel, external_listing_id)
+        """,
+        [channel for channel, _ in skus],
+        [sku for _, sku in skus],
+        [channel for channel, _ in names],
+        [name for _, name in names],
+    )
+    return {(row["channel"], row["sku"]): row["external_listing_id"] for row in rows}
+
+
+async def save_listings(connection: Connection, listings: Sequence[tuple[str, str, str]], now: datetime) -> None:
+    """Registers listings (channel, SKU, external id) and schedules the number of every new or renamed one, where it is known.
+
+    A renamed listing has been told nothing yet under its new name. Time runs from now: before, there was nothing to tell.
+    """
+    sorted_listings = sorted(listings)
+    await connection.execute(
+        """
+        WITH given AS (
+            SELECT channel, sku, external_listing_id
+            FROM unnest($1::text[], $2::text[], $3::text[]) AS given (channel, sku, external_listing_id)
+        ), changed AS (
+            SELECT given.channel, given.sku FROM given LEFT JOIN listings AS old USING (channel, sku)
+            WHERE old.external_listing_id IS DISTINCT FROM given.external_listing_id
+        ), saved AS (
+            INSERT INTO listings (channel, sku, external_listing_id, registered_at)
+            SELECT channel, sku, external_listing_id, $4 FROM given
+            ON CONFLICT (channel, sku) DO UPDATE
+            SET external_listing_id = excluded.external_listing_id, registered_at = excluded.registered_at
+            WHERE listings.external_listing_id <> excluded.external_listing_id
+            RETURNING channel, sku, pool
+        )
+        INSERT INTO listing_stock (channel, sku, wanted_available, wanted_mode, wanted_next_ship_at, wanted_version, wanted_at,
+                                   stale_since, due_at)
+        SELECT channel, sku, available, mode, next_ship_at, stock_version, changed_at, $4, $4
+        FROM changed JOIN saved USING (channel, sku) JOIN stock_numbers USING (sku, pool)
+        ORDER BY channel, sku
+        ON CONFLICT (channel, sku) DO UPDATE
+        SET stale_since = $4, sending_since = NULL, due_at = $4, failures = 0, last_failure = NULL, accepted_available = NULL,
+            accepted_mode = NULL, accepted_next_ship_at = NULL, accepted_version = NULL, accepted_at = NULL, accepted_latency_ms = NULL
+        """,
+        [channel for channel, _, _ in sorted_listings],
+        [sku for _, sku, _ in sorted_listings],
+        [name for _, _, name in sorted_listings],
+        now,
+    )
+
+
+async def read_product(connection: Connection, sku: str) -> Record | None:
+    """One product."""
+    return await connection.fetchrow(
+        "SELECT sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at FROM products WHERE sku = $1", sku
+    )
+
+
+async def read_listings(connection: Connection, channel: str, after_sku: str, limit: int) -> list[Record]:
+    """One channel's listings behind a SKU, with the number each shall show and the number it last took."""
+    return await connection.fetch(
+        """
+        SELECT listings.sku, title, external_listing_id, listings.registered_at, wanted_available, wanted_mode, wanted_next_ship_at,
+               wanted_version, wanted_at, accepted_available, accepted_mode, accepted_next_ship_at, accepted_version, accepted_at,
+               accepted_latency_ms, due_at, failures, last_failure
+        FROM listings JOIN products USING (sku) LEFT JOIN listing_stock USING (channel, sku)
+        WHERE channel = $1 AND listings.sku > $2
+        ORDER BY listings.sku LIMIT $3
+        """,
+        channel,
+        after_sku,
+        limit,
+    )

@@ -1,0 +1,136 @@
+"""The audit names every planted corruption of allocation's books."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.allocation.audit import FACTS, INVARIANTS
+from shared.messaging.message import Connection
+from tests.allocation.conftest import Desk, violations
+from tests.allocation.messages import (
+    at,
+    cancellation,
+    inspected,
+    line,
+    location,
+    order,
+    plan,
+    planned,
+    products,
+    receipt,
+    received,
+    shipped,
+    snapshot,
+    units,
+)
+from tests.conftest import Databases
+
+
+async def busy_books(desk: Desk) -> None:
+    """Every kind of row: reserved, waiting, assigned, shipped, cancelled, counted, returned."""
+    await desk.hear(products("MUG", "CUP"))
+    await desk.hear(location("east"), location("west"))
+    await desk.hear(receipt(10), receipt(5, at_location="west"))
+    sent, held, waiting, gone = order(line(3)), order(line(2)), order(line(4, "CUP")), order(line(1))
+    await desk.hear(sent, held, waiting, gone)
+    parcel, open_parcel = planned("east", units(3)), planned("west", units(1))
+    await desk.hear(plan(sent, parcel), plan(held, open_parcel))
+    await desk.hear(shipped(sent, parcel))
+    await desk.hear(cancellation(gone))
+    await desk.hear(inspected(sent, (1, "restocked")))
+    await desk.hear(snapshot(9, damaged=1, as_of=at(5)))
+
+
+CORRUPTIONS = {
+    "a unit vanishes from a shelf": ("UPDATE stock_locations SET on_shelf = on_shelf - 1 WHERE location = 'east'", "I1-shelf-is-ledger"),
+    "a damaged unit appears": ("UPDATE stock_locations SET damaged = damaged + 1 WHERE location = 'west'", "I1-shelf-is-ledger"),
+    "a ledger entry is lost": ("DELETE FROM movements WHERE kind = 'received' AND location = 'west'", "I1-shelf-is-ledger"),
+    "a ledger entry is doubled": (
+        "INSERT INTO movements (movement_id, kind, quantity, sku, order_id, line_id) "
+        "SELECT gen_random_uuid(), kind, quantity, sku, order_id, line_id FROM movements WHERE kind = 'reserved' LIMIT 1",
+        "I1-reserved-is-ledger",
+    ),
+    "a reservation is doubled": ("UPDATE stock_pools SET reserved = reserved + 1 WHERE sku = 'MUG'", "I1-pool-is-demand"),
+    "a waiting unit is forgotten": ("UPDATE stock_pools SET queued = queued - 1 WHERE sku = 'CUP'", "I1-pool-is-demand"),
+    "a pool promises more than its shelves": ("UPDATE stock_pools SET sellable = sellable + 1 WHERE sku = 'MUG'", "I1-pool-is-shelves"),
+    "a pool hides a shortage": ("UPDATE stock_pools SET pending_shortage = 1 WHERE sku = 'MUG'", "I1-pool-is-shelves"),
+    "a shortage is invented": (
+        "ALTER TABLE stock_locations DROP CONSTRAINT shortage_is_assigned; UPDATE stock_locations SET pending_shortage = 2",
+        "I1-shortage-is-told",
+    ),
+    "more is reserved than there is": (
+        "ALTER TABLE stock_pools DROP CONSTRAINT reserved_units_exist; UPDATE stock_pools SET reserved = sellable + 1",
+        "I1-reserved-on-hand",
+    ),
+    "a closed shelf is sold from": ("UPDATE locations SET active = false WHERE location = 'west'", "I1-only-legal-stock-counts"),
+    "a pool offers stale locations": ("UPDATE stock_pools SET assignable = '{1,1}' WHERE sku = 'MUG'", "I1-assignable-copy"),
+    "a line loses a unit": (
+        "ALTER TABLE demand DROP CONSTRAINT every_unit_has_one_state; UPDATE demand SET units = units + 1 WHERE reserved > 0",
+        "I2-line-conservation",
+    ),
+    "units change hands": (
+        "UPDATE demand SET reserved = reserved - 1, queued = queued + 1 WHERE reserved > assigned",
+        "I2-reservations-are-ledger",
+    ),
+    "an order vanishes": ("DELETE FROM orders WHERE cancelled_version IS NULL", "I2-every-line-has-its-order"),
+    "stock lies beside the queue": (
+        "UPDATE stock_pools SET sellable = 5 WHERE sku = 'CUP'",
+        "I2-nobody-waits-beside-free-stock",
+    ),
+    "a cancelled order keeps its place": ("UPDATE orders SET cancelled_version = 2", "I2-cancelled-orders-hold-nothing-free"),
+    "an assigned unit is lost": ("UPDATE assignments SET open = open - 1 WHERE open > 0", "I3-assigned-units-of-lines"),
+    "an assigned unit moves house": ("UPDATE assignments SET location = 'east' WHERE open > 0", "I3-assigned-units-of-shelves"),
+    "more ships than was assigned": (
+        "ALTER TABLE assignments DROP CONSTRAINT never_more_than_assigned; UPDATE assignments SET shipped = units + 1",
+        "I3-shipped-within-assigned",
+    ),
+    "a parcel was never told": ("UPDATE fulfillments SET shipped_at = NULL", "I3-shipped-once"),
+    "a parcel is booked twice": (
+        "INSERT INTO movements (movement_id, kind, quantity, sku, location, order_id, line_id, fulfillment_id) "
+        "SELECT gen_random_uuid(), kind, quantity, sku, location, order_id, line_id, fulfillment_id FROM movements WHERE kind = 'shipped'",
+        "I3-shipped-once",
+    ),
+    "a return is booked twice": ("UPDATE inspected_units SET disposition = 'damaged'", "I5-returned-once"),
+    "a receipt is booked elsewhere": ("UPDATE receipts SET location = 'west'", "I9-one-receipt-one-effect"),
+}
+
+
+@pytest.mark.parametrize(("statement", "named"), CORRUPTIONS.values(), ids=CORRUPTIONS)
+async def test_a_planted_corruption_is_named(desk: Desk, databases: Databases, statement: str, named: str) -> None:
+    await busy_books(desk)
+    admin: Connection = await databases.connect_as_admin()
+    corruption = admin.transaction()
+    await corruption.start()
+    await admin.execute("SET LOCAL search_path = allocation")
+    await admin.execute(statement)
+    found = await violations(admin)
+    await corruption.rollback()
+    assert named in {invariant for invariant, _, _ in found}
+    assert all(subject and detail for _, subject, detail in found)
+
+
+def test_every_invariant_has_a_corruption_that_it_names() -> None:
+    assert {invariant.id for invariant in INVARIANTS} == {named for _, named in CORRUPTIONS.values()}
+
+
+async def test_the_facts_are_what_the_books_say(desk: Desk) -> None:
+    await desk.hear(products("MUG"))
+    await desk.hear(location("east"))
+    await desk.hear(received(receipt(10), time=at(-9)))
+    sent, gone = order(line(3)), order(line(2))
+    await desk.hear(sent, gone)
+    parcel = planned("east", units(3))
+    await desk.hear(plan(sent, parcel))
+    await desk.hear(shipped(sent, parcel))
+    await desk.hear(cancellation(gone))
+    scan = inspected(sent, (2, "restocked"), (1, "damaged"))
+    await desk.hear(scan)
+    facts = {fact.name: dict([tuple(row) for row in await desk.connection.fetch(fact.sql)]) for fact in FACTS}
+    first, second = f"{sent.order_id}|1", f"{gone.order_id}|1"
+    assert facts == {
+        "units_ordered": {first: 3, second: 2},
+        "units_shipped": {first: 3, second: 0},
+        "units_cancelled": {first: 0, second: 2},
+        "available_to_sell": {"MUG": 9},
+        "units_restocked": {f"{scan.return_id}|1": 2},
+    }

@@ -1,0 +1,503 @@
+"""The operators' HTTP API: what it forwards, how it answers, and its own description."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import jsonschema
+import pytest
+
+from services.portal.api.models import ErrorAnswer, OrderDocument, OrderList, Outcome, Placed, TraceDocument
+from services.portal.api.openapi import openapi_document
+from services.portal.api.routes import OPERATIONS
+from shared.contracts.channels import (
+    ChannelOrderReceived,
+    FieldProblem,
+    ListingRegistered,
+    ListingRegistrationRejected,
+    ProductRegistered,
+    ProductRegistrationRequested,
+)
+from shared.contracts.envelope import new_id
+from shared.contracts.fulfillment import LocationRegistered, LocationRegistrationRejected
+from shared.contracts.orders import OrderEditRejected, OrderEditRequested
+from shared.contracts.returns import ReturnDeclined, ReturnScanRejected, ReturnScanRequested
+from shared.contracts.stock import (
+    StockAdjusted,
+    StockAdjustmentRejected,
+    StockAdjustmentRequested,
+    SupplyCancelled,
+    SupplyReceived,
+    SupplyRescheduled,
+    SupplyScheduled,
+)
+from shared.database import Pool
+from tests.portal import stories
+from tests.portal.stories import NOON, line
+from tests.portal.telling import happened
+from tests.portal.world import OPERATOR_TOKEN, World
+
+AUTHORISED = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+ADDRESS = {"name": "Ada", "line1": "12 St James Square", "city": "Portland", "postal_code": "97201", "country": "US"}
+ORDER_BODY = {
+    "channel": "shop",
+    "external_id": "#1001",
+    "paid_at": NOON.isoformat(),
+    "currency": "USD",
+    "lines": [{"external_line_id": "1", "sku": "MUG-BLUE", "quantity": 2, "unit_price_cents": 1250}],
+    "ship_to": ADDRESS,
+    "customer": {"email": "ada@example.com"},
+}
+
+
+async def request(world: World, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+    """One authorised request; the answer must be JSON."""
+    answer = await world.client.request(
+        method,
+        path,
+        json=body if body is not None else None,
+        headers={**AUTHORISED, **{name.replace("_", "-"): value for name, value in headers.items()}},
+    )
+    return answer.status, await answer.json()
+
+
+def problem(document: Any) -> tuple[str, list[str]]:
+    """The code and the fields of an error, which must have the one shape that all errors have."""
+    error = ErrorAnswer.model_validate(document).error
+    return error.code, [item.field for item in error.problems]
+
+
+class TestTheDoor:
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: str(operation.name))
+    async def test_every_operation_wants_the_operator_token(self, world: World, operation: Any) -> None:
+        path = re.sub(r"\{\w+(:[^}]*)?\}", str(new_id()), operation.path)
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": OPERATOR_TOKEN}):
+            answer = await world.client.request(operation.method, path, headers=headers)
+            assert answer.status == 401
+            assert problem(await answer.json())[0] == "unauthorised"
+
+    async def test_a_console_session_is_no_api_token(self, world: World) -> None:
+        await world.client.post("/console/login", data={"operator_token": OPERATOR_TOKEN})
+        assert (await world.client.get("/api/orders")).status == 401
+
+    @pytest.mark.parametrize("operation", [item for item in OPERATIONS if item.request], ids=lambda operation: str(operation.name))
+    async def test_every_body_is_checked_before_anybody_is_asked(self, world: World, operation: Any) -> None:
+        path = re.sub(r"\{\w+(:[^}]*)?\}", str(new_id()), operation.path)
+        for content, content_type, status, code in (
+            (b"{", "application/json", 400, "malformed_json"),
+            (b"[" * 100_000, "application/json", 400, "malformed_json"),
+            (b"\xff", "application/json", 400, "malformed_json"),
+            (b"{}", "text/plain", 415, "unsupported_media_type"),
+            (b"[]", "application/json", 422, "invalid"),
+            (
+                b'{"surprise": 1, "lines": 7, "units": 7, "products": 7, "listings": 7, "line_changes": 7}',
+                "application/json",
+                422,
+                "invalid",
+            ),
+            (b" " * 5_000_000, "application/json", 413, "body_too_large"),
+        ):
+            answer = await world.client.request(operation.method, path, data=content, headers={**AUTHORISED, "Content-Type": content_type})
+            assert (answer.status, problem(await answer.json())[0]) == (status, code), content[:50]
+        assert all(not neighbour.asked for neighbour in world.neighbours.values())
+
+    @pytest.mark.parametrize("operation", [item for item in OPERATIONS if item.request], ids=lambda operation: str(operation.name))
+    async def test_an_owner_that_is_away_is_named_and_nothing_breaks(self, world: World, operation: Any) -> None:
+        for neighbour in world.neighbours.values():
+            neighbour.away = True
+        bodies: Mapping[str, Any] = {
+            "place_order": ORDER_BODY,
+            "cancel_order": {"reason": "x"},
+            "edit_order": {"ship_to": ADDRESS},
+            "request_return": {"lines": [{"line_id": "1", "quantity": 1, "reason": "other"}]},
+            "scan_return": {"location": "reno", "units": []},
+            "adjust_stock": {"new_on_hand": 1, "reason": "x"},
+            "schedule_supply": {"location": "reno", "expected_at": NOON.isoformat(), "lines": [{"sku": "A", "quantity": 1}]},
+            "receive_supply": {"location": "reno", "lines": [{"sku": "A", "quantity": 1}]},
+            "reschedule_supply": {"expected_at": NOON.isoformat()},
+            "register_products": {"products": [{"sku": "A", "title": "A", "unit_price_cents": 1}]},
+            "register_listings": {"channel": "shop", "listings": [{"sku": "A", "external_listing_id": "1"}]},
+            "register_location": {"location": "reno", "name": "Reno", "partner": "acme", "postal_code": "89501", "country": "US"},
+        }
+        path = re.sub(r"\{location\}", "reno", re.sub(r"\{\w+_id\}", str(new_id()), operation.path)).replace("{sku:.+}", "A")
+        answer = await world.client.request(operation.method, path, json=bodies[operation.name], headers=AUTHORISED)
+        code, _ = problem(await answer.json())
+        assert (answer.status, code) == (503, "service_unavailable")
+        assert answer.headers["Retry-After"] == "2"
+        assert re.search("sync|allocation|routing|returns", (await answer.json())["error"]["message"])
+
+    async def test_a_connection_refused_and_an_answer_too_late_are_the_same_503(self, world: World) -> None:
+        object.__setattr__(world.settings, "routing_url", "http://127.0.0.1:1")
+        assert (await request(world, "GET", "/api/locations"))[0] == 503
+
+
+class TestPlacing:
+    async def test_forwards_the_order_to_sync(self, world: World) -> None:
+        order = new_id()
+        world.sync.shows("/orders", {"order_id": str(order), "status": "placed"}, method="POST", status=202)
+        status, document = await request(world, "POST", "/api/orders", ORDER_BODY, Idempotency_Key="day-1")
+        assert (status, Placed.model_validate(document)) == (202, Placed(result="placed", order_id=order))
+        assert ChannelOrderReceived.model_validate(world.sync.asked[0]) == ChannelOrderReceived.model_validate(ORDER_BODY)
+
+    async def test_passes_syncs_field_problems_on(self, world: World) -> None:
+        error = {"error": {"code": "invalid_order", "message": "x", "problems": [{"field": "lines.0.sku", "problem": "p", "remedy": "r"}]}}
+        world.sync.shows("/orders", error, method="POST", status=422)
+        status, document = await request(world, "POST", "/api/orders", ORDER_BODY)
+        assert (status, problem(document)) == (422, ("invalid_order", ["lines.0.sku"]))
+
+    async def test_names_every_wrong_field_itself(self, world: World) -> None:
+        bad = {**ORDER_BODY, "currency": "usd", "lines": [{"external_line_id": "1", "sku": "A", "quantity": -2, "unit_price_cents": 1}]}
+        status, document = await request(world, "POST", "/api/orders", bad)
+        assert (status, problem(document)) == (422, ("invalid", ["currency", "lines.0.quantity"]))
+
+
+class TestReadingOrders:
+    async def test_merges_the_projection_with_what_the_owners_know(self, world: World, pool: Pool) -> None:
+        order, parcel = new_id(), new_id()
+        await happened(pool, stories.placed(order), stories.reserved(order), stories.shipped(order, parcel))
+        world.routing.shows(f"/orders/{order}", {"fulfillments": [1]})
+        world.allocation.shows(f"/orders/{order}/stock", {"lines": [2]})
+        status, raw = await request(world, "GET", f"/api/orders/{order}")
+        document = OrderDocument.model_validate(raw)
+        assert status == 200
+        assert (document.status, document.external_id, document.routing, document.stock) == (
+            "shipped",
+            "#1001",
+            {"fulfillments": [1]},
+            {"lines": [2]},
+        )
+        assert [entry.type for entry in document.timeline] == ["order.placed.v1", "stock.reserved.v1", "fulfillment.shipped.v1"]
+        assert sorted(mail.kind for mail in document.notifications) == ["confirmation", "shipped"]
+        assert (document.lines[0].shipped, document.unavailable) == (2, [])
+
+    async def test_shows_what_it_can_when_an_owner_is_away(self, world: World, pool: Pool) -> None:
+        order = new_id()
+        await happened(pool, stories.placed(order))
+        world.routing.away = True
+        status, raw = await request(world, "GET", f"/api/orders/{order}")
+        assert (status, raw["routing"], raw["unavailable"]) == (200, None, ["routing"])
+
+    async def test_an_unknown_order_is_a_404(self, world: World) -> None:
+        for identifier in (str(new_id()), "1001", "null"):
+            status, document = await request(world, "GET", f"/api/orders/{identifier}")
+            assert (status, problem(document)[0]) == (404, "not_found")
+
+    async def test_finds_orders(self, world: World, pool: Pool) -> None:
+        order = new_id()
+        await happened(pool, stories.placed(order), stories.placed(new_id(), external_id="#2"))
+        _, raw = await request(world, "GET", "/api/orders?query=%231001")
+        found = OrderList.model_validate(raw).orders
+        assert [(item.order_id, item.status, item.units_ordered) for item in found] == [(order, "placed", 2)]
+        _, raw = await request(world, "GET", "/api/orders")
+        assert len(raw["orders"]) == 2
+        _, raw = await request(world, "GET", "/api/orders?limit=1")
+        assert len(raw["orders"]) == 1
+
+    @pytest.mark.parametrize("limit", ["0", "-1", "201", "many", ""])
+    async def test_a_limit_that_makes_no_sense_is_refused(self, world: World, limit: str) -> None:
+        status, document = await request(world, "GET", f"/api/orders?limit={limit}")
+        assert (status, problem(document)) == (422, ("invalid", ["limit"]))
+
+
+class TestChangingOrders:
+    async def test_cancelled_at_once(self, world: World, pool: Pool) -> None:
+        order = new_id()
+        await happened(pool, stories.placed(order))
+        world.routing.replies_with("done", stories.cancelled(order))
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "fraud"})
+        outcome = Outcome.model_validate(raw)
+        assert (status, outcome.result, outcome.messages[0].type) == (200, "cancelled", "order.cancelled.v1")
+        _, raw = await request(world, "GET", f"/api/orders/{order}")
+        assert raw["status"] == "cancelled"
+
+    async def test_pending_is_202_and_too_late_is_409(self, world: World) -> None:
+        order = new_id()
+        world.routing.replies_with("done", stories.change_pending(order, new_id()))
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
+        assert (status, raw["result"]) == (202, "pending")
+        world.routing.replies_with("done", stories.cancel_rejected(order, "fulfillment_started"))
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
+        assert (status, problem(raw)[0], raw["error"]["message"]) == (409, "fulfillment_started", "the warehouse has started")
+
+    async def test_not_yet_and_parked_are_told_apart(self, world: World) -> None:
+        order = new_id()
+        world.routing.replies_with("deferred", http_status=409, reason="order has not arrived yet")
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
+        assert (status, problem(raw)[0]) == (409, "not_yet")
+        world.routing.replies_with("parked", http_status=422, reason="nobody knows why")
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
+        assert (status, problem(raw)[0], raw["error"]["message"]) == (422, "refused", "nobody knows why")
+
+    async def test_the_same_idempotency_key_asks_under_the_same_ids_and_another_does_not(self, world: World) -> None:
+        order, other = new_id(), new_id()
+        world.routing.replies_with("duplicate")
+        for target, key in ((order, "k"), (order, "k"), (order, "other"), (other, "k")):
+            status, raw = await request(world, "POST", f"/api/orders/{target}/cancel", {"reason": "x"}, Idempotency_Key=key)
+            assert (status, raw["result"]) == (200, "already_handled")
+        ids = [envelope["id"] for envelope in world.routing.asked]
+        assert ids[0] == ids[1]
+        assert len(set(ids)) == 3
+        assert [envelope["data"]["change_id"] for envelope in world.routing.asked] == ids
+
+    async def test_an_empty_idempotency_key_is_refused(self, world: World) -> None:
+        status, raw = await request(world, "POST", f"/api/orders/{new_id()}/cancel", {"reason": "x"}, Idempotency_Key="")
+        assert (status, problem(raw)[1]) == (422, ["Idempotency-Key"])
+
+    async def test_an_added_line_is_completed_from_the_product_master(self, world: World, pool: Pool) -> None:
+        order = new_id()
+        await happened(pool, stories.placed(order))
+        product = {"sku": "TEA", "title": "Tea", "unit_price_cents": 900, "unit_weight_grams": 250, "hazmat": False, "registered_at": "x"}
+        world.sync.shows("/products/TEA", product)
+        world.routing.replies_with("done", stories.edited(order, 2, [line(), line("2", 1, "TEA", "Tea")]))
+        body = {"line_changes": [{"sku": "TEA", "quantity": 1}, {"line_id": "1", "quantity": 0}], "expected_order_version": 1}
+        status, raw = await request(world, "POST", f"/api/orders/{order}/edit", body)
+        assert (status, raw["result"]) == (200, "edited")
+        command = OrderEditRequested.model_validate(world.routing.asked[0]["data"])
+        added, removed = command.line_changes
+        assert (added.title, added.unit_price_cents, added.tax_cents, added.unit_weight_grams) == ("Tea", 900, 0, 250)
+        assert (removed.line_id, removed.quantity, removed.title) == ("1", 0, None)
+        _, raw = await request(world, "GET", f"/api/orders/{order}")
+        assert (raw["order_version"], len(raw["lines"])) == (2, 2)
+
+    async def test_an_added_line_of_an_unknown_product_is_refused_here(self, world: World) -> None:
+        body = {"line_changes": [{"sku": "NOPE", "quantity": 1}]}
+        status, raw = await request(world, "POST", f"/api/orders/{new_id()}/edit", body)
+        assert (status, problem(raw)) == (422, ("invalid", ["line_changes.0.sku"]))
+        assert world.routing.asked == []
+
+    async def test_an_edit_of_nothing_and_a_refused_edit(self, world: World) -> None:
+        order = new_id()
+        status, raw = await request(world, "POST", f"/api/orders/{order}/edit", {})
+        assert (status, problem(raw)[0]) == (422, "invalid")
+        refusal = OrderEditRejected(order_id=order, order_version=1, change_id=new_id(), reason="payment_required", detail="5.00 USD more")
+        world.routing.replies_with("done", refusal)
+        status, raw = await request(world, "POST", f"/api/orders/{order}/edit", {"ship_to": ADDRESS})
+        assert (status, problem(raw)[0]) == (409, "payment_required")
+
+
+class TestReturns:
+    async def test_approved_declined_and_read(self, world: World) -> None:
+        order, return_id = new_id(), new_id()
+        body = {"lines": [{"line_id": "1", "quantity": 1, "reason": "defective"}]}
+        world.returns.replies_with("done", stories.return_approved(order, return_id))
+        status, raw = await request(world, "POST", f"/api/orders/{order}/returns", body, Idempotency_Key="r1")
+        assert (status, raw["result"], raw["id"]) == (201, "approved", world.returns.asked[0]["data"]["return_id"])
+        declined = ReturnDeclined(return_id=return_id, order_id=order, reason="window_closed", detail="30 days are over")
+        world.returns.replies_with("done", declined)
+        status, raw = await request(world, "POST", f"/api/orders/{order}/returns", body)
+        assert (status, problem(raw)[0]) == (409, "window_closed")
+        world.returns.shows(f"/returns/{return_id}", {"return_id": str(return_id), "status": "approved"})
+        assert (await request(world, "GET", f"/api/returns/{return_id}")) == (200, {"return_id": str(return_id), "status": "approved"})
+        assert (await request(world, "GET", f"/api/returns/{new_id()}"))[0] == 404
+
+    async def test_a_scan_is_booked_in_the_trace_of_its_order(self, world: World, pool: Pool) -> None:
+        order, return_id = new_id(), new_id()
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        await happened(
+            pool, stories.placed(order), stories.return_approved(order, return_id), traceparent=f"00-{trace}-00f067aa0ba902b7-01"
+        )
+        world.returns.replies_with("done", stories.return_inspected(order, return_id))
+        body = {"location": "reno", "units": [{"line_id": "1", "quantity": 1, "condition": "sellable"}]}
+        status, raw = await request(world, "POST", f"/api/returns/{return_id}/scan", body, Idempotency_Key="scan-1")
+        command = ReturnScanRequested.model_validate(world.returns.asked[0]["data"])
+        assert (status, raw["result"], UUID(raw["id"])) == (200, "done", command.scan_id)
+        assert (world.returns.asked[0]["subject"], world.returns.asked[0]["traceparent"][3:35]) == (str(order), trace)
+
+    async def test_a_refused_scan_says_why(self, world: World) -> None:
+        refusal = ReturnScanRejected(
+            detail="2 scanned, 1 approved", return_id=new_id(), scan_id=new_id(), reason="quantity_exceeds_approved"
+        )
+        world.returns.replies_with("done", refusal, http_status=409)
+        status, raw = await request(world, "POST", f"/api/returns/{new_id()}/scan", {"location": "reno", "units": []})
+        assert (status, problem(raw)[0], raw["error"]["message"]) == (409, "quantity_exceeds_approved", "2 scanned, 1 approved")
+
+
+class TestStockAndSupplies:
+    async def test_reads_stock_of_any_sku(self, world: World) -> None:
+        world.allocation.shows("/stock/MUG/BLUE 1", {"sku": "MUG/BLUE 1", "available_units": 7})
+        assert (await request(world, "GET", "/api/stock/MUG%2FBLUE%201")) == (200, {"sku": "MUG/BLUE 1", "available_units": 7})
+        status, raw = await request(world, "GET", "/api/stock/NOPE")
+        assert (status, problem(raw)[0]) == (404, "not_found")
+
+    async def test_adjusts_with_compare_and_set(self, world: World) -> None:
+        adjusted = StockAdjusted(adjustment_id=new_id(), sku="A/B", location="reno", old_on_hand=3, new_on_hand=5, adjusted_at=NOON)
+        world.allocation.replies_with("done", adjusted)
+        body = {"new_on_hand": 5, "expected_on_hand": 3, "reason": "counted", "operator": "ada"}
+        status, raw = await request(world, "PUT", "/api/stock/A%2FB/reno", body)
+        command = StockAdjustmentRequested.model_validate(world.allocation.asked[0]["data"])
+        assert (status, raw["result"], raw["messages"][0]["data"]["new_on_hand"]) == (200, "done", 5)
+        assert (command.sku, command.location, command.expected_on_hand, command.operator) == ("A/B", "reno", 3, "ada")
+        refusal = StockAdjustmentRejected(
+            detail="4 on hand", adjustment_id=new_id(), sku="A/B", location="reno", reason="stale_expectation", on_hand=4
+        )
+        world.allocation.replies_with("done", refusal, http_status=409)
+        status, raw = await request(world, "PUT", "/api/stock/A%2FB/reno", body)
+        assert (status, problem(raw)[0]) == (409, "stale_expectation")
+
+    async def test_a_location_that_is_no_code_is_refused(self, world: World) -> None:
+        status, raw = await request(world, "PUT", "/api/stock/A/Reno%20West", {"new_on_hand": 5, "reason": "x"})
+        assert (status, problem(raw)[1]) == (422, ["location"])
+
+    async def test_the_life_of_a_supply(self, world: World) -> None:
+        world.allocation.replies_with("done")
+        supply = new_id()
+        lines = [{"sku": "A", "quantity": 10}]
+        for path, body, expected in (
+            ("/api/supplies", {"supply_id": str(supply), "location": "reno", "expected_at": NOON.isoformat(), "lines": lines}, 201),
+            (f"/api/supplies/{supply}/reschedule", {"expected_at": NOON.isoformat()}, 200),
+            (f"/api/supplies/{supply}/receive", {"location": "reno", "lines": lines}, 200),
+            (f"/api/supplies/{supply}/cancel", None, 200),
+        ):
+            status, raw = await request(world, "POST", path, body, Idempotency_Key="s")
+            assert (status, raw["result"]) == (expected, "done"), path
+        models: tuple[type[Any], ...] = (SupplyScheduled, SupplyRescheduled, SupplyReceived, SupplyCancelled)
+        for model, envelope in zip(models, world.allocation.asked, strict=True):
+            assert envelope["type"] == model.type
+            assert model.model_validate(envelope["data"]).supply_id == supply
+        assert len({envelope["id"] for envelope in world.allocation.asked}) == 4
+
+    async def test_a_supply_without_an_id_gets_one(self, world: World) -> None:
+        world.allocation.replies_with("done")
+        body = {"location": "reno", "expected_at": NOON.isoformat(), "lines": [{"sku": "A", "quantity": 10}]}
+        _, raw = await request(world, "POST", "/api/supplies", body)
+        assert raw["id"] == world.allocation.asked[0]["data"]["supply_id"]
+
+
+class TestTheCatalogue:
+    async def test_registers_products_listings_and_locations(self, world: World) -> None:
+        product = {"sku": "A", "title": "A", "unit_price_cents": 100, "unit_weight_grams": 10, "hazmat": False}
+        world.sync.replies_with("done", ProductRegistered(products=[product]))
+        status, raw = await request(world, "POST", "/api/products", {"products": [product]})
+        assert (status, raw["result"]) == (201, "done")
+        assert ProductRegistrationRequested.model_validate(world.sync.asked[0]["data"]).products[0].sku == "A"
+        listings = [{"sku": "A", "external_listing_id": "L1"}]
+        world.sync.replies_with("done", ListingRegistered(channel="shop", listings=listings, registered_at=NOON))
+        assert (await request(world, "POST", "/api/listings", {"channel": "shop", "listings": listings}))[0] == 201
+        location = {"location": "reno", "name": "Reno", "partner": "acme", "postal_code": "89501", "country": "US"}
+        registered = LocationRegistered(location="reno", name="Reno", partner="acme", hazmat_certified=False, active=True)
+        world.routing.replies_with("done", registered)
+        assert (await request(world, "POST", "/api/locations", location))[0] == 201
+        assert world.routing.asked[0]["data"]["postal_code"] == "89501"
+        world.routing.shows("/locations", {"locations": [location]})
+        assert (await request(world, "GET", "/api/locations")) == (200, {"locations": [location]})
+
+    async def test_a_refused_registration_says_why(self, world: World) -> None:
+        refusal = ListingRegistrationRejected(
+            detail="no product A", channel="shop", problems=[FieldProblem(field="listings.0.sku", problem="unknown", remedy="register it")]
+        )
+        world.sync.replies_with("done", refusal, http_status=409)
+        body = {"channel": "shop", "listings": [{"sku": "A", "external_listing_id": "L1"}]}
+        status, raw = await request(world, "POST", "/api/listings", body)
+        assert (status, problem(raw)) == (409, ("refused", ["listings.0.sku"]))
+        rejected = LocationRegistrationRejected(detail="no such 3PL: mars", location="reno", field="partner")
+        world.routing.replies_with("done", rejected, http_status=409)
+        location = {"location": "reno", "name": "Reno", "partner": "mars", "postal_code": "89501", "country": "US"}
+        status, raw = await request(world, "POST", "/api/locations", location)
+        assert (status, problem(raw)) == (409, ("refused", ["partner"]))
+
+    async def test_a_misspelt_field_is_named(self, world: World) -> None:
+        location = {"location": "reno", "name": "Reno", "partner": "acme", "postal_code": "89501", "country": "US", "hazmat": True}
+        status, raw = await request(world, "POST", "/api/locations", location)
+        assert (status, problem(raw)) == (422, ("invalid", ["hazmat"]))
+
+
+class TestOperations:
+    async def test_parked_messages_of_all_services_and_their_redrive(self, world: World) -> None:
+        event = new_id()
+        parked = {
+            "event_id": str(event),
+            "source": "3pl/acme",
+            "type": "3pl.shipped.v1",
+            "subject": None,
+            "attempts": 1,
+            "reason": "foreign fulfillment",
+            "received_at": NOON.isoformat(),
+            "body": "{}",
+        }
+        world.routing.shows("/operations/parked", {"counts": {"parked": 1, "retry": 0}, "messages": [parked]})
+        world.returns.away = True
+        status, raw = await request(world, "GET", "/api/parked")
+        assert (status, raw["unavailable"]) == (200, ["returns"])
+        assert [(item["service"], item["reason"]) for item in raw["messages"]] == [("routing", "foreign fulfillment")]
+        world.routing.shows(f"/operations/parked/{event}/redrive", {"status": "retry"}, method="POST", status=202)
+        assert (await request(world, "POST", f"/api/parked/routing/{event}/redrive"))[0] == 202
+        assert (await request(world, "POST", f"/api/parked/routing/{new_id()}/redrive"))[0] == 404
+        assert (await request(world, "POST", f"/api/parked/portal/{new_id()}/redrive"))[0] == 404
+        status, raw = await request(world, "POST", f"/api/parked/pluto/{event}/redrive")
+        assert (status, problem(raw)) == (422, ("invalid", ["service"]))
+
+    async def test_the_trace_of_an_order(self, world: World) -> None:
+        order, event = new_id(), new_id()
+        said = {
+            "event_id": str(event),
+            "type": "order.placed.v1",
+            "created_at": NOON.isoformat(),
+            "sent_at": None,
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        }
+        world.sync.shows("/operations/messages", {"service": "sync", "said": [said], "heard": []})
+        status, raw = await request(world, "GET", f"/api/orders/{order}/trace")
+        document = TraceDocument.model_validate(raw)
+        assert (status, document.trace_ids, document.messages[0]["sent"]) == (200, ["4bf92f3577b34da6a3ce929d0e0e4736"], False)
+
+    async def test_the_trace_of_nothing_is_a_404_and_of_nobody_a_503(self, world: World) -> None:
+        assert (await request(world, "GET", f"/api/orders/{new_id()}/trace"))[0] == 404
+        for neighbour in world.neighbours.values():
+            neighbour.away = True
+        assert (await request(world, "GET", f"/api/orders/{new_id()}/trace"))[0] == 503
+
+    async def test_an_audit_that_is_not_set_up_says_what_it_needs(self, world: World) -> None:
+        status, raw = await request(world, "GET", "/api/audit")
+        assert (status, problem(raw)[0]) == (501, "audit_not_set_up")
+        assert "ORDERMESH_AUDIT_DATABASE_URL" in raw["error"]["message"]
+
+    async def test_an_audit_that_cannot_run_is_a_503(self, world: World) -> None:
+        object.__setattr__(world.settings, "audit_database_url", "postgresql://nobody@127.0.0.1:1/nothing")
+        status, raw = await request(world, "GET", "/api/audit")
+        assert (status, problem(raw)[0]) == (503, "audit_could_not_run")
+
+
+DOCUMENT = openapi_document(OPERATIONS, server="http://portal.test")
+
+
+class TestItsOwnDescription:
+    def test_is_valid_openapi_3_1(self) -> None:
+        validator = pytest.importorskip("openapi_spec_validator", reason="dev dependency openapi-spec-validator is not installed")
+        validator.OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+    def test_lists_every_route_under_api_and_no_other(self, world: World) -> None:
+        routed = {
+            (route.method, re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.resource.canonical))
+            for route in world.client.app.router.routes()
+            if route.resource is not None and route.resource.canonical.startswith("/api")
+        }
+        described = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+        assert routed - {(method, path) for method, path in routed if method == "HEAD"} == described
+
+    def test_every_schema_is_a_valid_json_schema_and_every_reference_leads_somewhere(self) -> None:
+        schemas = DOCUMENT["components"]["schemas"]
+        for name, schema in schemas.items():
+            jsonschema.Draft202012Validator.check_schema(schema)
+            assert name
+        for reference in re.findall(r'"\$ref": "([^"]+)"', json.dumps(DOCUMENT)):
+            assert reference.removeprefix("#/components/schemas/") in schemas
+
+    def test_every_operation_has_words_and_every_path_parameter_is_declared(self) -> None:
+        for path, methods in DOCUMENT["paths"].items():
+            for operation in methods.values():
+                assert operation["summary"]
+                assert len(operation["description"]) > 20
+                declared = {item["name"] for item in operation["parameters"] if item["in"] == "path"}
+                assert declared == set(re.findall(r"\{(\w+)\}", path))
+                assert "401" in operation["responses"]
+
+    async def test_is_served_to_everybody_as_json_and_as_a_page(self, world: World) -> None:
+        answer = await world.client.get("/openapi.json")
+        assert (answer.status, (await answer.json())["openapi"]) == (200, "3.1.0")
+        text = await (await world.client.get("/docs")).text()
+        for path in DOCUMENT["paths"]:
+            assert path in text

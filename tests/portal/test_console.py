@@ -1,0 +1,386 @@
+"""The operators' console: signing in, finding, seeing across services, setting things going again."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp import ClientResponse
+
+from services.portal.pages.sessions import FAILED_LOGINS
+from shared.contracts.envelope import new_id
+from shared.contracts.stock import StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
+from shared.database import Pool
+from shared.telemetry import handling_span_id, service_number
+from tests.portal import stories
+from tests.portal.stories import NOON
+from tests.portal.telling import happened
+from tests.portal.world import OPERATOR_TOKEN, World, build_world
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture(autouse=True)
+async def fresh_memory() -> None:
+    """No test remembers the wrong tokens of another."""
+    FAILED_LOGINS.by_address.clear()
+
+
+async def sign_in(world: World, token: str = OPERATOR_TOKEN, **headers: str) -> ClientResponse:
+    """Sends the login form."""
+    return await world.client.post("/console/login", data={"operator_token": token}, headers=headers, allow_redirects=False)
+
+
+@pytest.fixture
+async def console(world: World) -> World:
+    """The world of an operator who is signed in."""
+    assert (await sign_in(world)).status == 303
+    return world
+
+
+async def text_of(world: World, address: str, status: int = 200) -> str:
+    """A page."""
+    answer = await world.client.get(address, allow_redirects=False)
+    assert answer.status == status
+    return await answer.text()
+
+
+def form_to(page: str, action: str) -> dict[str, str]:
+    """The hidden fields of the first form that goes to an address."""
+    found = re.search(rf'<form[^>]*method="post" action="{re.escape(action)}"[^>]*>(.*?)</form>', page, re.DOTALL)
+    assert found is not None, action
+    return dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', found.group(1)))
+
+
+class TestSigningIn:
+    @pytest.mark.parametrize("path", ["/console", f"/console/orders/{new_id()}", "/console/parked", "/console/attention", "/console/stock"])
+    async def test_without_a_session_every_page_asks_for_the_token(self, world: World, path: str) -> None:
+        for cookie in ("", "ordermesh_console=", "ordermesh_console=guessed", "ordermesh_console=é"):
+            answer = await world.client.get(path, headers={"Cookie": cookie.encode().decode("latin-1")}, allow_redirects=False)
+            assert (answer.status, answer.headers["Location"]) == (303, "/console/login")
+
+    async def test_the_token_starts_a_session_in_a_cookie_that_scripts_and_other_sites_never_see(self, world: World) -> None:
+        answer = await sign_in(world)
+        cookie = answer.headers["Set-Cookie"]
+        assert (answer.status, answer.headers["Location"]) == (303, "/console")
+        for part in ("ordermesh_console=", "HttpOnly", "SameSite=Strict", "Path=/"):
+            assert part in cookie
+        assert OPERATOR_TOKEN not in cookie
+        assert "Orders" in await text_of(world, "/console")
+
+    async def test_behind_https_the_cookie_is_secure_and_bound_to_the_host(self, pool: Pool) -> None:
+        built, closers = await build_world(pool, public_base_url="https://shop.example")
+        answer = await sign_in(built)
+        assert answer.headers["Set-Cookie"].startswith("__Host-ordermesh_console=")
+        assert "Secure" in answer.headers["Set-Cookie"]
+        assert "max-age" in answer.headers["Strict-Transport-Security"]
+        for close in closers:
+            await close()
+
+    async def test_each_login_is_a_new_session_and_the_database_holds_only_hashes(self, world: World, pool: Pool) -> None:
+        secrets = [(await sign_in(world)).cookies["ordermesh_console"].value for _ in range(2)]
+        assert secrets[0] != secrets[1]
+        kept = await pool.fetch("SELECT session_hash FROM console_sessions")
+        assert len(kept) == 2
+        assert not any(secret.encode() in row["session_hash"] for row in kept for secret in secrets)
+
+    async def test_a_wrong_token_is_refused_and_guessing_is_slowed_down(self, world: World) -> None:
+        statuses = [(await sign_in(world, token)).status for token in ("", "x", "é", "y", "z", "again", OPERATOR_TOKEN)]
+        assert statuses == [401] * 5 + [429] * 2
+
+    async def test_a_login_form_from_elsewhere_is_refused(self, world: World) -> None:
+        assert (await sign_in(world, Origin="https://evil.example")).status == 403
+
+    async def test_signing_out_ends_the_session_on_the_server(self, console: World, pool: Pool) -> None:
+        hidden = form_to(await text_of(console, "/console"), "/console/logout")
+        answer = await console.client.post("/console/logout", data=hidden, allow_redirects=False)
+        assert answer.headers["Location"] == "/console/login"
+        assert await pool.fetchval("SELECT count(*) FROM console_sessions") == 0
+
+    async def test_a_forged_sign_out_does_nothing(self, console: World, pool: Pool) -> None:
+        await console.client.post("/console/logout", data={"token": "x"}, allow_redirects=False)
+        assert await pool.fetchval("SELECT count(*) FROM console_sessions") == 1
+
+    async def test_a_session_ends_by_itself(self, console: World, pool: Pool) -> None:
+        await pool.execute("UPDATE console_sessions SET expires_at = $1", NOON)
+        assert (await console.client.get("/console", allow_redirects=False)).status == 303
+
+
+class TestFindingOrders:
+    async def test_lists_the_newest_and_finds_by_number(self, console: World, pool: Pool) -> None:
+        one, two = new_id(), new_id()
+        await happened(pool, stories.placed(one), stories.placed(two, external_id="#2002"), stories.shipped(two, new_id()))
+        page = await text_of(console, "/console")
+        assert "#1001" in page
+        assert "#2002" in page
+        page = await text_of(console, "/console?query=%232002")
+        assert "#1001" not in page
+        assert "Shipped" in page
+        assert "No order has" in await text_of(console, "/console?query=%3Cscript%3E")
+
+    async def test_an_unknown_order_is_a_404(self, console: World) -> None:
+        await text_of(console, f"/console/orders/{new_id()}", 404)
+        await text_of(console, "/console/orders/1001", 404)
+
+
+@pytest.fixture
+async def told_order(console: World, pool: Pool) -> tuple[World, UUID]:
+    """An order of which every service has something to say."""
+    order, parcel = new_id(), new_id()
+    traceparent = f"00-{TRACE}-00f067aa0ba902b7-01"
+    await happened(pool, stories.placed(order), stories.reserved(order), stories.started(order, parcel), traceparent=traceparent)
+    received_id, placed_id = new_id(), new_id()
+
+    def said(event_id: UUID, message_type: str, cause: UUID, service: str) -> dict[str, Any]:
+        span = handling_span_id(cause, service_number(service))
+        return {
+            "event_id": str(event_id),
+            "type": message_type,
+            "created_at": NOON.isoformat(),
+            "sent_at": NOON.isoformat(),
+            "traceparent": f"00-{TRACE}-{span}-01",
+        }
+
+    def heard(event_id: UUID, message_type: str, source: str, status: str = "done") -> dict[str, Any]:
+        return {
+            "event_id": str(event_id),
+            "source": source,
+            "type": message_type,
+            "status": status,
+            "attempts": 1,
+            "reason": None,
+            "received_at": NOON.isoformat(),
+            "handled_at": (NOON + timedelta(milliseconds=42)).isoformat(),
+        }
+
+    reserved_id = new_id()
+    console.sync.shows(
+        "/operations/messages",
+        {
+            "service": "sync",
+            "said": [said(placed_id, "order.placed.v1", received_id, "sync")],
+            "heard": [heard(received_id, "channel.order_received.v1", "channel/shop")],
+        },
+    )
+    console.allocation.shows(
+        "/operations/messages",
+        {
+            "service": "allocation",
+            "said": [said(reserved_id, "stock.reserved.v1", placed_id, "allocation")],
+            "heard": [heard(placed_id, "order.placed.v1", "ordermesh/sync")],
+        },
+    )
+    console.routing.shows(
+        "/operations/messages",
+        {"service": "routing", "said": [], "heard": [heard(reserved_id, "stock.reserved.v1", "ordermesh/allocation", "parked")]},
+    )
+    console.routing.shows(
+        "/operations/parked",
+        {
+            "counts": {"parked": 1, "retry": 3},
+            "messages": [
+                {
+                    "event_id": str(reserved_id),
+                    "source": "ordermesh/allocation",
+                    "type": "stock.reserved.v1",
+                    "subject": str(order),
+                    "attempts": 2,
+                    "reason": "location 'mars' is unknown",
+                    "received_at": NOON.isoformat(),
+                    "body": '{"lines": "<b>"}',
+                }
+            ],
+        },
+    )
+    return console, order
+
+
+class TestAnOrderAcrossServices:
+    async def test_shows_timeline_trace_stock_and_parked_messages(self, told_order: tuple[World, UUID]) -> None:
+        console, order = told_order
+        console.allocation.shows(
+            f"/orders/{order}/stock",
+            {
+                "lines": [
+                    {
+                        "sku": "MUG-BLUE",
+                        "ordered_units": 2,
+                        "queued_units": 0,
+                        "reserved_units": 2,
+                        "assigned_units": 2,
+                        "shipped_units": 0,
+                        "cancelled_units": 0,
+                        "units_ahead": None,
+                    }
+                ],
+                "assignments": [
+                    {
+                        "sku": "MUG-BLUE",
+                        "location": "reno-west",
+                        "planned_units": 2,
+                        "open_units": 2,
+                        "shipped_units": 0,
+                        "taken_back_units": 0,
+                    }
+                ],
+            },
+        )
+        page = await text_of(console, f"/console/orders/{order}")
+        for words in (
+            TRACE,
+            "reno-west",
+            "Warehouse started",
+            "location &#39;mars&#39; is unknown",
+            "42 ms",
+            "In fulfillment",
+            "Confirmation",
+        ):
+            assert words in page
+        depths = re.findall(r'depth-(\d)">(?:<span[^>]*>└ </span>)?([a-z_.0-9]+)<', page)
+        assert depths == [("0", "channel.order_received.v1"), ("1", "order.placed.v1"), ("2", "stock.reserved.v1")]
+
+    async def test_a_service_that_is_away_is_named_and_the_rest_is_shown(self, told_order: tuple[World, UUID]) -> None:
+        console, order = told_order
+        console.routing.away = True
+        page = await text_of(console, f"/console/orders/{order}")
+        assert "No answer from routing" in page
+        assert "order.placed.v1" in page
+
+    async def test_cancels_an_order_and_says_what_came_of_it(self, told_order: tuple[World, UUID], pool: Pool) -> None:
+        console, _ = told_order
+        order = new_id()
+        await happened(pool, stories.placed(order))
+        console.routing.replies_with("done", stories.cancelled(order))
+        page = await text_of(console, f"/console/orders/{order}")
+        hidden = form_to(page, f"/console/orders/{order}/cancel")
+        answer = await console.client.post(f"/console/orders/{order}/cancel", data={**hidden, "reason": "fraud"}, allow_redirects=False)
+        assert answer.status == 303
+        assert console.routing.asked[0]["data"]["reason"] == "fraud"
+        assert console.routing.asked[0]["data"]["actor"]["kind"] == "support"
+        assert "The order is cancelled." in await text_of(console, answer.headers["Location"])
+
+    async def test_a_forged_cancellation_does_nothing(self, console: World, pool: Pool) -> None:
+        order = new_id()
+        await happened(pool, stories.placed(order))
+        for fields in ({}, {"token": "x", "request_id": str(new_id())}):
+            answer = await console.client.post(f"/console/orders/{order}/cancel", data=fields, allow_redirects=False)
+            assert answer.status == 403
+        assert console.routing.asked == []
+
+    async def test_nobody_else_can_have_the_console_say_something(self, console: World) -> None:
+        assert "your password" not in await text_of(console, "/console?notice=Enter+your+password&said=x")
+
+
+class TestParkedMessages:
+    async def test_lists_those_of_all_services_and_sets_one_going(self, told_order: tuple[World, UUID]) -> None:
+        console, _ = told_order
+        page = await text_of(console, "/console/parked")
+        assert "location &#39;mars&#39; is unknown" in page
+        assert "&lt;b&gt;" in page
+        found = re.search(r'action="(/console/parked/routing/([0-9a-f-]+)/redrive)"', page)
+        assert found is not None
+        console.routing.shows(f"/operations/parked/{found.group(2)}/redrive", {"status": "retry"}, method="POST", status=202)
+        answer = await console.client.post(found.group(1), data=form_to(page, found.group(1)), allow_redirects=False)
+        assert "tried again now" in await text_of(console, answer.headers["Location"])
+        assert f"POST /operations/parked/{found.group(2)}/redrive" in console.routing.paths
+
+    async def test_the_portals_own_parked_messages_are_among_them_and_can_be_redriven(self, console: World, pool: Pool) -> None:
+        event = new_id()
+        await pool.execute(
+            "INSERT INTO inbox (event_id, source, type, status, attempts, reason, routing_key, body, received_at) "
+            "VALUES ($1, 'ordermesh/sync', 'order.placed.v1', 'parked', 1, 'no lines', 'order.placed.v1', '{}', $2)",
+            event,
+            NOON,
+        )
+        page = await text_of(console, "/console/parked")
+        assert "no lines" in page
+        action = f"/console/parked/portal/{event}/redrive"
+        await console.client.post(action, data=form_to(page, action), allow_redirects=False)
+        assert await pool.fetchval("SELECT status FROM inbox WHERE event_id = $1", event) == "retry"
+
+    async def test_a_forged_redrive_does_nothing(self, console: World) -> None:
+        answer = await console.client.post(f"/console/parked/routing/{new_id()}/redrive", data={"token": "x"}, allow_redirects=False)
+        assert answer.status == 403
+        assert not any("redrive" in path for path in console.routing.paths)
+
+    async def test_a_service_that_is_away_is_named(self, console: World) -> None:
+        console.returns.away = True
+        assert "The returns service does not answer" in await text_of(console, "/console/parked")
+
+
+STOCK = {
+    "sku": "MUG/BLUE 1",
+    "available_units": 7,
+    "reserved_units": 3,
+    "queued_units": 1,
+    "on_hand_units": 10,
+    "damaged_units": 0,
+    "incoming_units": 5,
+    "mode": "in_stock",
+    "next_ship_at": None,
+    "locations": [
+        {
+            "location": "reno",
+            "on_hand_units": 10,
+            "assigned_units": 2,
+            "assignable_units": 8,
+            "damaged_units": 0,
+            "quality_control_units": 0,
+            "counts": True,
+            "counted_as_of": None,
+        }
+    ],
+    "queue": [],
+}
+
+
+class TestStock:
+    async def test_shows_a_sku_at_every_location_even_with_a_slash_in_its_name(self, console: World) -> None:
+        console.allocation.shows("/stock/MUG/BLUE 1", STOCK)
+        page = await text_of(console, "/console/stock?sku=MUG%2FBLUE+1")
+        assert "GET /stock/MUG%2FBLUE%201" in console.allocation.paths
+        assert "reno" in page
+        assert "In stock" in page
+
+    async def test_sets_a_shelf_only_if_it_still_holds_what_was_shown(self, console: World) -> None:
+        console.allocation.shows("/stock/MUG/BLUE 1", STOCK)
+        hidden = form_to(await text_of(console, "/console/stock?sku=MUG%2FBLUE+1"), "/console/stock")
+        console.allocation.replies_with(
+            "done",
+            StockAdjusted(adjustment_id=new_id(), sku="MUG/BLUE 1", location="reno", old_on_hand=10, new_on_hand=12, adjusted_at=NOON),
+        )
+        answer = await console.client.post(
+            "/console/stock", data={**hidden, "new_on_hand": "12", "reason": "counted"}, allow_redirects=False
+        )
+        command = StockAdjustmentRequested.model_validate(console.allocation.asked[0]["data"])
+        assert (command.sku, command.location, command.new_on_hand, command.expected_on_hand) == ("MUG/BLUE 1", "reno", 12, 10)
+        assert "10 is now 12" in await text_of(console, answer.headers["Location"])
+
+    async def test_says_when_the_shelf_has_changed(self, console: World) -> None:
+        console.allocation.shows("/stock/MUG/BLUE 1", STOCK)
+        hidden = form_to(await text_of(console, "/console/stock?sku=MUG%2FBLUE+1"), "/console/stock")
+        refusal = StockAdjustmentRejected(
+            detail="9 on hand, not 10", adjustment_id=new_id(), sku="MUG/BLUE 1", location="reno", reason="stale_expectation", on_hand=9
+        )
+        console.allocation.replies_with("done", refusal, http_status=409)
+        answer = await console.client.post("/console/stock", data={**hidden, "new_on_hand": "12", "reason": "x"}, allow_redirects=False)
+        assert "9 on hand, not 10" in await text_of(console, answer.headers["Location"])
+
+    @pytest.mark.parametrize("units", ["", "-3", "many", "1.5", "9" * 30])
+    async def test_a_number_that_makes_no_sense_changes_nothing(self, console: World, units: str) -> None:
+        console.allocation.shows("/stock/MUG/BLUE 1", STOCK)
+        hidden = form_to(await text_of(console, "/console/stock?sku=MUG%2FBLUE+1"), "/console/stock")
+        answer = await console.client.post("/console/stock", data={**hidden, "new_on_hand": units, "reason": "x"}, allow_redirects=False)
+        assert console.allocation.asked == []
+        assert "Nothing was changed" in await text_of(console, answer.headers["Location"])
+
+    async def test_lists_all_skus_and_says_when_allocation_is_away(self, console: World) -> None:
+        console.allocation.shows("/stock", {"stock": [STOCK], "next_after": "MUG/BLUE 1"})
+        page = await text_of(console, "/console/stock")
+        assert "/console/stock?sku=MUG/BLUE%201" in page
+        assert "after=MUG/BLUE%201" in page
+        console.allocation.away = True
+        assert "does not answer" in await text_of(console, "/console/stock")

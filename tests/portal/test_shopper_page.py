@@ -1,0 +1,362 @@
+"""The shopper's order page: who gets in, what it shows, what its forms do."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp import ClientResponse
+
+from services.portal.access import LinkSigner
+from shared.contracts.envelope import new_id
+from shared.contracts.orders import OrderCancelRequested
+from shared.contracts.returns import ReturnAuthorisationRequested, ReturnDeclined
+from shared.database import Pool
+from tests.portal import stories
+from tests.portal.stories import NOON, line
+from tests.portal.telling import happened
+from tests.portal.world import LINK_SECRET, World
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+HIDDEN = re.compile(
+    r'<form method="post" action="([^"]+)">\s*<input type="hidden" name="token" value="([^"]+)">\s*'
+    r'<input type="hidden" name="request_id" value="([^"]+)">'
+)
+
+
+async def an_order(pool: Pool, **changes: Any) -> UUID:
+    """A placed order."""
+    order = new_id()
+    await happened(pool, stories.placed(order, **changes), traceparent=f"00-{TRACE}-00f067aa0ba902b7-01")
+    return order
+
+
+async def a_shipped_order(pool: Pool) -> UUID:
+    """An order of three mugs that has arrived."""
+    order, parcel = new_id(), new_id()
+    await happened(
+        pool,
+        stories.placed(order, lines=[line(quantity=3)]),
+        stories.shipped(order, parcel, [stories.units(quantity=3)]),
+        stories.delivered(order, parcel),
+        traceparent=f"00-{TRACE}-00f067aa0ba902b7-01",
+    )
+    return order
+
+
+async def forms_of(world: World, order: UUID) -> dict[str, tuple[str, dict[str, str]]]:
+    """The forms of a page: where each goes, and its hidden fields."""
+    page = await (await world.client.get(world.page_of(order))).text()
+    found = {}
+    for action, token, request_id in HIDDEN.findall(page):
+        name = action.split("?")[0].rsplit("/", 1)[1]
+        found[name] = (action.replace("&amp;", "&"), {"token": token, "request_id": request_id})
+    return found
+
+
+async def send(world: World, order: UUID, name: str, **fields: str) -> ClientResponse:
+    """Fills in a form of the page and sends it, without following the redirect."""
+    action, hidden = (await forms_of(world, order))[name]
+    return await world.client.post(action, data={**hidden, **fields}, allow_redirects=False)
+
+
+class TestWhoGetsIn:
+    async def test_the_link_of_the_mail_opens_the_order(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        answer = await world.client.get(world.page_of(order))
+        text = await answer.text()
+        assert answer.status == 200
+        for words in ("#1001", "Blue mug", "We have your order", "Ada Lovelace", "$30.95"):
+            assert words in text
+
+    async def test_wrong_missing_old_and_foreign_keys_and_unknown_orders_all_get_the_same_404(self, world: World, pool: Pool) -> None:
+        order, other = await an_order(pool), await an_order(pool)
+        good = world.key(order)
+        stranger = LinkSigner(["another-secret-of-32-characters-000"], 90).key_for(order, NOON)
+        unknown = new_id()
+        addresses = [
+            f"/orders/{order}",
+            f"/orders/{order}?key=",
+            f"/orders/{order}?key=nonsense",
+            f"/orders/{order}?key={good}x",
+            f"/orders/{order}?key={good[:-1]}",
+            f"/orders/{order}?key={'f' + good}",
+            f"/orders/{order}?key={stranger}",
+            f"/orders/{order}?key={world.key(other)}",
+            f"/orders/{order}?key={world.key(order, NOON - timedelta(days=92))}",
+            f"/orders/{order}?key=%ff%fe",
+            f"/orders/{order}?key=%ed%a0%80.%ed%a0%80",
+            f"/orders/{order}?key=é.é",
+            f"/orders/{unknown}?key={world.key(unknown)}",
+            f"/orders/{unknown}?key={good}",
+            "/orders/1001?key=x",
+            f"/orders/{order}/returns/{new_id()}/label.pdf?key={good}",
+        ]
+        answers = [await world.client.get(address) for address in addresses]
+        bodies = {await answer.text() for answer in answers}
+        assert [answer.status for answer in answers] == [404] * len(addresses)
+        assert len(bodies) == 1
+        assert len({tuple(sorted((name, value) for name, value in answer.headers.items() if name != "Date")) for answer in answers}) == 1
+
+    async def test_an_order_of_which_only_later_events_came_is_not_shown_yet(self, world: World, pool: Pool) -> None:
+        order = new_id()
+        await happened(pool, stories.shipped(order, new_id()))
+        assert (await world.client.get(world.page_of(order))).status == 404
+
+    async def test_a_key_is_good_until_it_expires(self) -> None:
+        signer, order = LinkSigner([LINK_SECRET], 90), new_id()
+        key = signer.key_for(order, NOON)
+        assert signer.opens(key, order, NOON + timedelta(days=90))
+        assert not signer.opens(key, order, NOON + timedelta(days=91))
+
+    async def test_nobody_can_give_himself_more_time(self) -> None:
+        signer, order = LinkSigner([LINK_SECRET], 90), new_id()
+        expiry, signature = signer.key_for(order, NOON).split(".")
+        assert not signer.opens(f"{int(expiry, 16) + 10**6:x}.{signature}", order, NOON)
+
+    async def test_links_of_the_previous_secret_still_open_and_new_links_use_the_new_one(self) -> None:
+        old, order = LinkSigner(["old-secret-old-secret-old-secret-00"], 90), new_id()
+        rotated = LinkSigner([LINK_SECRET, *old.secrets], 90)
+        assert rotated.opens(old.key_for(order, NOON), order, NOON)
+        assert not old.opens(rotated.key_for(order, NOON), order, NOON)
+
+
+class TestHeaders:
+    async def test_every_page_forbids_scripts_frames_caches_and_leaks(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        for address in (world.page_of(order), f"/orders/{order}?key=wrong", "/console/login", "/docs"):
+            headers = (await world.client.get(address)).headers
+            policy = headers["Content-Security-Policy"]
+            assert "default-src 'none'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert "form-action 'self'" in policy
+            assert "unsafe" not in policy
+            assert headers["Cache-Control"] == "no-store"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["Referrer-Policy"] == "same-origin"
+            assert headers["X-Frame-Options"] == "DENY"
+
+    async def test_pages_hold_nothing_inline_and_nothing_from_elsewhere(self, world: World, pool: Pool) -> None:
+        order = await a_shipped_order(pool)
+        for address in (world.page_of(order), "/console/login", "/docs"):
+            text = await (await world.client.get(address)).text()
+            assert "<script" not in text
+            assert "style=" not in text
+            assert "<style" not in text
+            assert not re.search(r'\son\w+="', text)
+            assert not re.search(r'(?:src|<link[^>]*href)="(?:https?:)?//', text)
+
+    async def test_the_style_sheet_is_served(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        text = await (await world.client.get(world.page_of(order))).text()
+        found = re.search(r'href="(/static/portal\.css\?v=\w+)"', text)
+        assert found is not None
+        answer = await world.client.get(found.group(1))
+        assert (answer.status, answer.content_type) == (200, "text/css")
+        assert "immutable" in answer.headers["Cache-Control"]
+
+
+class TestWhatItShows:
+    async def test_what_customers_wrote_is_shown_as_text(self, world: World, pool: Pool) -> None:
+        hostile = line(title="<img src=x onerror=alert(1)>")
+        order = await an_order(pool, lines=[hostile], external_id="<b>1</b>")
+        text = await (await world.client.get(world.page_of(order))).text()
+        assert "<img" not in text
+        assert "<b>1" not in text
+        assert "&lt;img src=x onerror=alert(1)&gt;" in text
+
+    async def test_a_parcel_with_its_tracking_link(self, world: World, pool: Pool) -> None:
+        order = await a_shipped_order(pool)
+        text = await (await world.client.get(world.page_of(order))).text()
+        assert 'href="https://www.ups.com/track?tracknum=1Z' in text
+        assert "Everything has arrived" in text
+
+    async def test_the_date_of_what_is_waiting(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        await happened(pool, stories.backordered(order, 1, ship_at=NOON + timedelta(days=9)))
+        assert "expected to ship 2 December 2026" in await (await world.client.get(world.page_of(order))).text()
+
+    async def test_an_answer_code_that_is_not_ours_says_nothing(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        text = await (await world.client.get(world.page_of(order) + "&answer=You+won+a+prize")).text()
+        assert "prize" not in text
+
+
+class TestCancelling:
+    async def test_asks_routing_in_the_orders_own_trace_and_shows_its_yes_at_once(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.replies_with("done", stories.cancelled(order))
+        answer = await send(world, order, "cancel", reason="takes_too_long")
+        assert answer.status == 303
+        assert "answer=cancelled" in answer.headers["Location"]
+        envelope = world.routing.asked[0]
+        command = OrderCancelRequested.model_validate(envelope["data"])
+        assert (envelope["type"], envelope["subject"], envelope["id"]) == (
+            "order.cancel_requested.v1",
+            str(order),
+            str(command.change_id),
+        )
+        assert envelope["traceparent"][3:35] == TRACE
+        assert (command.order_id, command.actor.kind, command.reason) == (order, "shopper", "takes_too_long")
+        text = await (await world.client.get(answer.headers["Location"])).text()
+        assert "Your order is cancelled" in text
+        assert "Nothing of this order will ship" in text
+        assert "Cancel this order" not in text
+
+    async def test_the_event_that_follows_by_the_broker_changes_nothing_more(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        cancelled = stories.cancelled(order)
+        world.routing.replies_with("done", cancelled)
+        await send(world, order, "cancel")
+        await happened(pool, cancelled)
+        assert await pool.fetchval("SELECT count(*) FROM timeline WHERE type = 'order.cancelled.v1'") == 1
+        assert await pool.fetchval("SELECT count(*) FROM notifications WHERE kind = 'cancelled'") == 1
+
+    async def test_shows_that_the_warehouse_is_asked(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.replies_with("done", stories.change_pending(order, new_id()))
+        answer = await send(world, order, "cancel")
+        text = await (await world.client.get(answer.headers["Location"])).text()
+        assert "We have asked the warehouse to stop" in text
+        assert "Cancel this order" not in text
+
+    async def test_shows_the_refusal_with_its_reason(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.replies_with("done", stories.cancel_rejected(order, "fulfillment_started"))
+        answer = await send(world, order, "cancel")
+        assert "It is too late to cancel" in await (await world.client.get(answer.headers["Location"])).text()
+
+    async def test_what_was_rolled_back_there_is_not_recorded_here(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.replies_with("deferred", stories.cancelled(order), http_status=409, reason="order has not arrived yet")
+        answer = await send(world, order, "cancel")
+        assert "answer=try_again" in answer.headers["Location"]
+        assert await pool.fetchval("SELECT count(*) FROM timeline WHERE type = 'order.cancelled.v1'") == 0
+
+    async def test_says_so_when_routing_is_away(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.away = True
+        answer = await send(world, order, "cancel")
+        assert "Please try again" in await (await world.client.get(answer.headers["Location"])).text()
+
+    async def test_the_same_form_sent_twice_asks_under_one_id(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.replies_with("duplicate")
+        action, hidden = (await forms_of(world, order))["cancel"]
+        for _ in range(2):
+            answer = await world.client.post(action, data=hidden, allow_redirects=False)
+            assert "answer=already_done" in answer.headers["Location"]
+        assert world.routing.asked[0]["id"] == world.routing.asked[1]["id"]
+
+    async def test_a_started_order_offers_no_button(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        await happened(pool, stories.started(order, new_id()))
+        assert await forms_of(world, order) == {}
+
+
+class TestForgedForms:
+    @pytest.mark.parametrize("change", [{"token": "x"}, {"token": ""}, {"request_id": "0199"}, {"token": "é"}])
+    async def test_a_form_without_our_token_does_nothing(self, world: World, pool: Pool, change: dict[str, str]) -> None:
+        order = await an_order(pool)
+        action, hidden = (await forms_of(world, order))["cancel"]
+        answer = await world.client.post(action, data={**hidden, **change}, allow_redirects=False)
+        assert answer.status == 403
+        assert world.routing.asked == []
+
+    async def test_a_token_of_another_order_or_another_form_does_nothing(self, world: World, pool: Pool) -> None:
+        order, other, arrived = await an_order(pool), await an_order(pool), await a_shipped_order(pool)
+        action, _ = (await forms_of(world, order))["cancel"]
+        for hidden in ((await forms_of(world, other))["cancel"][1], (await forms_of(world, arrived))["returns"][1]):
+            assert (await world.client.post(action, data=hidden, allow_redirects=False)).status == 403
+        assert world.routing.asked == []
+
+    @pytest.mark.parametrize(
+        "headers",
+        [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
+    )
+    async def test_a_form_sent_from_elsewhere_does_nothing(self, world: World, pool: Pool, headers: dict[str, str]) -> None:
+        order = await an_order(pool)
+        action, hidden = (await forms_of(world, order))["cancel"]
+        answer = await world.client.post(action, data=hidden, headers=headers, allow_redirects=False)
+        assert answer.status == 403
+        assert world.routing.asked == []
+
+    async def test_a_form_sent_from_our_own_page_is_taken(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.replies_with("done", stories.cancelled(order))
+        action, hidden = (await forms_of(world, order))["cancel"]
+        headers = {"Origin": "http://portal.test", "Sec-Fetch-Site": "same-origin"}
+        assert (await world.client.post(action, data=hidden, headers=headers, allow_redirects=False)).status == 303
+
+    async def test_without_a_key_a_form_is_a_404_even_with_its_token(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        action, hidden = (await forms_of(world, order))["cancel"]
+        assert (await world.client.post(action.split("?")[0], data=hidden, allow_redirects=False)).status == 404
+        assert world.routing.asked == []
+
+    @pytest.mark.parametrize("content", [b"\xff\xfe=1&a=b", b"=" * 20_000, b"a=1&" * 6_000])
+    async def test_a_hostile_body_is_only_a_bad_form(self, world: World, pool: Pool, content: bytes) -> None:
+        order = await an_order(pool)
+        action, _ = (await forms_of(world, order))["cancel"]
+        for content_type in ("application/x-www-form-urlencoded; charset=utf-7", "multipart/form-data; boundary=x", "application/json"):
+            answer = await world.client.post(action, data=content, headers={"Content-Type": content_type}, allow_redirects=False)
+            assert answer.status == 403
+
+
+class TestReturns:
+    async def test_asks_the_returns_service_and_shows_the_label(self, world: World, pool: Pool) -> None:
+        order = await a_shipped_order(pool)
+        approved = stories.return_approved(order, new_id(), 2)
+        world.returns.replies_with("done", approved)
+        answer = await send(world, order, "returns", units_0="2", reason_0="defective")
+        assert "answer=return_approved" in answer.headers["Location"]
+        command = ReturnAuthorisationRequested.model_validate(world.returns.asked[0]["data"])
+        assert [(item.line_id, item.quantity, item.reason) for item in command.lines] == [("1", 2, "defective")]
+        text = await (await world.client.get(answer.headers["Location"])).text()
+        assert "Your return is approved" in text
+        assert approved.label_tracking_number in text
+
+    async def test_the_label_comes_from_the_returns_service(self, world: World, pool: Pool) -> None:
+        order, return_id = await a_shipped_order(pool), new_id()
+        await happened(pool, stories.return_approved(order, return_id))
+        world.returns.shows(f"/returns/{return_id}/label.pdf", b"%PDF-1.4 label")
+        address = f"/orders/{order}/returns/{return_id}/label.pdf?key={world.key(order)}"
+        answer = await world.client.get(address)
+        assert (answer.status, await answer.read(), answer.content_type) == (200, b"%PDF-1.4 label", "application/pdf")
+        assert answer.headers["Cache-Control"] == "no-store"
+        world.returns.away = True
+        assert (await world.client.get(address)).status == 503
+
+    async def test_the_label_of_another_order_is_a_404(self, world: World, pool: Pool) -> None:
+        order, other, return_id = await a_shipped_order(pool), await a_shipped_order(pool), new_id()
+        await happened(pool, stories.return_approved(other, return_id))
+        world.returns.shows(f"/returns/{return_id}/label.pdf", b"%PDF-1.4 label")
+        answer = await world.client.get(f"/orders/{order}/returns/{return_id}/label.pdf?key={world.key(order)}")
+        assert answer.status == 404
+        assert world.returns.paths == []
+
+    async def test_a_declined_return_says_why(self, world: World, pool: Pool) -> None:
+        order = await a_shipped_order(pool)
+        declined = ReturnDeclined(return_id=new_id(), order_id=order, reason="window_closed", detail="30 days are over")
+        world.returns.replies_with("done", declined)
+        answer = await send(world, order, "returns", units_0="1", reason_0="late")
+        assert "The time for returns of these items is over" in await (await world.client.get(answer.headers["Location"])).text()
+
+    @pytest.mark.parametrize("units", ["0", "", "4", "-1", "1.5", "abc", "٣", "99999999999999999999"])
+    async def test_units_that_make_no_sense_are_not_asked_for(self, world: World, pool: Pool, units: str) -> None:
+        order = await a_shipped_order(pool)
+        answer = await send(world, order, "returns", units_0=units, reason_0="late")
+        assert "answer=return_nothing_chosen" in answer.headers["Location"]
+        assert world.returns.asked == []
+
+    async def test_a_line_of_another_order_cannot_be_smuggled_in(self, world: World, pool: Pool) -> None:
+        order = await a_shipped_order(pool)
+        world.returns.replies_with("done", stories.return_approved(order, new_id()))
+        await send(
+            world, order, "returns", units_0="1", reason_0="late", units_7="5", line_id="9", order_id=str(new_id()), refund_cents="1"
+        )
+        command = ReturnAuthorisationRequested.model_validate(world.returns.asked[0]["data"])
+        assert (command.order_id, len(command.lines)) == (order, 1)

@@ -1,0 +1,113 @@
+"""Who audits the auditor: after a day on which everything balances, each planted corruption must be named by the right check.
+
+The day is lived once, by all five services with a channel and a 3PL; each corruption is planted in a transaction that is rolled back.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from shared.audit import Check
+from shared.audit.running import run_checks
+from shared.audit.snapshot import Snapshot
+from shared.audit.statements import load_statements
+from shared.messaging.message import Connection
+from tests.conftest import Databases
+from tests.shared.plants import PLANTS, Plant
+from tests.shared.world import open_world
+
+SERVICES = load_statements()
+
+
+@pytest.fixture(scope="module")
+async def day(
+    servers: dict[str, str], migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """An administrator's connection to the books of a lived day."""
+    name = f"day_{secrets.token_hex(6)}"
+    server = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+    databases = Databases(servers["ADMIN_DATABASE_URL"], name)
+    async with open_world(databases, tmp_path_factory.mktemp("day")) as world:
+        await world.live_a_day()
+        assert await world.waiting() == []
+    connection = await asyncpg.connect(databases.admin_url, statement_cache_size=0)
+    yield connection
+    await connection.close()
+    await databases.close()
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()
+
+
+async def checks_of(connection: Connection) -> list[Check]:
+    """Every check as this connection's transaction sees the books."""
+    checks, _ = await run_checks(Snapshot(connection), SERVICES, strict=True)
+    return checks
+
+
+async def test_the_books_of_the_day_balance(day: asyncpg.Connection[asyncpg.Record]) -> None:
+    async with day.transaction():
+        checks = await checks_of(day)
+    assert [(check.service, check.id, check.violations) for check in checks if not check.holds] == []
+    assert len(checks) > 90
+
+
+async def test_something_of_everything_has_happened(day: asyncpg.Connection[asyncpg.Record]) -> None:
+    """A corruption that is planted into nothing would prove nothing."""
+    happened = {row["type"] for service in SERVICES for row in await day.fetch(f"SELECT DISTINCT type FROM {service.service}.outbox")}  # noqa: S608
+    assert happened >= {
+        "order.placed.v1",
+        "order.edited.v1",
+        "order.cancelled.v1",
+        "stock.reserved.v1",
+        "stock.backordered.v1",
+        "stock.promise_changed.v1",
+        "fulfillment.shipped.v1",
+        "fulfillment.delivered.v1",
+        "fulfillment.cancelled.v1",
+        "return.approved.v1",
+        "return.inspected.v1",
+        "return.closed.v1",
+        "refund.requested.v1",
+        "refund.succeeded.v1",
+    }
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=str)
+async def test_a_planted_corruption_is_named(day: asyncpg.Connection[asyncpg.Record], plant: Plant) -> None:
+    transaction = day.transaction()
+    await transaction.start()
+    try:
+        touched = [await day.execute(statement) for statement in plant.statements]
+        assert not touched[-1].endswith(" 0"), "the corruption was planted into nothing"
+        subject = await day.fetchval(plant.subject)
+        checks = await checks_of(day)
+    finally:
+        await transaction.rollback()
+    found = {(check.service, check.id): check for check in checks if not check.holds}
+    assert set(plant.caught_by) <= set(found)
+    named = [violation for key in plant.caught_by for violation in found[key].violations]
+    assert any(subject in violation.subject or subject in violation.detail for violation in named), named
+
+
+async def test_every_check_has_a_corruption_that_it_names(day: asyncpg.Connection[asyncpg.Record]) -> None:
+    proven = {key for plant in PLANTS for key in plant.caught_by}
+    proven_for_some_service = {check_id for _, check_id in proven}
+    async with day.transaction():
+        checks = await checks_of(day)
+    own_rules = {(service.service, invariant.id) for service in SERVICES for invariant in service.invariants}
+    unproven = [
+        (check.service, check.id)
+        for check in checks
+        if ((check.service, check.id) not in proven if (check.service, check.id) in own_rules else check.id not in proven_for_some_service)
+    ]
+    assert unproven == []
+
+
+def test_corruptions_have_names_of_their_own() -> None:
+    names = [str(plant) for plant in PLANTS]
+    assert len(names) == len(set(names))

@@ -1,0 +1,76 @@
+"""Deliveries from a partner that nobody would send by mistake: parked with a reason, and the next message goes through."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from services.sync.__main__ import SERVICE
+from shared.contracts.channels import ChannelOrderReceived
+from shared.contracts.envelope import new_id
+from shared.messaging.batching import Processor
+from shared.messaging.reading import Delivery
+from tests.sync.conftest import Desk
+from tests.sync.messages import an_order_document
+from tests.sync.service_side import SyncHttp
+
+KEY = "channel.shop.order_received.v1"
+
+
+def an_envelope(**changes: Any) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": str(new_id()),
+        "source": "an-adapter",
+        "type": "channel.order_received.v1",
+        "time": "2026-03-02T12:00:00Z",
+        "data": an_order_document(external_id=str(new_id())),
+    } | changes
+
+
+HOSTILE: dict[str, Delivery] = {
+    "a NUL in the subject of an order that cannot be read": Delivery(json.dumps(an_envelope(subject="a\x00b", data={})).encode(), KEY),
+    "half a surrogate pair in the subject": Delivery(json.dumps(an_envelope(subject="\ud800", data={})).encode(), KEY),
+    "a NUL in the external id": Delivery(json.dumps(an_envelope(data=an_order_document(external_id="a\x00b"))).encode(), KEY),
+    "no JSON": Delivery(b"\xff\x00{", KEY),
+    "JSON nested without end": Delivery(b"[" * 100_000, KEY),
+    "another content type": Delivery(b"<order/>", KEY, "application/xml"),
+    "no content type": Delivery(json.dumps(an_envelope()).encode(), KEY, None),
+    "an unknown major version": Delivery(json.dumps(an_envelope(type="channel.order_received.v9")).encode(), KEY),
+    "a quantity beyond all numbers": Delivery(
+        json.dumps(an_envelope()).replace('"quantity": 2', '"quantity": 1e999').encode(),
+        KEY,
+    ),
+    "a number of four thousand digits": Delivery(
+        json.dumps(an_envelope()).replace('"quantity": 2', '"quantity": ' + "9" * 4_500).encode(),
+        KEY,
+    ),
+    "a date before all dates": Delivery(json.dumps(an_envelope(data=an_order_document(paid_at="0001-01-01T00:00:00+14:00"))).encode(), KEY),
+    "half a surrogate pair": Delivery(json.dumps(an_envelope(data=an_order_document(external_id="\ud800"))).encode(), KEY),
+    "an order of another channel": Delivery(json.dumps(an_envelope(data=an_order_document(channel="outlet"))).encode(), KEY),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_hostile_delivery_is_parked_answered_and_disturbs_nobody(sync: SyncHttp, desk: Desk, name: str) -> None:
+    await desk.set_up("MUG")
+    subscription = next(item for item in SERVICE.consumes if item.message is ChannelOrderReceived)
+    processor = Processor(subscription, sync.environment.around)
+    good = Delivery(json.dumps(an_envelope()).encode(), KEY)
+    await processor.process([good, HOSTILE[name], HOSTILE[name]])
+    rows = await desk.connection.fetch("SELECT status, reason FROM inbox ORDER BY status")
+    assert [row["status"] for row in rows] == ["done", "parked"]
+    assert ": " in rows[1]["reason"], "the reason names a field"
+    said = await desk.connection.fetch("SELECT type, routing_key FROM outbox WHERE type <> 'product.registered.v1' ORDER BY type")
+    assert [row["routing_key"] for row in said] == ["channel.shop.order_rejected.v1", "order.placed.v1"]
+
+
+async def test_a_nul_in_the_subject_of_a_good_order_is_no_obstacle(sync: SyncHttp, desk: Desk) -> None:
+    await desk.set_up("MUG")
+    subscription = next(item for item in SERVICE.consumes if item.message is ChannelOrderReceived)
+    delivery = Delivery(json.dumps(an_envelope(subject="a\x00b")).encode(), KEY)
+    await Processor(subscription, sync.environment.around).process([delivery])
+    assert await desk.connection.fetchval("SELECT subject FROM inbox") == "ab"
+    assert await desk.connection.fetchval("SELECT count(*) FROM channel_orders") == 1

@@ -1,0 +1,289 @@
+"""Orders by HTTP: signed, bounded, repeated, forged. Real HTTP, the real runtime's way of handling a message, real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from services.sync.pages.placing import DELIVERY_ID_HEADER, SIGNATURE_HEADER, is_signed
+from shared.contracts.envelope import new_id
+from tests.sync.conftest import Desk
+from tests.sync.messages import a_line, an_order_document
+from tests.sync.service_side import OLD_SECRET, OPERATOR, SECRET, SyncHttp
+
+
+def signed(body: bytes, secret: str = SECRET) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+    return {"Content-Type": "application/json", SIGNATURE_HEADER: base64.b64encode(digest).decode()}
+
+
+@pytest.fixture
+async def sync(sync: SyncHttp, desk: Desk) -> SyncHttp:
+    """Channels ``shop`` and ``outlet`` list a mug."""
+    desk.now = sync.now()
+    await desk.set_up("MUG", channels=("shop", "outlet"))
+    return sync
+
+
+async def send(sync: SyncHttp, document: Any, *, channel: str = "shop", secret: str = SECRET, **headers: str) -> tuple[int, dict[str, Any]]:
+    body = json.dumps(document).encode()
+    return await sync.post(
+        f"/webhooks/{channel}", body, signed(body, secret) | {name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+async def count(desk: Desk) -> tuple[int, int, int]:
+    """Orders, handled events, and order.placed messages."""
+    row = await desk.connection.fetchrow(
+        """
+        SELECT (SELECT count(*) FROM channel_orders), (SELECT count(*) FROM inbox),
+               (SELECT count(*) FROM outbox WHERE type = 'order.placed.v1')
+        """
+    )
+    assert row is not None
+    return (row[0], row[1], row[2])
+
+
+async def test_a_signed_order_is_placed_and_answered_with_its_id(sync: SyncHttp, desk: Desk) -> None:
+    status, answer = await send(sync, an_order_document())
+    assert (status, answer["status"]) == (202, "placed")
+    row = await desk.connection.fetchrow("SELECT order_id, external_id FROM channel_orders")
+    assert row is not None
+    assert (str(row["order_id"]), row["external_id"]) == (answer["order_id"], "1001")
+    message = await desk.connection.fetchrow("SELECT subject FROM outbox WHERE type = 'order.placed.v1'")
+    assert message is not None
+    assert message["subject"] == answer["order_id"]
+
+
+@pytest.mark.parametrize("delivery_id", [None, "same", "fresh"])
+async def test_the_same_order_again_has_the_same_id_and_is_said_once(sync: SyncHttp, desk: Desk, delivery_id: str | None) -> None:
+    same = str(uuid4())
+    answers = []
+    for _ in range(3):
+        headers = {} if delivery_id is None else {DELIVERY_ID_HEADER: same if delivery_id == "same" else str(uuid4())}
+        answers.append(await send(sync, an_order_document(), **headers))
+    assert [(status, answer["status"]) for status, answer in answers] == [(202, "placed"), (202, "already_placed"), (202, "already_placed")]
+    assert len({answer["order_id"] for _, answer in answers}) == 1
+    assert (await count(desk))[2] == 1
+
+
+async def test_an_envelope_does_as_well_as_the_bare_order(sync: SyncHttp, desk: Desk) -> None:
+    envelope = {
+        "specversion": "1.0",
+        "id": str(new_id()),
+        "source": "an-adapter",
+        "type": "channel.order_received.v1",
+        "time": "2026-03-02T12:00:00Z",
+        "traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
+        "data": an_order_document(),
+    }
+    status, answer = await send(sync, envelope)
+    assert (status, answer["status"]) == (202, "placed")
+    assert str(await desk.connection.fetchval("SELECT event_id FROM inbox")) == envelope["id"]
+    body = json.loads(await desk.connection.fetchval("SELECT body FROM outbox WHERE type = 'order.placed.v1'"))
+    assert body["traceparent"][3:35] == "a" * 32
+    assert (await send(sync, envelope))[1]["order_id"] == answer["order_id"]
+    assert (await send(sync, an_order_document()))[1]["order_id"] == answer["order_id"], "bare or wrapped, it is the same order"
+
+
+async def test_an_order_by_webhook_and_by_queue_is_one_order(sync: SyncHttp, desk: Desk) -> None:
+    placed = await desk.place()
+    _, answer = await send(sync, an_order_document())
+    assert answer == {"order_id": str(placed.order_id), "status": "already_placed"}
+
+
+async def test_both_live_secrets_are_good_and_no_other(sync: SyncHttp) -> None:
+    assert (await send(sync, an_order_document()))[0] == 202
+    assert (await send(sync, an_order_document(), secret=OLD_SECRET))[0] == 202
+    assert (await send(sync, an_order_document(), secret="a guess"))[0] == 401
+
+
+async def test_a_forged_or_missing_signature_is_refused_before_anything_is_read(sync: SyncHttp, desk: Desk) -> None:
+    body = json.dumps(an_order_document()).encode()
+    good = signed(body)[SIGNATURE_HEADER]
+    for signature in ("", "AAAA", good[:-1], good + "A", good.lower(), "\xe9" * 44, base64.b64encode(b"\0" * 32).decode()):
+        headers = {"Content-Type": "application/json"} | ({SIGNATURE_HEADER: signature} if signature else {})
+        status, answer = await sync.post("/webhooks/shop", body, headers)
+        assert (status, answer["error"]["code"]) == (401, "bad_signature")
+    tampered = body.replace(b"1250", b"1")
+    assert (await sync.post("/webhooks/shop", tampered, {**signed(body)}))[0] == 401
+    not_json = b"{"
+    assert (await sync.post("/webhooks/shop", not_json, {**signed(body)}))[0] == 401, "nothing is said about a body nobody signed"
+    assert await count(desk) == (0, 0, 0)
+
+
+async def test_the_signature_of_one_channel_is_no_good_at_another(sync: SyncHttp) -> None:
+    assert (await send(sync, an_order_document(channel="outlet"), channel="outlet"))[0] == 401
+
+
+async def test_a_channel_without_secrets_takes_no_webhooks(sync: SyncHttp) -> None:
+    assert (await send(sync, an_order_document(channel="silent"), channel="silent", secret=""))[0] == 401
+
+
+def test_the_signature_is_checked_against_every_secret_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b"{}"
+    signature = signed(body, "first")[SIGNATURE_HEADER]
+    compared = []
+    real = hmac.compare_digest
+
+    def compare(expected: bytes, given: bytes) -> bool:
+        compared.append(given)
+        return real(expected, given)
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert is_signed(body, signature, ("first", "second"))
+    assert is_signed(body, signature, ("second", "first"))
+    assert not is_signed(body, signature, ("second", "third"))
+    assert len(compared) == 6, "a match ends nothing early"
+
+
+async def test_an_order_for_another_channel_than_the_webhooks_is_refused(sync: SyncHttp, desk: Desk) -> None:
+    status, answer = await send(sync, an_order_document(channel="outlet"))
+    assert (status, answer["error"]["problems"][0]["field"]) == (422, "channel")
+    assert await count(desk) == (0, 0, 0)
+
+
+async def test_an_unknown_channel_is_not_found(sync: SyncHttp) -> None:
+    status, answer = await send(sync, an_order_document(), channel="nowhere")
+    assert (status, answer["error"]["code"]) == (404, "unknown_channel")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_twenty_megabyte_body_is_refused_with_a_clear_error(sync: SyncHttp, desk: Desk, chunked: bool) -> None:
+    body = b'{"channel": "shop", "padding": "' + b"x" * (20 * 1024 * 1024) + b'"}'
+
+    async def pieces() -> Any:
+        for start in range(0, len(body), 1 << 20):
+            yield body[start : start + (1 << 20)]
+
+    status, answer = await sync.post("/webhooks/shop", pieces() if chunked else body, signed(body))
+    assert (status, answer["error"]["code"]) == (413, "body_too_large")
+    assert "1048576 bytes" in answer["error"]["message"]
+    assert await count(desk) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
+async def test_another_content_type_is_refused(sync: SyncHttp, content_type: str) -> None:
+    body = json.dumps(an_order_document()).encode()
+    status, answer = await sync.post("/webhooks/shop", body, signed(body) | {"Content-Type": content_type})
+    assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe{}", b"[" * 200_000, b'{"a":1}{"b":2}', b"not json"])
+async def test_malformed_json_is_refused(sync: SyncHttp, body: bytes) -> None:
+    status, answer = await sync.post("/webhooks/shop", body, signed(body))
+    assert (status, answer["error"]["code"]) == (400, "malformed_json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"lines": []}, "lines"),
+        ({"lines": [a_line("MUG", -1)]}, "lines.0.quantity"),
+        ({"lines": [{"external_line_id": "a", "sku": "MUG", "unit_price_cents": 1}]}, "lines.0.quantity"),
+        ({"lines": [a_line("MUG", 1, price=-5)]}, "lines.0.unit_price_cents"),
+        ({"lines": [a_line("MUG") | {"quantity": "2"}]}, "lines.0.quantity"),
+        ({"lines": [a_line("SOFA")]}, "lines.0.sku"),
+        ({"paid_at": "yesterday"}, "paid_at"),
+        ({"paid_at": "2026-03-02T12:00:00"}, "paid_at"),
+        ({"paid_at": "0001-01-01T00:00:00+14:00"}, "paid_at"),
+        ({"customer": {"email": "nobody"}}, "customer.email"),
+        ({"external_id": "a\x00b"}, "external_id"),
+    ],
+)
+async def test_a_wrong_field_is_named_with_the_way_out(sync: SyncHttp, desk: Desk, changes: dict[str, Any], field: str) -> None:
+    status, answer = await send(sync, an_order_document(**changes))
+    assert (status, answer["error"]["code"]) == (422, "invalid_order")
+    problem = next(problem for problem in answer["error"]["problems"] if problem["field"] == field)
+    assert problem["problem"]
+    assert problem["remedy"]
+    assert await count(desk) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "document", [[], "text", 5, None, {}, {"specversion": "1.0"}, {"specversion": "1.0", "type": "channel.order_received.v2"}]
+)
+async def test_json_that_is_no_order_is_refused_by_field(sync: SyncHttp, document: Any) -> None:
+    status, answer = await send(sync, document)
+    assert (status, answer["error"]["code"]) == (422, "invalid_order")
+    assert answer["error"]["problems"]
+
+
+async def test_an_unknown_major_version_is_refused_never_guessed(sync: SyncHttp) -> None:
+    envelope = {"specversion": "1.0", "id": str(new_id()), "type": "channel.order_received.v2", "data": an_order_document()}
+    _, answer = await send(sync, envelope)
+    assert answer["error"]["problems"][0]["field"] == "type"
+
+
+async def test_different_content_for_a_known_order_is_refused(sync: SyncHttp, desk: Desk) -> None:
+    await send(sync, an_order_document())
+    status, answer = await send(sync, an_order_document(shipping_paid_cents=1))
+    assert (status, answer["error"]["problems"][0]["field"]) == (422, "external_id")
+    assert (await count(desk))[2] == 1
+
+
+async def test_a_refused_order_may_be_sent_again_under_the_same_delivery_id(sync: SyncHttp, desk: Desk) -> None:
+    header = {DELIVERY_ID_HEADER: str(uuid4())}
+    assert (await send(sync, an_order_document(lines=[a_line("LAMP")]), **header))[0] == 422
+    await desk.set_up("LAMP")
+    assert (await send(sync, an_order_document(lines=[a_line("LAMP")]), **header))[0] == 202
+
+
+async def test_a_delivery_id_used_for_another_order_does_not_swallow_this_one(sync: SyncHttp) -> None:
+    header = {DELIVERY_ID_HEADER: str(uuid4())}
+    _, first = await send(sync, an_order_document(), **header)
+    status, second = await send(sync, an_order_document(external_id="1002"), **header)
+    assert (status, second["status"]) == (202, "placed")
+    assert first["order_id"] != second["order_id"]
+
+
+async def test_a_delivery_id_that_is_no_uuid_is_refused(sync: SyncHttp) -> None:
+    status, answer = await send(sync, an_order_document(), **{DELIVERY_ID_HEADER: "17"})
+    assert (status, answer["error"]["problems"][0]["field"]) == (422, DELIVERY_ID_HEADER)
+
+
+async def test_fifty_deliveries_of_one_order_at_once_place_it_once(sync: SyncHttp, desk: Desk) -> None:
+    answers = await asyncio.gather(*(send(sync, an_order_document(), **{DELIVERY_ID_HEADER: str(uuid4())}) for _ in range(50)))
+    assert [status for status, _ in answers] == [202] * 50
+    assert len({answer["order_id"] for _, answer in answers}) == 1
+    assert await count(desk) == (1, 50, 1)
+
+
+async def test_an_operator_places_an_order_and_learns_its_id(sync: SyncHttp) -> None:
+    body = json.dumps(an_order_document()).encode()
+    status, answer = await sync.post("/orders", body, OPERATOR)
+    assert (status, answer["status"]) == (202, "placed")
+    status, order = await sync.get(f"/orders/{answer['order_id']}", OPERATOR)
+    assert (status, order["external_id"]) == (200, "1001")
+
+
+async def test_nobody_places_orders_without_the_operators_token(sync: SyncHttp, desk: Desk) -> None:
+    body = json.dumps(an_order_document()).encode()
+    for headers in ({}, {"Authorization": "Bearer wrong"}, signed(body)):
+        assert (await sync.post("/orders", body, {"Content-Type": "application/json"} | headers))[0] == 401
+    assert await count(desk) == (0, 0, 0)
+
+
+async def test_an_operator_is_told_when_there_is_no_such_channel(sync: SyncHttp) -> None:
+    body = json.dumps(an_order_document(channel="nowhere")).encode()
+    status, answer = await sync.post("/orders", body, OPERATOR)
+    problem = answer["error"]["problems"][0]
+    assert (status, problem["field"]) == (422, "channel")
+    assert "shop" in problem["remedy"]
+
+
+async def test_a_webhook_is_answered_in_well_under_a_second(sync: SyncHttp, http: aiohttp.ClientSession) -> None:
+    loop = asyncio.get_running_loop()
+    lines = [a_line("MUG", line=str(number)) for number in range(2_000)]
+    started = loop.time()
+    status, _ = await send(sync, an_order_document(lines=lines))
+    assert status == 202
+    assert loop.time() - started < 1.0
