@@ -12,15 +12,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.contracts.base import Code
 from shared.errors import BadConfiguration
 
+SECRETS_DIRECTORY = Path("/run/secrets")
+"""Where container platforms mount secrets as files."""
+
 
 class Settings(BaseSettings):
     """What every service can be told. Environment names are the field names in upper case behind ``ORDERMESH_``.
 
-    A file of the same name in the folder ``ORDERMESH_SECRETS_DIRECTORY`` (default ``/run/secrets``) works as well, so that secrets need not
-    stand in the environment.
+    A file of that name in lower case under ``/run/secrets`` works as well, so that secrets need not stand in the environment.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ORDERMESH_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ORDERMESH_", extra="ignore", frozen=True, secrets_dir=SECRETS_DIRECTORY if SECRETS_DIRECTORY.is_dir() else None
+    )
 
     database_url: str = Field(description="Postgres DSN of this service's own role")
     amqp_url: str = Field(description="RabbitMQ URL of this service's own user")

@@ -21,7 +21,6 @@ from shared.messaging import inbox, outbox
 from shared.messaging.batching import HandledNow, Processor, Surroundings
 from shared.messaging.message import Outgoing, ScheduledHandler, Transaction
 from shared.messaging.reading import Delivery
-from shared.telemetry import service_number
 
 log = structlog.get_logger()
 
@@ -121,7 +120,7 @@ class PublishingTransaction(Transaction):
 
 async def write_outbox(around: Surroundings, transaction: Transaction, outgoing: Sequence[Outgoing]) -> None:
     """Writes messages of one transaction to its outbox."""
-    rows = outbox.rows_of(outgoing, source=around.source, service_number=service_number(around.service), now=transaction.now)
+    rows = around.outbox_rows(outgoing, transaction.now)
     if rows:
         await outbox.insert(transaction.connection, rows, transaction.now)
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 _LOW_64_BITS = 0xFFFF_FFFF_FFFF_FFFF
 
 
+@lru_cache(maxsize=64)
 def service_number(service: str) -> int:
     """A fixed 64-bit number of a service, mixed into span ids so that two services handling one event have two spans."""
     number = 0xCBF29CE484222325
@@ -45,9 +47,14 @@ def trace_id_of(traceparent: str | None, event_id: UUID) -> str:
     return traceparent[3:35] if traceparent else event_id.hex
 
 
-def traceparent_of(traceparent: str | None, event_id: UUID, number: int, *, sampled: bool = True) -> str:
+def is_sampled(event_id: UUID, ratio: float) -> bool:
+    """Whether a trace that starts with this event is recorded; every service that asks comes to the same answer."""
+    return (event_id.int & 0xFFFF_FFFF) < ratio * 0x1_0000_0000
+
+
+def traceparent_of(traceparent: str | None, event_id: UUID, number: int, *, sample_ratio: float = 1.0) -> str:
     """What goes into messages caused by an event: same trace, with the handling span as parent."""
-    flags = traceparent[53:55] if traceparent else ("01" if sampled else "00")
+    flags = traceparent[53:55] if traceparent else ("01" if is_sampled(event_id, sample_ratio) else "00")
     return f"00-{trace_id_of(traceparent, event_id)}-{handling_span_id(event_id, number)}-{flags}"
 
 
@@ -71,6 +78,9 @@ class SpanRecorder:
     def record_batch(self, batch_id: UUID, handler: str, events: Sequence[HandledEvent], started_ns: int, outcome: str) -> None:
         """Records one transaction: a batch span, and a consumer span for each message, below its publisher's."""
         ended_ns = time.time_ns()
+        events = [event for event in events if event.traceparent is None or int(event.traceparent[53:55], 16) & TraceFlags.SAMPLED]
+        if not events:
+            return
         contexts = [self._context(event.event_id, event.traceparent) for event in events]
         batch_context = self._context(batch_id, None)
         self._processor.on_end(

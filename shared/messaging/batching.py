@@ -70,6 +70,16 @@ class Surroundings:
         """How this service signs its messages."""
         return f"ordermesh/{self.service}"
 
+    def outbox_rows(self, outgoing: Sequence[Outgoing], now: datetime) -> list[outbox.OutboxRow]:
+        """What this service will publish of these messages."""
+        return outbox.rows_of(
+            outgoing,
+            source=self.source,
+            service_number=service_number(self.service),
+            now=now,
+            sample_ratio=self.settings.trace_sample_ratio,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -108,7 +118,6 @@ class Processor:
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.subscription.message)
-        self._number = service_number(self.around.service)
         self._type = self.subscription.message.type
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
@@ -202,7 +211,7 @@ class Processor:
         for message in outgoing:
             if isinstance(message.data, Refusal) and message.because is not None:
                 transaction.parked.setdefault(message.because.event_id, message.data.detail)
-        rows = outbox.rows_of(outgoing, source=self.around.source, service_number=self._number, now=now)
+        rows = self.around.outbox_rows(outgoing, now)
         if rows:
             await outbox.insert(connection, rows, now)
         waiting = [found for item in items if (found := self._waiting(transaction, item, now)) is not None]
@@ -356,7 +365,7 @@ class Processor:
                 raise _RolledBack(HandledNow("parked", transaction.parked[message.event_id], outgoing))
             if message.event_id in transaction.deferred:
                 raise _RolledBack(HandledNow("deferred", transaction.deferred[message.event_id], outgoing))
-            rows = outbox.rows_of(outgoing, source=self.around.source, service_number=self._number, now=now)
+            rows = self.around.outbox_rows(outgoing, now)
             if rows:
                 await outbox.insert(connection, rows, now)
         self._account([item], 0, started_ns)

@@ -28,16 +28,16 @@ class OutboxRow:
     body: bytes
 
 
-def encode(outgoing: Outgoing, *, source: str, service_number: int, now: datetime) -> bytes:
+def encode(outgoing: Outgoing, *, source: str, service_number: int, now: datetime, sample_ratio: float = 1.0) -> bytes:
     """The CloudEvents envelope of an outgoing message as JSON bytes.
 
     Written by hand around pydantic's own serialisation of ``data``: building an envelope model first would double the cost of a message.
     """
     cause = outgoing.because
     if cause is None:
-        traceparent = traceparent_of(None, outgoing.event_id, service_number)
+        traceparent = traceparent_of(None, outgoing.event_id, service_number, sample_ratio=sample_ratio)
     else:
-        traceparent = traceparent_of(cause.traceparent, cause.event_id, service_number)
+        traceparent = traceparent_of(cause.traceparent, cause.event_id, service_number, sample_ratio=sample_ratio)
     subject = "" if outgoing.subject is None else f'"subject":{json.dumps(outgoing.subject)},'
     head = (
         f'{{"specversion":"1.0","id":"{outgoing.event_id}","source":"{source}","type":"{outgoing.data.type}",{subject}'
@@ -47,7 +47,7 @@ def encode(outgoing: Outgoing, *, source: str, service_number: int, now: datetim
     return head.encode() + outgoing.data.__pydantic_serializer__.to_json(outgoing.data) + b"}"
 
 
-def rows_of(outgoing: Sequence[Outgoing], *, source: str, service_number: int, now: datetime) -> list[OutboxRow]:
+def rows_of(outgoing: Sequence[Outgoing], *, source: str, service_number: int, now: datetime, sample_ratio: float = 1.0) -> list[OutboxRow]:
     """What is to be published of a handler's messages; answers are not."""
     return [
         OutboxRow(
@@ -56,7 +56,7 @@ def rows_of(outgoing: Sequence[Outgoing], *, source: str, service_number: int, n
             subject=message.subject,
             exchange=exchange_of(type(message.data)),
             routing_key=routing_key_of(type(message.data), message.partner),
-            body=encode(message, source=source, service_number=service_number, now=now),
+            body=encode(message, source=source, service_number=service_number, now=now, sample_ratio=sample_ratio),
         )
         for message in outgoing
         if message.data.kind is not Kind.ANSWER

@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-def order(name: str) -> str:
-    """The id of an order of the day, as SQL."""
-    return f"(SELECT order_id FROM sync.channel_orders WHERE external_id = '{name}')"  # noqa: S608 - names of this file
-
-
 @dataclass(frozen=True)
 class Plant:
     """One corruption.
+
+    In the statements ``:plain``, ``:split`` and so on stand for the ids of the orders of the day, ``:scan`` for the scan of the return of
+    ``plain``.
 
     Args:
         name: what is done to the books, as a sentence.
@@ -33,8 +31,6 @@ class Plant:
     def __str__(self) -> str:
         return self.name.replace(" ", "_").replace("'", "")
 
-
-SCAN = f"(SELECT scan_id FROM returns.return_scans JOIN returns.returns USING (return_id) WHERE order_id = {order('plain')})"  # noqa: S608
 
 ALLOCATION = (
     Plant(
@@ -53,10 +49,10 @@ ALLOCATION = (
         "a reservation stands twice in the ledger",
         (
             "INSERT INTO allocation.movements (movement_id, kind, quantity, sku, order_id, line_id) "
-            f"VALUES (gen_random_uuid(), 'reserved', 1, 'MUG', {order('plain')}, '1')",
+            "VALUES (gen_random_uuid(), 'reserved', 1, 'MUG', :plain, '1')",
         ),
         (("allocation", "I2-reservations-are-ledger"), ("allocation", "I1-reserved-is-ledger")),
-        f"SELECT {order('plain')}::text || '|1'",
+        "SELECT :plain::text || '|1'",
     ),
     Plant(
         "somebody queues whom no order knows",
@@ -104,20 +100,20 @@ ALLOCATION = (
         "a line has shipped more than it ordered",
         (
             "ALTER TABLE allocation.demand DROP CONSTRAINT every_unit_has_one_state",
-            f"UPDATE allocation.demand SET shipped = shipped + 1 WHERE order_id = {order('plain')} AND line_id = '1'",
+            "UPDATE allocation.demand SET shipped = shipped + 1 WHERE order_id = :plain AND line_id = '1'",
         ),
         (
             ("allocation", "I2-line-conservation"),
             ("allocation", "I3-assigned-units-of-lines"),
             ("allocation+portal+returns+routing", "F-units_shipped"),
         ),
-        f"SELECT {order('plain')}::text || '|1'",
+        "SELECT :plain::text || '|1'",
     ),
     Plant(
         "an order is lost and its demand stays",
-        (f"DELETE FROM allocation.orders WHERE order_id = {order('plain')}",),
+        ("DELETE FROM allocation.orders WHERE order_id = :plain",),
         (("allocation", "I2-every-line-has-its-order"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a unit is for sale while an order waits for one",
@@ -127,47 +123,47 @@ ALLOCATION = (
     ),
     Plant(
         "a cancelled order waits for stock",
-        (f"UPDATE allocation.demand SET queued = cancelled, cancelled = 0 WHERE order_id = {order('cancelled')}",),
+        ("UPDATE allocation.demand SET queued = cancelled, cancelled = 0 WHERE order_id = :cancelled",),
         (
             ("allocation", "I2-cancelled-orders-hold-nothing-free"),
             ("allocation", "I1-pool-is-demand"),
             ("allocation+portal+returns+routing", "F-units_cancelled"),
         ),
-        f"SELECT {order('cancelled')}::text || '|1'",
+        "SELECT :cancelled::text || '|1'",
     ),
     Plant(
         "a fulfillment holds a unit that was never assigned",
-        (f"UPDATE allocation.assignments SET units = units + 1, open = open + 1 WHERE order_id = {order('split')} AND line_id = '1'",),
+        ("UPDATE allocation.assignments SET units = units + 1, open = open + 1 WHERE order_id = :split AND line_id = '1'",),
         (("allocation", "I3-assigned-units-of-lines"), ("allocation", "I3-assigned-units-of-shelves")),
-        f"SELECT {order('split')}::text || '|1'",
+        "SELECT :split::text || '|1'",
     ),
     Plant(
         "a fulfillment ships more than was assigned to it",
         (
             "ALTER TABLE allocation.assignments DROP CONSTRAINT never_more_than_assigned",
-            f"UPDATE allocation.assignments SET shipped = units + 1 WHERE order_id = {order('plain')} AND line_id = '1'",
+            "UPDATE allocation.assignments SET shipped = units + 1 WHERE order_id = :plain AND line_id = '1'",
         ),
         (("allocation", "I3-shipped-within-assigned"), ("allocation", "I3-shipped-once")),
-        f"SELECT fulfillment_id || '|1' FROM allocation.assignments WHERE order_id = {order('plain')} AND line_id = '1'",
+        "SELECT fulfillment_id || '|1' FROM allocation.assignments WHERE order_id = :plain AND line_id = '1'",
     ),
     Plant(
         "a shipment is deducted twice",
         (
             "INSERT INTO allocation.movements (movement_id, kind, quantity, sku, location, order_id, line_id, fulfillment_id) "
             "SELECT gen_random_uuid(), kind, quantity, sku, location, order_id, line_id, fulfillment_id FROM allocation.movements "
-            f"WHERE kind = 'shipped' AND order_id = {order('plain')} AND line_id = '1'",
+            "WHERE kind = 'shipped' AND order_id = :plain AND line_id = '1'",
         ),
         (("allocation", "I3-shipped-once"), ("allocation", "I1-shelf-is-ledger")),
-        f"SELECT fulfillment_id || '|1' FROM allocation.assignments WHERE order_id = {order('plain')} AND line_id = '1'",
+        "SELECT fulfillment_id || '|1' FROM allocation.assignments WHERE order_id = :plain AND line_id = '1'",
     ),
     Plant(
         "a scan restocks a unit more than it found",
         (
             "INSERT INTO allocation.movements (movement_id, kind, quantity, sku, location, cause_id) "
-            f"VALUES (gen_random_uuid(), 'returned', 1, 'MUG', 'reno', {SCAN})",
+            "VALUES (gen_random_uuid(), 'returned', 1, 'MUG', 'reno', :scan)",
         ),
         (("allocation", "I5-returned-once"), ("allocation", "I1-shelf-is-ledger")),
-        f"SELECT {SCAN}::text",
+        "SELECT :scan::text",
     ),
     Plant(
         "a receipt is booked by a second message",
@@ -181,144 +177,144 @@ ALLOCATION = (
     ),
 )
 
-EXTRA_REFUND = "'00000000-0000-5000-8000-0000000000ff'::uuid"
-
-
-def refund_out_of_nothing(line_cents: str, shipping_cents: str) -> tuple[str, ...]:
-    """A refund of ``plain`` that nobody asked for, complete with line and ledger entry."""
-    return (
-        "INSERT INTO returns.refunds (refund_id, order_id, cause, cause_id, amount_cents, shipping_cents, currency, state, requested_at) "
-        f"VALUES ({EXTRA_REFUND}, {order('plain')}, 'cancelled', gen_random_uuid(), {line_cents} + {shipping_cents}, {shipping_cents}, "
-        "'USD', 'sent', now())",
-        f"INSERT INTO returns.refund_lines (refund_id, line_id, quantity, amount_cents) VALUES ({EXTRA_REFUND}, '1', 0, {line_cents})",
-        "INSERT INTO returns.refund_ledger (entry_id, refund_id, kind, amount_cents, detail, recorded_at) "
-        f"VALUES (gen_random_uuid(), {EXTRA_REFUND}, 'requested', {line_cents} + {shipping_cents}, 'cancelled', now())",
-    )
-
+EXTRA_REFUND = """
+WITH refund AS (
+    INSERT INTO returns.refunds (refund_id, order_id, cause, cause_id, amount_cents, shipping_cents, currency, state, requested_at)
+    SELECT '00000000-0000-5000-8000-0000000000ff', order_id, 'cancelled', gen_random_uuid(), line_cents + shipping_cents, shipping_cents,
+           'USD', 'sent', now()
+    FROM (SELECT order_id, CASE WHEN :of_line THEN l.captured_cents - l.returned_cents + 1 ELSE 0 END AS line_cents,
+                 CASE WHEN :of_line THEN 0 ELSE o.captured_cents + 1 END AS shipping_cents
+          FROM returns.orders o JOIN returns.order_lines l USING (order_id)
+          WHERE order_id = :plain AND line_id = '1') AS wanted
+    RETURNING refund_id, amount_cents, shipping_cents
+), line AS (
+    INSERT INTO returns.refund_lines (refund_id, line_id, quantity, amount_cents)
+    SELECT refund_id, '1', 0, amount_cents - shipping_cents FROM refund
+)
+INSERT INTO returns.refund_ledger (entry_id, refund_id, kind, amount_cents, detail, recorded_at)
+SELECT gen_random_uuid(), refund_id, 'requested', amount_cents, 'cancelled', now() FROM refund
+"""
+"""A refund of ``plain`` that nobody asked for, complete with line and ledger entry."""
 
 RETURNS = (
     Plant(
         "one cent more is refunded of a line than was captured",
-        refund_out_of_nothing(
-            "(SELECT captured_cents - returned_cents + 1 FROM returns.order_lines "  # noqa: S608
-            f"WHERE order_id = {order('plain')} AND line_id = '1')",
-            "0",
-        ),
+        (EXTRA_REFUND.replace(":of_line", "true"),),
         (("returns", "I4-captured-per-line"), ("returns", "I4-claims"), ("returns", "I9-execution-asked-once")),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a whole order's money and a cent go back as shipping",
-        refund_out_of_nothing("0", f"(SELECT captured_cents + 1 FROM returns.orders WHERE order_id = {order('plain')})"),  # noqa: S608
+        (EXTRA_REFUND.replace(":of_line", "false"),),
         (("returns", "I4-captured-per-order"), ("returns", "I4-shipping")),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "shipping counts as refunded although nobody refunded it",
-        (f"UPDATE returns.orders SET shipping_refunded_cents = 1 WHERE order_id = {order('plain')}",),
+        ("UPDATE returns.orders SET shipping_refunded_cents = 1 WHERE order_id = :plain",),
         (("returns", "I4-shipping"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a line captures a cent that nobody paid",
-        (f"UPDATE returns.order_lines SET captured_cents = captured_cents + 1 WHERE order_id = {order('split')} AND line_id = '1'",),
+        ("UPDATE returns.order_lines SET captured_cents = captured_cents + 1 WHERE order_id = :split AND line_id = '1'",),
         (("returns", "I4-captured-conserved"),),
-        f"SELECT {order('split')}::text",
+        "SELECT :split::text",
     ),
     Plant(
         "a line forgets a cent of its refunds",
-        (f"UPDATE returns.order_lines SET returned_cents = returned_cents - 1 WHERE order_id = {order('plain')} AND line_id = '1'",),
+        ("UPDATE returns.order_lines SET returned_cents = returned_cents - 1 WHERE order_id = :plain AND line_id = '1'",),
         (("returns", "I4-claims"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "money is no longer held for a return on its way",
-        (f"UPDATE returns.order_lines SET held_cents = 0 WHERE order_id = {order('split')}",),
+        ("UPDATE returns.order_lines SET held_cents = 0 WHERE order_id = :split",),
         (("returns", "I4-held"),),
-        f"SELECT {order('split')}::text",
+        "SELECT :split::text",
     ),
     Plant(
         "a refund grows by a cent after it was asked for",
-        (f"UPDATE returns.refunds SET amount_cents = amount_cents + 1 WHERE order_id = {order('plain')}",),
+        ("UPDATE returns.refunds SET amount_cents = amount_cents + 1 WHERE order_id = :plain",),
         (("returns", "I4-refund-sum"), ("portal+returns+sync", "F-refund_cents_succeeded")),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "a refund that succeeded counts as failed",
-        (f"UPDATE returns.refunds SET state = 'failed', failure_reason = 'x' WHERE order_id = {order('plain')}",),
+        ("UPDATE returns.refunds SET state = 'failed', failure_reason = 'x' WHERE order_id = :plain",),
         (("returns", "I4-refund-state"), ("returns", "I6-return-waits")),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "the money of a refund moves twice",
         (
             "DROP INDEX returns.refund_succeeded_once",
             "INSERT INTO returns.refund_ledger SELECT gen_random_uuid(), refund_id, kind, amount_cents, detail, recorded_at "
-            f"FROM returns.refund_ledger JOIN returns.refunds r USING (refund_id, amount_cents) WHERE kind = 'succeeded' "
-            f"AND r.order_id = {order('plain')}",
+            "FROM returns.refund_ledger JOIN returns.refunds r USING (refund_id, amount_cents) WHERE kind = 'succeeded' "
+            "AND r.order_id = :plain",
         ),
         (("returns", "I4-refund-state"),),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "a received unit gets a second disposition",
-        (f"UPDATE returns.dispositions SET quantity = quantity + 1 WHERE scan_id = {SCAN} AND disposition = 'restocked'",),
+        ("UPDATE returns.dispositions SET quantity = quantity + 1 WHERE scan_id = :scan AND disposition = 'restocked'",),
         (("returns", "I5-one-disposition"), ("returns", "I5-return-units"), ("allocation+portal+returns", "F-units_restocked")),
-        f"SELECT {SCAN}::text",
+        "SELECT :scan::text",
     ),
     Plant(
         "a missing unit counts as restocked",
         (
-            f"UPDATE returns.return_lines SET restocked_units = 2, missing_units = 0 "
-            f"WHERE return_id IN (SELECT return_id FROM returns.returns WHERE order_id = {order('plain')})",
+            "UPDATE returns.return_lines SET restocked_units = 2, missing_units = 0 "
+            "WHERE return_id IN (SELECT return_id FROM returns.returns WHERE order_id = :plain)",
         ),
         (("returns", "I5-return-units"), ("returns", "I5-refund-for-received")),
-        f"SELECT return_id::text FROM returns.returns WHERE order_id = {order('plain')}",
+        "SELECT return_id::text FROM returns.returns WHERE order_id = :plain",
     ),
     Plant(
         "a return is refunded without a scan",
-        (f"UPDATE returns.refunds SET cause_id = gen_random_uuid() WHERE order_id = {order('plain')}",),
+        ("UPDATE returns.refunds SET cause_id = gen_random_uuid() WHERE order_id = :plain",),
         (("returns", "I5-refund-has-scan"),),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "a missing unit is paid for",
         ("UPDATE returns.return_lines SET refunded_cents = quote_cents WHERE missing_units > 0",),
         (("returns", "I5-refund-for-received"),),
-        f"SELECT return_id::text FROM returns.returns WHERE order_id = {order('plain')}",
+        "SELECT return_id::text FROM returns.returns WHERE order_id = :plain",
     ),
     Plant(
         "units came back that never shipped",
-        (f"DELETE FROM returns.shipped_units WHERE order_id = {order('plain')} AND line_id = '1'",),
+        ("DELETE FROM returns.shipped_units WHERE order_id = :plain AND line_id = '1'",),
         (("returns", "I5-shipped"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a return waits for ever",
-        (f"UPDATE returns.returns SET expires_at = now() - interval '16 days' WHERE order_id = {order('split')}",),
+        ("UPDATE returns.returns SET expires_at = now() - interval '16 days' WHERE order_id = :split",),
         (("returns", "I6-return-waits"),),
-        f"SELECT return_id::text FROM returns.returns WHERE order_id = {order('split')}",
+        "SELECT return_id::text FROM returns.returns WHERE order_id = :split",
     ),
     Plant(
         "a return counts as inspected while units are still expected",
-        (f"UPDATE returns.returns SET status = 'inspected' WHERE order_id = {order('split')}",),
+        ("UPDATE returns.returns SET status = 'inspected' WHERE order_id = :split",),
         (("returns", "I6-return-waits"),),
-        f"SELECT return_id::text FROM returns.returns WHERE order_id = {order('split')}",
+        "SELECT return_id::text FROM returns.returns WHERE order_id = :split",
     ),
     Plant(
         "the channel is asked twice for one refund",
         (
             "INSERT INTO returns.outbox SELECT gen_random_uuid(), type, subject, exchange, routing_key, body, created_at, sent_at "
-            f"FROM returns.outbox WHERE type = 'refund.execution_requested.v1' AND subject = {order('plain')}::text",
+            "FROM returns.outbox WHERE type = 'refund.execution_requested.v1' AND subject = :plain::text",
         ),
         (("returns", "I9-execution-asked-once"), ("returns", "I9-envelope"), ("sync", "I7-handled")),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "an inspection drops out of the outbox",
         ("DELETE FROM returns.outbox WHERE type = 'return.inspected.v1'",),
         (("returns", "I9-inspection-told-once"), ("allocation", "I8-source"), ("portal", "I8-source")),
-        f"SELECT {SCAN}::text",
+        "SELECT :scan::text",
     ),
 )
 
@@ -327,100 +323,100 @@ ROUTING = (
         "a shipped unit is cancelled as well",
         (
             "ALTER TABLE routing.order_lines DROP CONSTRAINT every_unit_at_most_once",
-            f"UPDATE routing.order_lines SET cancelled = 1 WHERE order_id = {order('plain')} AND line_id = '1'",
+            "UPDATE routing.order_lines SET cancelled = 1 WHERE order_id = :plain AND line_id = '1'",
         ),
         (("routing", "I2-units-once"), ("allocation+portal+returns+routing", "F-units_cancelled")),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a parcel holds what the order does not",
         (
             "UPDATE routing.fulfillment_lines SET sku = 'GHOST' FROM routing.fulfillments f "
-            f"WHERE f.fulfillment_id = fulfillment_lines.fulfillment_id AND f.order_id = {order('plain')} AND line_id = '1'",
+            "WHERE f.fulfillment_id = fulfillment_lines.fulfillment_id AND f.order_id = :plain AND line_id = '1'",
         ),
         (("routing", "I2-fulfillment-lines-are-order-lines"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a line forgets a unit that its parcels shipped",
-        (f"UPDATE routing.order_lines SET shipped = shipped - 1 WHERE order_id = {order('plain')} AND line_id = '1'",),
+        ("UPDATE routing.order_lines SET shipped = shipped - 1 WHERE order_id = :plain AND line_id = '1'",),
         (("routing", "I3-shipped-by-fulfillments"), ("allocation+portal+returns+routing", "F-units_shipped")),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a parcel that was called off has shipped",
-        (f"UPDATE routing.fulfillments SET state = 'called_off' WHERE order_id = {order('plain')}",),
+        ("UPDATE routing.fulfillments SET state = 'called_off' WHERE order_id = :plain",),
         (("routing", "I3-called-off-never-ships"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a shipped parcel leaves a unit behind",
         (
             "UPDATE routing.fulfillment_lines SET shipped = shipped - 1 FROM routing.fulfillments f "
-            f"WHERE f.fulfillment_id = fulfillment_lines.fulfillment_id AND f.order_id = {order('plain')} AND line_id = '1'",
+            "WHERE f.fulfillment_id = fulfillment_lines.fulfillment_id AND f.order_id = :plain AND line_id = '1'",
         ),
         (("routing", "I3-nothing-left-behind"), ("routing", "I3-shipped-by-fulfillments")),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a cancelled order's money is never asked for",
-        (f"DELETE FROM routing.refunds WHERE order_id = {order('cancelled')}",),
+        ("DELETE FROM routing.refunds WHERE order_id = :cancelled",),
         (("routing", "I4-cancellation-refund"),),
-        f"SELECT {order('cancelled')}::text",
+        "SELECT :cancelled::text",
     ),
     Plant(
         "a refund is asked for with a cent more than its lines",
-        (f"UPDATE routing.refunds SET amount_cents = amount_cents + 1 WHERE order_id = {order('edited')}",),
+        ("UPDATE routing.refunds SET amount_cents = amount_cents + 1 WHERE order_id = :edited",),
         (("routing", "I4-refund-adds-up"), ("returns+routing", "F-refund_cents_requested")),
-        f"SELECT refund_id::text FROM routing.refunds WHERE order_id = {order('edited')}",
+        "SELECT refund_id::text FROM routing.refunds WHERE order_id = :edited",
     ),
     Plant(
         "an order with open units is called delivered",
         (
             "UPDATE routing.orders SET status = 'delivered', waiting_for = NULL, waiting_until = NULL, due_at = NULL "
-            f"WHERE order_id = {order('waiting')}",
+            "WHERE order_id = :waiting",
         ),
         (("routing", "I6-terminal-or-waiting"),),
-        f"SELECT {order('waiting')}::text",
+        "SELECT :waiting::text",
     ),
     Plant(
         "nobody looks at an order whose time is over",
-        (f"UPDATE routing.orders SET due_at = now() - interval '1 hour' WHERE order_id = {order('waiting')}",),
+        ("UPDATE routing.orders SET due_at = now() - interval '1 hour' WHERE order_id = :waiting",),
         (("routing", "I6-deadlines-are-kept"),),
-        f"SELECT {order('waiting')}::text",
+        "SELECT :waiting::text",
     ),
     Plant(
         "a silent 3PL has no timer",
-        (f"UPDATE routing.fulfillments SET state = 'submitted', due_at = NULL WHERE order_id = {order('plain')}",),
+        ("UPDATE routing.fulfillments SET state = 'submitted', due_at = NULL WHERE order_id = :plain",),
         (("routing", "I6-silence-has-a-timer"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "an order waits for a change that nobody asked for",
-        (f"UPDATE routing.orders SET change_id = gen_random_uuid() WHERE order_id = {order('waiting')}",),
+        ("UPDATE routing.orders SET change_id = gen_random_uuid() WHERE order_id = :waiting",),
         (("routing", "I6-one-open-change"),),
-        f"SELECT {order('waiting')}::text",
+        "SELECT :waiting::text",
     ),
     Plant(
         "an order was cancelled and is still open",
-        (f"UPDATE routing.order_lines SET cancelled = 0 WHERE order_id = {order('cancelled')}",),
+        ("UPDATE routing.order_lines SET cancelled = 0 WHERE order_id = :cancelled",),
         (("routing", "I9-one-answer-per-change"),),
-        f"SELECT {order('cancelled')}::text",
+        "SELECT :cancelled::text",
     ),
     Plant(
         "nobody knows why an order ships from where it ships",
-        (f"DELETE FROM routing.decisions WHERE order_id = {order('plain')}",),
+        ("DELETE FROM routing.decisions WHERE order_id = :plain",),
         (("routing", "C10-every-plan-is-explained"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a reservation that came early is forgotten",
         (
             "INSERT INTO routing.early_reservations (event_id, order_id, message, received_at) "
-            f"VALUES (gen_random_uuid(), {order('plain')}, '{{}}', now() - interval '1 hour')",
+            "VALUES (gen_random_uuid(), :plain, '{}', now() - interval '1 hour')",
         ),
         (("routing", "I7-early-reservations-are-taken-up"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
 )
 
@@ -462,163 +458,161 @@ SYNC = (
     ),
     Plant(
         "an order drops out of the outbox",
-        (f"DELETE FROM sync.outbox WHERE type = 'order.placed.v1' AND subject = {order('plain')}::text",),
+        ("DELETE FROM sync.outbox WHERE type = 'order.placed.v1' AND subject = :plain::text",),
         (("sync", "I8-order-said-once"), *((service, "I8-source") for service in ("allocation", "routing", "returns", "portal"))),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "an order is told that sync does not have",
         ("UPDATE sync.channel_orders SET external_id = 'other' WHERE external_id = 'waiting'",),
         (("sync", "I8-order-has-its-row"),),
-        f"SELECT {order('waiting')}::text",
+        "SELECT :waiting::text",
     ),
     Plant(
         "an order sells what nobody makes",
-        (f"UPDATE sync.channel_orders SET lines = jsonb_set(lines, '{{0,sku}}', '\"GHOST\"') WHERE order_id = {order('plain')}",),
+        ("UPDATE sync.channel_orders SET lines = jsonb_set(lines, '{0,sku}', '\"GHOST\"') WHERE order_id = :plain",),
         (("sync", "I2-order-lines-are-products"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "refunds exceed what the channel was paid",
-        (f"UPDATE sync.channel_orders SET captured_cents = 1 WHERE order_id = {order('plain')}",),
+        ("UPDATE sync.channel_orders SET captured_cents = 1 WHERE order_id = :plain",),
         (("sync", "I4-refunds-within-captured"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a refund succeeded without the channel's reference",
-        (f"UPDATE sync.refunds SET provider_reference = NULL WHERE order_id = {order('plain')}",),
+        ("UPDATE sync.refunds SET provider_reference = NULL WHERE order_id = :plain",),
         (("sync", "I4-refund-has-one-reference"),),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "one cent more goes back at the channel",
-        (f"UPDATE sync.refunds SET amount_cents = amount_cents + 1 WHERE order_id = {order('plain')}",),
+        ("UPDATE sync.refunds SET amount_cents = amount_cents + 1 WHERE order_id = :plain",),
         (("portal+returns+sync", "F-refund_cents_succeeded"), ("sync", "I9-refund-said-once")),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "nobody is told that money moved",
-        (f"DELETE FROM sync.outbox WHERE type = 'refund.succeeded.v1' AND subject = {order('plain')}::text",),
+        ("DELETE FROM sync.outbox WHERE type = 'refund.succeeded.v1' AND subject = :plain::text",),
         (("sync", "I9-refund-said-once"), ("returns", "I8-source")),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
     Plant(
         "a shipment notice waits until next year",
-        (
-            "UPDATE sync.shipment_notices SET state = 'due', settled_at = NULL, due_at = now() + interval '1 year' "
-            f"WHERE order_id = {order('plain')}",
-        ),
+        ("UPDATE sync.shipment_notices SET state = 'due', settled_at = NULL, due_at = now() + interval '1 year' WHERE order_id = :plain",),
         (("sync", "I6-waiting-has-a-time"),),
-        f"SELECT fulfillment_id::text FROM sync.shipment_notices WHERE order_id = {order('plain')}",
+        "SELECT fulfillment_id::text FROM sync.shipment_notices WHERE order_id = :plain",
     ),
     Plant(
         "a refund goes to another order of the channel",
-        (f"UPDATE sync.refunds SET external_id = 'split' WHERE order_id = {order('plain')}",),
+        ("UPDATE sync.refunds SET external_id = 'split' WHERE order_id = :plain",),
         (("sync", "I15-partner-owns-its-rows"),),
-        f"SELECT refund_id::text FROM returns.refunds WHERE order_id = {order('plain')}",
+        "SELECT refund_id::text FROM returns.refunds WHERE order_id = :plain",
     ),
 )
 
 PORTAL = (
     Plant(
         "a customer never hears that the order was taken",
-        (f"DELETE FROM portal.notifications WHERE kind = 'confirmation' AND order_id = {order('plain')}",),
+        ("DELETE FROM portal.notifications WHERE kind = 'confirmation' AND order_id = :plain",),
         (("portal", "I12-told"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a customer is told of what never happened",
-        (f"UPDATE portal.notifications SET cause_id = gen_random_uuid() WHERE kind = 'shipped' AND order_id = {order('plain')}",),
+        ("UPDATE portal.notifications SET cause_id = gen_random_uuid() WHERE kind = 'shipped' AND order_id = :plain",),
         (("portal", "I12-caused"), ("portal", "I12-told")),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a customer gets two confirmations",
         (
             "ALTER TABLE portal.notifications DROP CONSTRAINT notifications_pkey",
-            f"INSERT INTO portal.notifications SELECT * FROM portal.notifications WHERE kind = 'confirmation' AND order_id = {order('plain')}",
+            "INSERT INTO portal.notifications SELECT * FROM portal.notifications WHERE kind = 'confirmation' AND order_id = :plain",
         ),
         (("portal", "I12-once"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a customer is told the same new dates twice",
         (
-            "INSERT INTO portal.timeline SELECT order_id, type, '00000000-0000-7000-8000-0000000000aa', event_id, source, at, trace_id, data "
-            f"FROM portal.timeline WHERE type = 'stock.promise_changed.v1' AND order_id = {order('waiting')}",
+            "INSERT INTO portal.timeline "
+            "SELECT order_id, type, '00000000-0000-7000-8000-0000000000aa', event_id, source, at, trace_id, data "
+            "FROM portal.timeline WHERE type = 'stock.promise_changed.v1' AND order_id = :waiting",
             "INSERT INTO portal.notifications SELECT order_id, kind, '00000000-0000-7000-8000-0000000000aa', type, created_at, status, "
             "attempts, due_at, sent_at, reason FROM portal.notifications "
-            f"WHERE type = 'stock.promise_changed.v1' AND order_id = {order('waiting')}",
+            "WHERE type = 'stock.promise_changed.v1' AND order_id = :waiting",
         ),
         (("portal", "I12-dates"),),
-        f"SELECT {order('waiting')}::text",
+        "SELECT :waiting::text",
     ),
     Plant(
         "a mail fails without a reason",
         (
             "UPDATE portal.notifications SET status = 'failed', attempts = 1, sent_at = NULL, reason = '' "
-            f"WHERE kind = 'confirmation' AND order_id = {order('plain')}",
+            "WHERE kind = 'confirmation' AND order_id = :plain",
         ),
         (("portal", "I12-settled"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a shipment is missing in the timeline",
-        (f"DELETE FROM portal.timeline WHERE type = 'fulfillment.delivered.v1' AND order_id = {order('plain')}",),
+        ("DELETE FROM portal.timeline WHERE type = 'fulfillment.delivered.v1' AND order_id = :plain",),
         (("portal", "I10-handled"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "the portal forgets what was bought",
-        (f"DELETE FROM portal.order_versions WHERE order_id = {order('plain')}",),
+        ("DELETE FROM portal.order_versions WHERE order_id = :plain",),
         (("portal", "I10-orders"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "the portal shows another number of units than was bought",
-        (f"UPDATE portal.order_versions SET lines = jsonb_set(lines, '{{0,quantity}}', '99') WHERE order_id = {order('plain')}",),
+        ("UPDATE portal.order_versions SET lines = jsonb_set(lines, '{0,quantity}', '99') WHERE order_id = :plain",),
         (("portal", "I10-units"), ("allocation+portal+returns+routing+sync", "F-units_ordered")),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "personal data slips into a timeline",
         (
             'UPDATE portal.timeline SET data = data || \'{"sent_to": "plain@example.com"}\' '
-            f"WHERE type = 'fulfillment.shipped.v1' AND order_id = {order('plain')}",
+            "WHERE type = 'fulfillment.shipped.v1' AND order_id = :plain",
         ),
         (("portal", "P-personal-data"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
 )
 
 MESSAGES = (
     Plant(
         "a message never arrives",
-        (f"DELETE FROM returns.inbox WHERE type = 'fulfillment.shipped.v1' AND subject = {order('plain')}::text",),
+        ("DELETE FROM returns.inbox WHERE type = 'fulfillment.shipped.v1' AND subject = :plain::text",),
         (("returns", "I7-handled"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a message stays in the outbox",
-        (f"UPDATE routing.outbox SET sent_at = NULL WHERE type = 'order.cancelled.v1' AND subject = {order('cancelled')}::text",),
+        ("UPDATE routing.outbox SET sent_at = NULL WHERE type = 'order.cancelled.v1' AND subject = :cancelled::text",),
         (("routing", "I7-sent"),),
-        f"SELECT {order('cancelled')}::text",
+        "SELECT :cancelled::text",
     ),
     Plant(
         "a message waits and waits",
         (
             "UPDATE portal.inbox i SET status = 'retry', due_at = now() + interval '1 day', reason = 'not yet', body = o.body "
             "FROM sync.outbox o WHERE o.event_id = i.event_id AND o.type = 'order.placed.v1' "
-            f"AND o.subject = {order('plain')}::text",
+            "AND o.subject = :plain::text",
         ),
         (("portal", "I7-retry"),),
-        f"SELECT {order('plain')}::text",
+        "SELECT :plain::text",
     ),
     Plant(
         "a service hears what nobody said",
         (
             "INSERT INTO allocation.inbox (event_id, source, type, subject, status, received_at) "
-            f"VALUES ('00000000-0000-5000-8000-0000000000bb', 'ordermesh/sync', 'order.placed.v1', {order('plain')}::text, 'done', now())",
+            "VALUES ('00000000-0000-5000-8000-0000000000bb', 'ordermesh/sync', 'order.placed.v1', :plain::text, 'done', now())",
         ),
         (("allocation", "I8-source"),),
         "SELECT '00000000-0000-5000-8000-0000000000bb'",
@@ -636,35 +630,35 @@ MESSAGES = (
         "an event is heard twice under two names",
         (
             "INSERT INTO returns.inbox (event_id, source, type, status, received_at) "
-            f"SELECT event_id, 'ordermesh/routing', type, 'done', now() FROM returns.inbox "
-            f"WHERE type = 'order.placed.v1' AND subject = {order('plain')}::text",
+            "SELECT event_id, 'ordermesh/routing', type, 'done', now() FROM returns.inbox "
+            "WHERE type = 'order.placed.v1' AND subject = :plain::text",
         ),
         (("returns", "I9-once"), ("returns", "I8-source")),
-        f"SELECT event_id::text FROM sync.outbox WHERE type = 'order.placed.v1' AND subject = {order('plain')}::text",
+        "SELECT event_id::text FROM sync.outbox WHERE type = 'order.placed.v1' AND subject = :plain::text",
     ),
     Plant(
         "an event is heard as another one",
-        (f"UPDATE routing.inbox SET type = 'order.cancelled.v1' WHERE type = 'order.placed.v1' AND subject = {order('plain')}::text",),
+        ("UPDATE routing.inbox SET type = 'order.cancelled.v1' WHERE type = 'order.placed.v1' AND subject = :plain::text",),
         (("routing", "I9-once"),),
-        f"SELECT event_id::text FROM sync.outbox WHERE type = 'order.placed.v1' AND subject = {order('plain')}::text",
+        "SELECT event_id::text FROM sync.outbox WHERE type = 'order.placed.v1' AND subject = :plain::text",
     ),
     Plant(
         "an outbox row is not what its message says",
-        (f"UPDATE routing.outbox SET type = 'order.edited.v1' WHERE type = 'order.cancelled.v1' AND subject = {order('cancelled')}::text",),
+        ("UPDATE routing.outbox SET type = 'order.edited.v1' WHERE type = 'order.cancelled.v1' AND subject = :cancelled::text",),
         (("routing", "I9-envelope"),),
-        f"SELECT event_id::text FROM routing.outbox WHERE subject = {order('cancelled')}::text AND type = 'order.edited.v1'",
+        "SELECT event_id::text FROM routing.outbox WHERE subject = :cancelled::text AND type = 'order.edited.v1'",
     ),
     Plant(
         "a service believes in more cancelled units than all others",
         ("UPDATE returns.cancelled_units SET quantity = quantity + 1",),
         (("allocation+portal+returns+routing", "F-units_cancelled"),),
-        f"SELECT {order('cancelled')}::text || '|1'",
+        "SELECT :cancelled::text || '|1'",
     ),
     Plant(
         "a service believes in another order than all others",
-        (f"UPDATE routing.order_lines SET quantity = quantity + 1 WHERE order_id = {order('plain')} AND line_id = '2'",),
+        ("UPDATE routing.order_lines SET quantity = quantity + 1 WHERE order_id = :plain AND line_id = '2'",),
         (("allocation+portal+returns+routing+sync", "F-units_ordered"),),
-        f"SELECT {order('plain')}::text || '|2'",
+        "SELECT :plain::text || '|2'",
     ),
 )
 

@@ -5,6 +5,7 @@ The day is lived once, by all five services with a channel and a 3PL; each corru
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator
 
@@ -35,12 +36,24 @@ async def day(
     async with open_world(databases, tmp_path_factory.mktemp("day")) as world:
         await world.live_a_day()
         assert await world.waiting() == []
-    connection = await asyncpg.connect(databases.admin_url, statement_cache_size=0)
+    connection = await asyncpg.connect(databases.admin_url, statement_cache_size=0, server_settings={"jit": "off"})
     yield connection
     await connection.close()
     await databases.close()
     await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await server.close()
+
+
+async def names_of(connection: Connection) -> dict[str, str]:
+    """The ids of the day's orders and of the one scan, as SQL literals."""
+    rows = await connection.fetch("SELECT external_id AS name, order_id AS id FROM sync.channel_orders")
+    rows += await connection.fetch("SELECT 'scan' AS name, scan_id AS id FROM returns.return_scans")
+    return {row["name"]: f"'{row['id']}'::uuid" for row in rows}
+
+
+def with_names(statement: str, names: dict[str, str]) -> str:
+    """The statement with ids in place of names."""
+    return re.sub(r"(?<!:):([a-z]+)\b", lambda found: names[found.group(1)], statement)
 
 
 async def checks_of(connection: Connection) -> list[Check]:
@@ -81,10 +94,11 @@ async def test_something_of_everything_has_happened(day: asyncpg.Connection[asyn
 async def test_a_planted_corruption_is_named(day: asyncpg.Connection[asyncpg.Record], plant: Plant) -> None:
     transaction = day.transaction()
     await transaction.start()
+    names = await names_of(day)
     try:
-        touched = [await day.execute(statement) for statement in plant.statements]
+        touched = [await day.execute(with_names(statement, names)) for statement in plant.statements]
         assert not touched[-1].endswith(" 0"), "the corruption was planted into nothing"
-        subject = await day.fetchval(plant.subject)
+        subject = await day.fetchval(with_names(plant.subject, names))
         checks = await checks_of(day)
     finally:
         await transaction.rollback()

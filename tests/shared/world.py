@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from aiohttp import web
@@ -30,9 +30,11 @@ from shared.contracts.channels import (
 )
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
+    FulfillmentCancelRequested,
     FulfillmentRequested,
     LocationRegistrationRequested,
     ThirdPartyAccepted,
+    ThirdPartyCancelAccepted,
     ThirdPartyDelivered,
     ThirdPartyShipped,
     ThirdPartyShortPicked,
@@ -45,7 +47,6 @@ from shared.contracts.orders import (
     LineUnits,
     OrderCancelRequested,
     OrderEditRequested,
-    OrderPlaced,
 )
 from shared.contracts.returns import (
     ReturnApproved,
@@ -63,7 +64,6 @@ from tests.shared.loopback import Loopback, open_loopback
 CHANNEL, PARTNER = "shop", "fastship"
 SKUS = ("MUG", "LAMP", "CHAIR")
 SHOPPER = Actor(kind="shopper", name="shopper")
-MessageT = TypeVar("MessageT", bound=Message)
 
 
 @dataclass
@@ -74,7 +74,6 @@ class World:
     url: str
     admin: Connection
     orders: dict[str, UUID] = field(default_factory=dict)
-    returns: dict[str, UUID] = field(default_factory=dict)
 
     async def audit(self, *, strict: bool = True) -> Report:
         """One audit of everything; nothing should be under way."""
@@ -144,7 +143,7 @@ class World:
         await self.loopback.hear_from_partner(PARTNER, message)
         await self.loopback.settle()
 
-    async def ship_everything(self, picks: Sequence[FulfillmentRequested], *, deliver: bool = True) -> None:
+    async def ship_everything(self, picks: Sequence[FulfillmentRequested]) -> None:
         """The 3PL does as it is asked."""
         for pick in picks:
             await self.from_warehouse(ThirdPartyAccepted(fulfillment_id=pick.fulfillment_id, accepted_at=self.loopback.now()))
@@ -157,8 +156,7 @@ class World:
                     shipped_at=self.loopback.now(),
                 )
             )
-            if deliver:
-                await self.from_warehouse(ThirdPartyDelivered(fulfillment_id=pick.fulfillment_id, delivered_at=self.loopback.now()))
+            await self.from_warehouse(ThirdPartyDelivered(fulfillment_id=pick.fulfillment_id, delivered_at=self.loopback.now()))
 
     async def send_back(self, name: str, units: dict[str, int]) -> UUID:
         """A return that must be approved; units by line."""
@@ -171,7 +169,6 @@ class World:
         handled = await self.loopback.ask("returns", request)
         assert [type(item.data) for item in handled.messages] == [ReturnApproved], handled
         await self.loopback.settle()
-        self.returns[name] = request.return_id
         return request.return_id
 
     async def scan(self, return_id: UUID, sellable: dict[str, int], damaged: dict[str, int]) -> None:
@@ -187,13 +184,13 @@ class World:
         await self.open_shop({"reno": {"MUG": 40, "LAMP": 10}, "newark": {"MUG": 10, "LAMP": 20, "CHAIR": 5}})
         await self.buy("plain", {"MUG": 3, "LAMP": 1})
         await self.buy("split", {"MUG": 2, "CHAIR": 1})
-        await self.ship_everything(self.picks())
+        await self.work_at_the_warehouse()
 
         await self.buy("cancelled", {"MUG": 2})
         await self.ask(
             "routing", OrderCancelRequested(order_id=self.orders["cancelled"], change_id=new_id(), actor=SHOPPER, reason="changed my mind")
         )
-        await self.cancel_at_the_warehouse()
+        await self.work_at_the_warehouse()
         await self.buy("waiting", {"CHAIR": 9})
         await self.ask(
             "allocation",
@@ -206,10 +203,9 @@ class World:
         )
         await self.buy("edited", {"CHAIR": 3, "MUG": 4})
         await self.edit("edited", "1", 1)
-        await self.settle_the_warehouse()
+        await self.work_at_the_warehouse()
         await self.buy("short", {"LAMP": 2})
-        picks = self.picks()
-        await self.short_pick(picks)
+        await self.short_pick(self.picks()[0])
 
         plain = await self.send_back("plain", {"1": 3})
         await self.scan(plain, {"1": 1}, {"1": 1})
@@ -227,29 +223,22 @@ class World:
             ),
         )
 
-    async def cancel_at_the_warehouse(self) -> None:
-        """The 3PL agrees to every request to stop."""
-        from shared.contracts.fulfillment import FulfillmentCancelRequested, ThirdPartyCancelAccepted
-
-        asked = [mail.message for mail in self.loopback.partner_mail if isinstance(mail.message, FulfillmentCancelRequested)]
-        self.loopback.partner_mail.clear()
-        for message in asked:
-            await self.from_warehouse(ThirdPartyCancelAccepted(fulfillment_id=message.fulfillment_id, answered_at=self.loopback.now()))
-
-    async def settle_the_warehouse(self) -> None:
-        """Stops what shall stop, then ships what is still asked for."""
+    async def stop_what_shall_stop(self) -> set[UUID]:
+        """The 3PL agrees to every request to stop; returns which fulfillments those were."""
         stopped = {
-            getattr(mail.message, "fulfillment_id", None)
-            for mail in self.loopback.partner_mail
-            if not isinstance(mail.message, FulfillmentRequested)
+            mail.message.fulfillment_id for mail in self.loopback.partner_mail if isinstance(mail.message, FulfillmentCancelRequested)
         }
-        picks = [mail.message for mail in self.loopback.partner_mail if isinstance(mail.message, FulfillmentRequested)]
-        await self.cancel_at_the_warehouse()
-        await self.ship_everything([pick for pick in picks if pick.fulfillment_id not in stopped] + self.picks())
+        for fulfillment_id in sorted(stopped):
+            await self.from_warehouse(ThirdPartyCancelAccepted(fulfillment_id=fulfillment_id, answered_at=self.loopback.now()))
+        return stopped
 
-    async def short_pick(self, picks: Sequence[FulfillmentRequested]) -> None:
-        """One unit of the first pick is not on its shelf."""
-        pick = picks[0]
+    async def work_at_the_warehouse(self) -> None:
+        """Stops what shall stop, ships what is asked for."""
+        stopped = await self.stop_what_shall_stop()
+        await self.ship_everything([pick for pick in self.picks() if pick.fulfillment_id not in stopped])
+
+    async def short_pick(self, pick: FulfillmentRequested) -> None:
+        """One unit is not on its shelf; the rest ships."""
         await self.from_warehouse(ThirdPartyAccepted(fulfillment_id=pick.fulfillment_id, accepted_at=self.loopback.now()))
         line = pick.lines[0]
         await self.from_warehouse(
