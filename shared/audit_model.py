@@ -32,7 +32,10 @@ class Fact:
 
     Args:
         name: the fact's name; services that state a fact of the same name must agree on every key that both know.
-        sql: states it as ``(key text, value bigint)``, each key once. Keys: see docs/operations.md.
+        sql: states it as ``(key text, value bigint)``, each key once. A key is one id or SKU, or several joined by ``|``, the widest first.
+
+    Names in use, with their keys: ``units_ordered``, ``units_shipped``, ``units_cancelled`` (``order_id|line_id``), ``units_restocked``
+    (``return_id|line_id``), ``refund_cents_requested``, ``refund_cents_succeeded`` (``refund_id``), ``available_to_sell`` (``sku``).
     """
 
     name: str

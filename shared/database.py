@@ -17,6 +17,8 @@ else:
 ACQUIRE_TIMEOUT_SECONDS = 10.0
 
 _UNAVAILABLE = (
+    # What a connection says whose server was killed in the middle of a reply; the pool replaces it.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,

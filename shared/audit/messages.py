@@ -149,11 +149,9 @@ UNSENT = "SELECT event_id, type, subject, created_at FROM outbox WHERE sent_at I
 RETRYING = "SELECT event_id, type, subject, reason, attempts FROM inbox WHERE status = 'retry' ORDER BY event_id"
 
 WRONG_ENVELOPE = """
-SELECT event_id, type, body_type, body_id, body_source FROM (
-    SELECT event_id, type, b ->> 'type' AS body_type, b ->> 'id' AS body_id, b ->> 'source' AS body_source
-    FROM (SELECT event_id, type, convert_from(body, 'UTF8')::jsonb AS b FROM outbox) AS said
-) AS envelope
-WHERE body_type IS DISTINCT FROM type OR body_id IS DISTINCT FROM event_id::text OR body_source IS DISTINCT FROM $1
+SELECT event_id, outbox.type, said.type AS body_type, said.id AS body_id, said.source AS body_source
+FROM outbox CROSS JOIN LATERAL jsonb_to_record(convert_from(body, 'UTF8')::jsonb) AS said (type text, id text, source text)
+WHERE said.type IS DISTINCT FROM outbox.type OR said.id IS DISTINCT FROM event_id::text OR said.source IS DISTINCT FROM $1
 """
 
 HEARD_TWICE = """

@@ -13,13 +13,15 @@ import pytest
 
 from deploy.local.preparation import prepare
 from deploy.local.processes import CHECKOUT
-from simulators.adapter.publisher import ChannelAdapter
+from simulators.adapter.publisher import ChannelAdapter, NotPublishedError
 from simulators.adapter.replay import SourceOrder
 from tests.system import Json, System, an_order
 
 SERVICES = ("sync", "allocation", "routing", "returns", "portal")
 CHANNELS = ("webshop", "marketplace")
 SEED = 20_110_630
+PUBLISH_ATTEMPTS = 8
+"""Rounds of an adapter's own attempts; a broker that starts anew on a busy machine takes its time."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -58,7 +60,13 @@ class Run:
             adapter = ChannelAdapter(code, self.system.partner_url("channel", code))
             now = datetime.now(UTC)
             own = [SourceOrder(code, order["external_id"], now, order) for order in orders if order["channel"] == code]
-            await adapter.publish(own)
+            for attempt in range(PUBLISH_ATTEMPTS):
+                try:
+                    await adapter.publish(own)
+                    break
+                except NotPublishedError:
+                    if attempt == PUBLISH_ATTEMPTS - 1:
+                        raise
             await adapter.close()
 
     async def stream(self, *, pause_seconds: float) -> None:
