@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from benchmarks.broker import Queues, bulk_publisher, watched_queues, work_queues
+from benchmarks.broker import bulk_publisher, watched_queues, work_queues
 from benchmarks.catalogue import filling_of_allocation
 from benchmarks.databases import Databases
 from benchmarks.failure import BenchmarkError

@@ -78,6 +78,15 @@ class Databases:
         finally:
             await admin.close()
 
+    async def server_version(self) -> str:
+        """Postgres's version, without what the packager adds."""
+        admin = await self._admin()
+        try:
+            full: str = await admin.fetchval("SHOW server_version")
+        finally:
+            await admin.close()
+        return full.split(maxsplit=1)[0]
+
     async def _admin(self) -> Connection:
         return await asyncpg.connect(self._stack.postgres.url, timeout=10)
 

@@ -106,5 +106,7 @@ def channel_orders(count: int, prefix: str, channels: Sequence[str], skus: int) 
             }
         )
         body = envelope(order, source=f"channel.{channel}")
-        found.append(ChannelOrder(channel, external_id, Publication(INBOUND_EXCHANGE, routing_key_of(type(order), channel), body, order.type)))
+        found.append(
+            ChannelOrder(channel, external_id, Publication(INBOUND_EXCHANGE, routing_key_of(type(order), channel), body, order.type))
+        )
     return found

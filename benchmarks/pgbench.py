@@ -166,7 +166,9 @@ class PgbenchBench:
                 name = f"pgbench, {shape}, {clients} clients, {'one hot SKU' if hot else 'uniform'}"
                 with self._progress.step(name) as step:
                     output = self._run(program, script, body, clients=clients, seconds=self._sizes.pgbench_seconds)
-                    run = PgbenchRun(shape, hot, clients, _number(r"tps = ([\d.]+)", output), _number(r"latency average = ([\d.]+)", output))
+                    run = PgbenchRun(
+                        shape, hot, clients, _number(r"tps = ([\d.]+)", output), _number(r"latency average = ([\d.]+)", output)
+                    )
                     runs.append(run)
                     step.result = f"{run.orders_per_second:,.0f} orders/s"
             script.unlink()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from shared.migrate import AUDITOR
 DATABASE = "chain"
 FILLING_TIMEOUT_SECONDS = 900.0
 REST_SECONDS = 180.0
+QUIET_SECONDS = 2.0
+"""Longer than the slowest step of a simulated 3PL."""
 AUDIT_WAIT_SECONDS = 60
 
 
@@ -47,13 +50,20 @@ class RunningSystem:
     sizes: Sizes
     progress: Progress
 
-    async def until_at_rest(self) -> None:
-        """Waits until every message is handled and every errand done."""
-        async with asyncio.timeout(REST_SECONDS):
-            while True:
-                await until_at_rest(self.connection, self.queues, SERVICES, timeout_seconds=REST_SECONDS, quiet_seconds=2.0)
-                if not sum((await self.errands_due()).values()):
-                    return
+    async def until_at_rest(self, *, timeout_seconds: float = REST_SECONDS) -> None:
+        """Waits until every message is handled and every errand done.
+
+        Raises:
+            BenchmarkError: not in time, or something was parked.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            await until_at_rest(self.connection, self.queues, SERVICES, timeout_seconds=timeout_seconds, quiet_seconds=QUIET_SECONDS)
+            due = await self.errands_due()
+            if not sum(due.values()):
+                return
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"the outside world was not told everything within {timeout_seconds:.0f} s: {dict(due)}")
 
     async def errands_due(self) -> Mapping[str, int]:
         """What still has to be told to the outside world."""
@@ -132,9 +142,7 @@ async def _fill(system: RunningSystem) -> None:
             for publications in filling_of_everything(system.sizes.listed_skus, CHANNELS):
                 await publisher.publish(publications)
                 await until_at_rest(system.connection, system.queues, SERVICES, timeout_seconds=FILLING_TIMEOUT_SECONDS)
-        async with asyncio.timeout(FILLING_TIMEOUT_SECONDS):
-            while sum((await system.errands_due()).values()):
-                await asyncio.sleep(0.5)
+        await system.until_at_rest(timeout_seconds=FILLING_TIMEOUT_SECONDS)
         await system.connection.execute("VACUUM ANALYZE")
         step.result = f"{system.sizes.listed_skus:,} SKUs at 5 locations, listed on {len(CHANNELS)} channels"
     missing = [name for name in PROCESSES if not system.processes.is_running(name)]

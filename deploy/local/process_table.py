@@ -121,7 +121,13 @@ def partners_document(here: Surroundings) -> dict[str, object]:
     """The content of the partners file: the channels with their addresses and webhook secrets, and the 3PLs."""
     return {
         "channels": [
-            {"code": code, "base_url": f"{here.url('channels')}/{code}", "webhook_secrets": [here.secret(f"webhook_{code}")]}
+            {
+                "code": code,
+                "base_url": f"{here.url('channels')}/{code}",
+                "webhook_secrets": [here.secret(f"webhook_{code}")],
+                # The simulated channels are quicker than most real ones: a catalogue is told in seconds.
+                "requests_per_second": 200,
+            }
             for code in CHANNELS
         ],
         "third_party_logistics": [{"code": code} for code in THIRD_PARTY_LOGISTICS],

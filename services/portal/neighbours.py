@@ -200,6 +200,7 @@ async def read_trace(environment: Environment, order_id: UUID) -> Trace:
                 "reason": row["reason"],
                 "received_at": row["received_at"].isoformat(),
                 "handled_at": row["handled_at"].isoformat() if row["handled_at"] else None,
+                "traceparent": row["traceparent"],
             }
             for row in heard
         ],

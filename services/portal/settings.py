@@ -28,7 +28,7 @@ class PortalSettings(Settings):
     smtp_username: str | None = Field(None, description="user at the mail server, if it wants one")
     smtp_password: str | None = Field(None, description="password at the mail server")
     smtp_starttls: bool = Field(False, description="insist on encryption before sending")
-    smtp_connections: int = Field(4, ge=1, le=50, description="connections to the mail server that are kept open")
+    smtp_connections: int = Field(8, ge=1, le=50, description="connections to the mail server that are kept open")
     smtp_timeout_seconds: float = Field(15.0, gt=0, description="longest one step of a mail may take")
     mail_from: str = Field("orders@ordermesh.invalid", description="sender address of every mail")
     mail_give_up_hours: float = Field(96.0, gt=0, description="how long a mail is tried before it is given up")

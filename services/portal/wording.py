@@ -103,7 +103,7 @@ def _as_moment(moment: datetime | str) -> datetime:
 
 def day(moment: datetime | str | None, locale: str = "en") -> str:
     """A date in words; empty for no date."""
-    if moment is None:
+    if not moment:
         return ""
     when = _as_moment(moment)
     language = language_of(locale)
@@ -113,17 +113,22 @@ def day(moment: datetime | str | None, locale: str = "en") -> str:
 
 def clock(moment: datetime | str | None) -> str:
     """Date and time in UTC, for operators."""
-    return "" if moment is None else _as_moment(moment).strftime("%Y-%m-%d %H:%M:%S")
+    return "" if not moment else _as_moment(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def minute(moment: datetime | str | None) -> str:
     """Date and time to the minute in UTC, for shoppers."""
-    if moment is None:
+    if not moment:
         return ""
     when = _as_moment(moment)
     return f"{when.day} {MONTHS['en'][when.month - 1][:3]} {when.year}, {when:%H:%M} UTC"
 
 
+def tail(identifier: object) -> str:
+    """The end of an id, which tells ids of the same minute apart better than their beginning."""
+    return f"…{str(identifier)[-10:]}"
+
+
 def sentence(code: str) -> str:
     """A code of the contracts as words: ``no_location_can_ship`` -> ``No location can ship``."""
-    return code.replace("_", " ").capitalize()
+    return code.replace("_", " ").capitalize() if code else ""

@@ -135,8 +135,13 @@ class Book:
         await self._save_fulfillments(changed)
         if self._changes:
             await changes.save_changes(connection, list(self._changes.values()))
-        if changed:
-            await orders.update_orders(connection, changed)
+        beyond_progress = [order for order in changed if _beyond_progress(order) != _beyond_progress(self._before[order.order_id])]
+        if beyond_progress:
+            await orders.update_orders(connection, beyond_progress)
+        known = {order.order_id for order in beyond_progress}
+        progressed = [order for order in changed if order.order_id not in known]
+        if progressed:
+            await orders.update_progress(connection, progressed)
         if self._refunds:
             await changes.insert_refunds(connection, self._refunds, self.tx.now)
         if self._decisions:
@@ -185,6 +190,24 @@ class Book:
             await fulfillments.update_fulfillments(self.tx.connection, updated)
         if lines:
             await fulfillments.update_fulfillment_lines(self.tx.connection, lines)
+
+
+def _beyond_progress(order: Order) -> tuple[object, ...]:
+    """What is saved of an order beside its progress."""
+    return (
+        order.order_version,
+        order.ship_to,
+        order.promise_from,
+        order.stock_wait,
+        order.assignable,
+        order.excluded_locations,
+        order.rejections,
+        order.refused_plans,
+        order.plan_due_at,
+        order.coming_back_until,
+        order.change,
+        order.attention,
+    )
 
 
 def _kind_of(answer: ChangeAnswer) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
@@ -20,7 +19,6 @@ from services.routing.decide.order import (
     State,
     StockWait,
 )
-from shared.contracts.orders import Address
 
 STATES: Mapping[str, State] = {state.value: state for state in State}
 
@@ -73,7 +71,7 @@ def _fulfillment(rows: Sequence[Record]) -> Fulfillment:
         ended_because=first["ended_because"],
         short_picks=tuple(
             ShortPick(datetime.fromisoformat(picked_at), tuple((line_id, units) for line_id, units in missing))
-            for picked_at, missing in first["short_picks"]
+            for picked_at, missing in first["short_picks"] or ()
         ),
     )
 
@@ -100,12 +98,12 @@ def order_of(row: Record, lines: Sequence[Line], fulfillments: Sequence[Fulfillm
         deliver_by=row["deliver_by"],
         shipping_paid_cents=row["shipping_paid_cents"],
         split_policy=row["split_policy"],
-        ship_to=_address(row["ship_to"]),
+        ship_to=row["ship_to"],
         promise_from=row["promise_from"],
         lines=tuple(lines),
         stock_wait=StockWait(row["stock_waiting_for"], row["stock_until"]),
         fulfillments=tuple(fulfillments),
-        assignable=row["assignable"],
+        assignable=row["assignable"] or {},
         excluded_locations=frozenset(row["excluded_locations"]),
         rejections=row["rejections"],
         refused_plans=row["refused_plans"],
@@ -118,8 +116,3 @@ def order_of(row: Record, lines: Sequence[Line], fulfillments: Sequence[Fulfillm
         waiting_until=row["waiting_until"],
         due_at=row["due_at"],
     )
-
-
-def _address(stored: Mapping[str, Any]) -> Address:
-    # Checked when the order was taken in; checking it again for every message would be the dearest part of loading an order.
-    return Address.model_construct(**{"line2": None, "region": None, "phone": None, **stored})

@@ -17,7 +17,7 @@ class Settings(SharedSettings):
     """Settings of sync; environment names as in ``shared.config``."""
 
     channel_timeout_seconds: float = Field(5.0, gt=0, le=60, description="longest a channel may take to answer one call")
-    channel_concurrency: int = Field(16, ge=1, le=200, description="most calls of one kind under way at one channel")
+    channel_concurrency: int = Field(16, ge=1, le=200, description="most calls under way at one channel at a time")
     webhook_body_limit_bytes: int = Field(1024 * 1024, ge=1_024, le=4 * 1024 * 1024, description="largest order a webhook may carry")
 
 

@@ -19,7 +19,7 @@ AMPLE_COVER = 1.6
 """An ample SKU opens with this multiple of the day's demand, over all its locations."""
 NEVER_RESUPPLIED_SHARE = 0.25
 """Of the scarce SKUs: those whose supply does not come today, so that orders still wait by name at the end."""
-SINGLE_LOCATION_SHARE = 0.3
+SINGLE_LOCATION_SHARE = 0.15
 """SKUs that stand in one warehouse only, which is what makes multi-line orders split."""
 
 

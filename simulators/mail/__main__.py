@@ -28,16 +28,20 @@ def port_from(name: str, default: int) -> int:
 async def run() -> None:
     """Listens until it is told to stop."""
     host = os.environ.get("ORDERMESH_HTTP_HOST", "127.0.0.1")
+    smtp_port, http_port = port_from("ORDERMESH_SMTP_PORT", 2525), port_from("ORDERMESH_HTTP_PORT", 8025)
     sink = Sink()
     loop = asyncio.get_running_loop()
-    smtp = await loop.create_server(
-        lambda: SMTP(sink, hostname="mail-simulator", enable_SMTPUTF8=True, data_size_limit=LARGEST_MAIL_BYTES, loop=loop),
-        host,
-        port_from("ORDERMESH_SMTP_PORT", 2525),
-    )
     runner = web.AppRunner(build_application(sink), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port_from("ORDERMESH_HTTP_PORT", 8025)).start()
+    try:
+        smtp = await loop.create_server(
+            lambda: SMTP(sink, hostname="mail-simulator", enable_SMTPUTF8=True, data_size_limit=LARGEST_MAIL_BYTES, loop=loop),
+            host,
+            smtp_port,
+        )
+        await web.TCPSite(runner, host, http_port).start()
+    except OSError as error:
+        sys.exit(f"mail simulator: cannot listen on ORDERMESH_SMTP_PORT {smtp_port} or ORDERMESH_HTTP_PORT {http_port}: {error}")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

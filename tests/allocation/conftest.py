@@ -101,7 +101,9 @@ class Desk:
 
     async def ledger(self, kind: str) -> int:
         """The sum of the ledger's entries of one kind."""
-        units: int = await self.connection.fetchval("SELECT COALESCE(sum(quantity), 0) FROM movements WHERE kind = $1::text::movement_kind", kind)
+        units: int = await self.connection.fetchval(
+            "SELECT COALESCE(sum(quantity), 0) FROM movements WHERE kind = $1::text::movement_kind", kind
+        )
         return units
 
 

@@ -61,9 +61,7 @@ def location(code: str = "east", *, partner: str = PARTNER, active: bool = True,
 
 def receipt(quantity: int, sku: str = "MUG", *, at_location: str = "east", supply_id: UUID | None = None) -> SupplyReceived:
     """Goods that arrived."""
-    return SupplyReceived(
-        receipt_id=new_id(), supply_id=supply_id, location=at_location, lines=[SupplyLine(sku=sku, quantity=quantity)]
-    )
+    return SupplyReceived(receipt_id=new_id(), supply_id=supply_id, location=at_location, lines=[SupplyLine(sku=sku, quantity=quantity)])
 
 
 def line(quantity: int = 1, sku: str = "MUG", line_id: str = "1") -> OrderLine:
@@ -71,7 +69,9 @@ def line(quantity: int = 1, sku: str = "MUG", line_id: str = "1") -> OrderLine:
     return OrderLine(line_id=line_id, sku=sku, title=sku, quantity=quantity, unit_price_cents=1_000, unit_weight_grams=400)
 
 
-def order(*lines: OrderLine, order_id: UUID | None = None, split_policy: Literal["ship_available", "hold_all"] = "ship_available") -> OrderPlaced:
+def order(
+    *lines: OrderLine, order_id: UUID | None = None, split_policy: Literal["ship_available", "hold_all"] = "ship_available"
+) -> OrderPlaced:
     """A paid order."""
     own = order_id or new_id()
     return OrderPlaced(
@@ -131,9 +131,7 @@ def planned(location: str, *lines: LineUnits, fulfillment_id: UUID | None = None
 def plan(placed: OrderPlaced, *fulfillments: PlannedFulfillment, version: int = 1) -> FulfillmentPlanned:
     """Routing's choice of locations; by default everything from the east."""
     own = [planned("east", *(units(line.quantity, line.line_id, line.sku) for line in placed.lines))]
-    return FulfillmentPlanned(
-        plan_id=new_id(), order_id=placed.order_id, order_version=version, fulfillments=list(fulfillments) or own
-    )
+    return FulfillmentPlanned(plan_id=new_id(), order_id=placed.order_id, order_version=version, fulfillments=list(fulfillments) or own)
 
 
 def shipped(
@@ -186,9 +184,7 @@ def snapshot(
 ) -> Received[Any]:
     """A 3PL's count of one SKU, as it comes from the partner's queue."""
     counted = SnapshotLine(sku=sku, on_hand=on_hand, damaged=damaged, quality_control=quality_control)
-    return received(
-        ThirdPartyStockSnapshot(location=at_location, as_of=as_of, watermark=watermark, lines=[counted]), partner=PARTNER
-    )
+    return received(ThirdPartyStockSnapshot(location=at_location, as_of=as_of, watermark=watermark, lines=[counted]), partner=PARTNER)
 
 
 def correction(
@@ -205,9 +201,7 @@ def third_party_receipt(
     quantity: int, *, sequence: int | None = None, sku: str = "MUG", at_location: str = "east", time: datetime = NOW
 ) -> Received[Any]:
     """Goods that a 3PL put on its shelves."""
-    told = ThirdPartyReceipt(
-        location=at_location, receipt_id=new_id(), lines=[SupplyLine(sku=sku, quantity=quantity)], sequence=sequence
-    )
+    told = ThirdPartyReceipt(location=at_location, receipt_id=new_id(), lines=[SupplyLine(sku=sku, quantity=quantity)], sequence=sequence)
     return received(told, partner=PARTNER, time=time)
 
 

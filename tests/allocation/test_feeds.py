@@ -184,7 +184,9 @@ async def test_after_a_snapshot_the_next_one_waits_only_for_what_is_new(stocked:
 async def test_a_3pl_snapshot_before_during_or_after_movements_gives_the_same_stock(stocked: Desk) -> None:
     """The feed of one location, heard in every order; the count of 7 was taken after sequence 2."""
     await stocked.hear(products("A", "B", "C", "D"))
-    orders = [permutation for permutation in permutations(range(4)) if permutation.index(3) > max(permutation.index(0), permutation.index(1))]
+    orders = [
+        permutation for permutation in permutations(range(4)) if permutation.index(3) > max(permutation.index(0), permutation.index(1))
+    ]
     assert len(orders) == 8
     for number, permutation in enumerate(orders):
         sku, place = f"P{number}", f"place{number}"

@@ -9,6 +9,7 @@ from shared.contracts.stock import StockAvailabilityChanged, StockBackordered, S
 from tests.allocation.conftest import Desk
 from tests.allocation.messages import (
     at,
+    called_off,
     cancellation,
     edit,
     line,
@@ -159,6 +160,19 @@ async def test_a_cancellation_that_took_the_wrong_fulfillments_units_still_lets_
     assert await stocked.line(placed.order_id) == {"units": 2, "shipped": 1, "cancelled": 1}
     assert (await stocked.shelf("east"))["assigned"] == (await stocked.shelf("west"))["assigned"] == 0
     assert (await stocked.shelf(left.location))["on_shelf"] == {"east": 9, "west": 4}[left.location]
+
+
+async def test_a_call_off_that_names_the_other_fulfillment_leaves_the_parcel_its_unit(stocked: Desk) -> None:
+    placed = order(line(2))
+    await stocked.hear(placed)
+    east, west = planned("east", units(1)), planned("west", units(1))
+    await stocked.hear(plan(placed, east, west))
+    await stocked.hear(cancellation(placed, units(1)))
+    kept, recalled = (east, west) if (await stocked.shelf("east"))["assigned"] else (west, east)
+    assert not (await stocked.hear(called_off(placed, kept))).outgoing
+    await stocked.hear(shipped(placed, recalled))
+    assert await stocked.line(placed.order_id) == {"units": 2, "shipped": 1, "cancelled": 1}
+    assert (await stocked.shelf(kept.location))["assigned"] == 0
 
 
 async def test_an_edit_shrinks_and_grows_lines_and_lists_everything_that_may_be_planned(stocked: Desk) -> None:

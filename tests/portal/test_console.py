@@ -62,6 +62,10 @@ class TestSigningIn:
             answer = await world.client.get(path, headers={"Cookie": cookie.encode().decode("latin-1")}, allow_redirects=False)
             assert (answer.status, answer.headers["Location"]) == (303, "/console/login")
 
+    async def test_whoever_comes_to_the_front_door_is_sent_to_the_console(self, world: World) -> None:
+        answer = await world.client.get("/", allow_redirects=False)
+        assert (answer.status, answer.headers["Location"]) == (303, "/console")
+
     async def test_the_token_starts_a_session_in_a_cookie_that_scripts_and_other_sites_never_see(self, world: World) -> None:
         answer = await sign_in(world)
         cookie = answer.headers["Set-Cookie"]
@@ -384,3 +388,68 @@ class TestStock:
         assert "after=MUG/BLUE%201" in page
         console.allocation.away = True
         assert "does not answer" in await text_of(console, "/console/stock")
+
+
+class TestWhatNeedsAPerson:
+    async def test_lists_orders_and_refunds_and_has_them_tried_again(self, console: World) -> None:
+        order, refund = new_id(), new_id()
+        console.routing.shows(
+            "/attention",
+            {
+                "orders": [
+                    {
+                        "order_id": str(order),
+                        "channel": "shop",
+                        "external_id": "#1001",
+                        "status": "placed",
+                        "attention_reason": "no_location_can_ship",
+                        "attention_detail": "reno is <closed>",
+                        "attention_due_at": NOON.isoformat(),
+                    }
+                ]
+            },
+        )
+        failed = {"refund_id": str(refund), "order_id": str(order), "amount_cents": 1300, "currency": "USD", "cause": "returned"}
+        console.returns.shows("/refunds", {"refunds": [failed]})
+        page = await text_of(console, "/console/attention")
+        for words in ("No location can ship", "reno is &lt;closed&gt;", "$13.00"):
+            assert words in page
+        console.routing.shows(f"/orders/{order}/retry", {"status": "placed"}, method="POST")
+        action = f"/console/orders/{order}/retry"
+        answer = await console.client.post(action, data=form_to(page, action), allow_redirects=False)
+        assert "The order is planned again." in await text_of(console, answer.headers["Location"])
+        refusal = {"error": {"code": "not_failed", "message": "the refund is sent", "problems": []}}
+        console.returns.shows(f"/refunds/{refund}/retry", refusal, method="POST", status=409)
+        action = f"/console/refunds/{refund}/retry"
+        answer = await console.client.post(action, data=form_to(page, action), allow_redirects=False)
+        assert "Not done: the refund is sent" in await text_of(console, answer.headers["Location"])
+
+    async def test_forged_retries_do_nothing(self, console: World) -> None:
+        for action in (f"/console/orders/{new_id()}/retry", f"/console/refunds/{new_id()}/retry"):
+            assert (await console.client.post(action, data={"token": "x"}, allow_redirects=False)).status == 403
+        assert not any("retry" in path for neighbour in console.neighbours.values() for path in neighbour.paths)
+
+    async def test_owners_that_are_away_are_named(self, console: World) -> None:
+        console.routing.away = console.returns.away = True
+        assert (await text_of(console, "/console/attention")).count("The owning service does not answer") == 2
+
+    async def test_shows_the_routing_decision_with_its_candidates(self, told_order: tuple[World, UUID]) -> None:
+        console, order = told_order
+        record = {
+            "objective": "cheapest",
+            "cost_cents": 742,
+            "chosen": [["reno", "ground", 742, {"1": 2}]],
+            "candidates": [["reno", 3, 421, 742], ["dallas", 6, 1630, "too late"]],
+            "excluded": [["newark", 8, 2435, "excluded for this order"]],
+        }
+        console.routing.shows(
+            f"/orders/{order}",
+            {
+                "status": "in_fulfillment",
+                "fulfillments": [{"location": "reno", "partner": "west", "state": "accepted", "shipping_cost_cents": 742, "lines": None}],
+                "decisions": [{"decided_at": NOON.isoformat(), "record": record}],
+            },
+        )
+        page = await text_of(console, f"/console/orders/{order}")
+        for words in ("west", "$7.42", "Chosen", "too late", "excluded for this order", "1630"):
+            assert words in page

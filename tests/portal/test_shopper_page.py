@@ -149,14 +149,15 @@ class TestHeaders:
             assert not re.search(r'\son\w+="', text)
             assert not re.search(r'(?:src|<link[^>]*href)="(?:https?:)?//', text)
 
-    async def test_the_style_sheet_is_served(self, world: World, pool: Pool) -> None:
+    async def test_the_static_files_are_served_and_may_be_kept(self, world: World, pool: Pool) -> None:
         order = await an_order(pool)
         text = await (await world.client.get(world.page_of(order))).text()
-        found = re.search(r'href="(/static/portal\.css\?v=\w+)"', text)
-        assert found is not None
-        answer = await world.client.get(found.group(1))
-        assert (answer.status, answer.content_type) == (200, "text/css")
-        assert "immutable" in answer.headers["Cache-Control"]
+        for name, content_type in (("portal.css", "text/css"), ("mark.svg", "image/svg+xml")):
+            found = re.search(rf'href="(/static/{re.escape(name)}\?v=\w+)"', text)
+            assert found is not None
+            answer = await world.client.get(found.group(1))
+            assert (answer.status, answer.content_type) == (200, content_type)
+            assert "immutable" in answer.headers["Cache-Control"]
 
 
 class TestWhatItShows:

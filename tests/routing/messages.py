@@ -104,7 +104,8 @@ def reserved(
             "order_version": version,
             "cause": cause,
             "lines": [
-                ReservedLine(reservation_id=new_id(), line_id=line_id, sku=skus[line_id], quantity=count) for line_id, count in wanted.items()
+                ReservedLine(reservation_id=new_id(), line_id=line_id, sku=skus[line_id], quantity=count)
+                for line_id, count in wanted.items()
             ],
             "assignable": stock_of(assignable),
             "reserved_at": NOON,

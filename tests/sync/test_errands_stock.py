@@ -161,7 +161,7 @@ async def test_a_dead_channel_is_probed_with_one_call_at_a_time(desk: Desk, http
     await desk.set_up(*skus)
     dead = push_errand(calls_to("http://127.0.0.1:9", desk, http))
     await desk.change_availability(*(availability(sku, 5, 1) for sku in skus))
-    assert await desk.run(dead) == 16
+    assert await desk.run(dead) == 20
     assert await desk.run(dead) == 0, "the circuit is open"
     probes = []
     for _ in range(10):
@@ -213,6 +213,28 @@ async def test_the_rate_limit_of_a_channel_is_kept(desk: Desk, shop: Shopfront, 
     seconds = time.monotonic() - started
     assert len((await shop.state())["listings"]) == 60
     assert seconds >= (60 - 20) / 20 * 0.95, f"60 calls at 20 a second, 20 of them at once, took only {seconds:.2f} s"
+
+
+async def test_what_is_sold_out_is_told_first(desk: Desk, shop: Shopfront, http: aiohttp.ClientSession) -> None:
+    skus = [f"SKU-{number}" for number in range(20)]
+    await desk.set_up(*skus)
+    await desk.change_availability(*(availability(sku, 5, 1) for sku in skus))
+    desk.wait(1)
+    await desk.change_availability(availability("MUG", 0, 2))
+    await desk.run(push_errand(calls_to(shop.base_url, desk, http, rate=8.0, timeout_seconds=5)))
+    told = (await shop.state())["listings"]
+    assert len(told) == 2
+    assert told["L-MUG"]["mode"] == "sold_out"
+
+
+async def test_no_more_calls_are_under_way_at_once_than_allowed(desk: Desk, shop: Shopfront, http: aiohttp.ClientSession) -> None:
+    skus = [f"SKU-{number}" for number in range(32)]
+    await desk.set_up(*skus)
+    await desk.change_availability(*(availability(sku, 5, 1) for sku in skus))
+    await shop.behave(latency_seconds=0.3)
+    started = time.monotonic()
+    assert await desk.run(push_errand(calls_to(shop.base_url, desk, http, timeout_seconds=5))) == 32
+    assert time.monotonic() - started >= 0.6, "16 at a time make two rounds"
 
 
 async def test_less_than_one_call_a_second_is_a_rate_too(desk: Desk, shop: Shopfront, http: aiohttp.ClientSession) -> None:

@@ -166,12 +166,28 @@ async def test_one_external_id_arriving_twenty_times_at_once_is_one_order(desk: 
     assert await stored(desk.connection) == 1
 
 
+async def blocked(connection: Connection, expected: int) -> None:
+    """Returns once so many sessions wait for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    for _ in range(1_000):
+        if await connection.fetchval(waiting) >= expected:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{expected} sessions should have waited for a lock")
+
+
 async def test_batches_that_overlap_in_opposite_order_do_not_deadlock(desk: Desk, databases: Databases) -> None:
-    batch = [received(an_order(external_id=str(number)), partner="shop") for number in range(100)]
-    desks = [Desk(await databases.connect("sync")) for _ in range(4)]
-    handled = await asyncio.gather(
-        *(each.handle(orders.receive_orders, *(batch if number % 2 else batch[::-1])) for number, each in enumerate(desks))
-    )
+    batch = [received(an_order(external_id=f"{number:03}"), partner="shop") for number in range(100)]
+    holder, watcher = Desk(await databases.connect("sync")), await databases.connect_as_admin()
+    desks = [Desk(await databases.connect("sync")) for _ in range(2)]
+    # Somebody holds a key in the middle, so that both batches have certainly begun when it is let go.
+    transaction = holder.connection.transaction()
+    await transaction.start()
+    await orders.receive_orders(Transaction(holder.connection, NOW), [received(an_order(external_id="050"), partner="shop")])
+    at_work = [asyncio.create_task(each.handle(orders.receive_orders, *batch[::step])) for each, step in zip(desks, (1, -1), strict=True)]
+    await blocked(watcher, 2)
+    await transaction.rollback()
+    handled = await asyncio.gather(*at_work)
     assert sum(len(each.said(OrderPlaced)) for each in handled) == 100
 
 

@@ -34,7 +34,7 @@ Replays a day of orders through the whole system and prints a report. Without a 
 
 SETTINGS_FOR_A_SHORT_DAY = {
     # A silent 3PL is asked again after seconds instead of minutes, because the whole day takes a minute.
-    "ORDERMESH_ANSWER_SECONDS": "6",
+    "ORDERMESH_ANSWER_SECONDS": "15",
     "ORDERMESH_LOG_LEVEL": "WARNING",
 }
 
@@ -50,7 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, help="length of the replayed day (default: by the number of orders, 20 to 60)")
     parser.add_argument("--directory", type=Path, default=CHECKOUT / ".local" / "demo", help="where the private stack lives meanwhile")
     parser.add_argument("--report", type=Path, default=CHECKOUT / ".local" / "demo-report.json", help="where the report is written")
-    parser.add_argument("--keep", action="store_true", help="leave the stack running afterwards (make down does not find it)")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the stack running; python -m deploy.local clean --directory DIRECTORY ends it"
+    )
     return parser
 
 
@@ -137,8 +139,9 @@ def _take_down(stack: Stack, processes: Processes, *, keep_logs: bool) -> None:
         if keep_logs:
             aside = stack.directory.with_name(f"{stack.directory.name}-logs")
             shutil.rmtree(aside, ignore_errors=True)
-            shutil.copytree(stack.directory / "logs", aside, dirs_exist_ok=True)
-            stack.progress.say(f"  logs are in {aside}")
+            if (stack.directory / "logs").exists():
+                shutil.copytree(stack.directory / "logs", aside)
+                stack.progress.say(f"  logs are in {aside}")
         stack.discard()
     finally:
         signal.signal(signal.SIGINT, kept)

@@ -13,12 +13,14 @@ CALM_POLLS = 3
 """How often in a row nothing may move before the system counts as at rest: messages on the broker are in no table."""
 
 
-async def drain(connection: Connection, *, expected_orders: int, timeout_seconds: float, show: Callable[[Journey, str], None]) -> str:
+async def drain(
+    connection: Connection, *, not_taken: Callable[[Journey], int], timeout_seconds: float, show: Callable[[Journey, str], None]
+) -> str:
     """Waits for rest.
 
     Args:
         connection: the administrator's.
-        expected_orders: how many orders must have been taken before rest can count.
+        not_taken: how many published orders have been neither taken nor rejected; rest cannot count before there are none.
         timeout_seconds: how long to wait at most.
         show: is told how far it is.
 
@@ -30,7 +32,7 @@ async def drain(connection: Connection, *, expected_orders: int, timeout_seconds
     before: Journey | None = None
     while True:
         journey = await read_journey(connection)
-        moving = await _what_moves(connection, journey, expected_orders)
+        moving = await _what_moves(connection, journey, not_taken(journey))
         show(journey, moving)
         calm = calm + 1 if not moving and journey == before else 0
         before = journey
@@ -53,10 +55,10 @@ async def wait_for_channels(connection: Connection, *, listings: int, timeout_se
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _what_moves(connection: Connection, journey: Journey, expected_orders: int) -> str:
+async def _what_moves(connection: Connection, journey: Journey, not_taken: int) -> str:
     """What is still under way, in words; empty when nothing is."""
-    if journey.taken < expected_orders:
-        return f"{expected_orders - journey.taken} orders not taken yet"
+    if not_taken:
+        return f"{not_taken} orders neither taken nor rejected yet"
     if journey.moving:
         return f"{journey.moving} orders moving"
     undelivered = await read_undelivered(connection)

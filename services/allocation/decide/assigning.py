@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.allocation.decide.books import Books
 from services.allocation.decide.changing import release_returned, units_by_line
-from services.allocation.decide.stock import Assignment, Cause
+from services.allocation.decide.stock import Assignment, Cause, Demand
 from shared.contracts.fulfillment import FulfillmentCancelled, FulfillmentPlanned, FulfillmentShipped
 
 
@@ -97,23 +97,44 @@ def ship_fulfillment(books: Books, event: FulfillmentShipped, cause: Cause) -> s
 def cancel_fulfillment(books: Books, event: FulfillmentCancelled, cause: Cause) -> None:
     """Unties units that will not ship from there and writes off those that were not found.
 
-    Units that shipped or were taken back before stay as they are. A count may have told already that assigned units are gone: what the
-    picker misses are those first, so that they are written off once.
+    Units that shipped or were taken back before stay as they are: what a cancellation of the order recalled is what this call-off speaks of
+    first. A count may have told already that assigned units are gone: what the picker misses are those first, so that they are written off
+    once.
     """
     missing = units_by_line(event.missing)
     for (line_id, sku), quantity in units_by_line(event.lines).items():
         assignment = books.assignments.get((event.fulfillment_id, line_id))
-        if assignment is None or assignment.sku != sku or assignment.open == 0:
+        if assignment is None or assignment.sku != sku:
             continue
-        taken = min(quantity, assignment.open)
+        recalled = min(quantity, assignment.recalled)
+        assignment.recalled -= recalled
+        taken = min(quantity - recalled, assignment.open)
         shelf = books.shelf(sku, assignment.location)
         counted_out = shelf.pending_shortage
-        freed = books.unassign(assignment, taken, cause)
-        books.move(shelf, "written_off", -max(0, min(missing.get((line_id, sku), 0), taken) - counted_out), cause)
-        if books.orders[event.order_id].cancelled_version is not None:
-            release_returned(books, freed, cause)
-        else:
+        freed = books.unassign(assignment, taken, cause) if taken else []
+        books.move(shelf, "written_off", -max(0, min(missing.get((line_id, sku), 0), recalled + taken) - counted_out), cause)
+        if books.orders[event.order_id].cancelled_version is None:
             books.return_to_plan(freed, cause.event_id)
+        else:
+            _give_back(books, assignment, freed, cause)
+
+
+def _give_back(books: Books, assignment: Assignment, freed: list[tuple[Demand, int]], cause: Cause) -> None:
+    """Nobody plans the units of a cancelled order again. When the cancellation had recalled another fulfillment's units instead of these,
+    that one ships: as many are tied to it again."""
+    left = sum(quantity for _, quantity in freed)
+    for other in books.assignments_of(assignment.order_id, assignment.line_id, assignment.sku):
+        exchanged = min(other.recalled, left)
+        if exchanged:
+            other.recalled -= exchanged
+            other.units -= exchanged
+            books.assign(other, exchanged, cause)
+            left -= exchanged
+    for row, quantity in freed:
+        released = min(quantity, left, row.unassigned)
+        left -= released
+        if released:
+            release_returned(books, [(row, released)], cause)
 
 
 def fulfillment_ids(plan: FulfillmentPlanned) -> list[UUID]:

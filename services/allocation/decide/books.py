@@ -103,10 +103,13 @@ class Books:
         """All demand rows of one order, oldest first."""
         return sorted(self._demand_of_order.get(order_id, ()), key=lambda row: row.demand_id)
 
+    def assignments_of(self, order_id: UUID, line_id: str, sku: str) -> list[Assignment]:
+        """The assignments of one order line, oldest first."""
+        return sorted(self._assignments_of_line.get((order_id, line_id, sku), ()), key=lambda row: row.fulfillment_id)
+
     def open_assignments(self, order_id: UUID, line_id: str, sku: str) -> list[Assignment]:
-        """Assignments of one order line that still hold units, oldest first."""
-        held = [row for row in self._assignments_of_line.get((order_id, line_id, sku), ()) if row.open]
-        return sorted(held, key=lambda row: row.fulfillment_id)
+        """Those that still hold units."""
+        return [row for row in self.assignments_of(order_id, line_id, sku) if row.open]
 
     def set_order(self, order_id: UUID, state: OrderState) -> None:
         """Changes the version or life of an order."""

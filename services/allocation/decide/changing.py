@@ -88,7 +88,9 @@ def _take_back(books: Books, key: LineKey, quantity: int, cause: Cause, reason: 
             books.drop_reserved(row, taken, cause)
             left -= _written_down(books, row, taken, cause, reason)
     for assignment in reversed(books.open_assignments(*key)):
-        for row, taken in _freed(books, assignment, min(left, assignment.open), cause):
+        recalled = min(left, assignment.open)
+        assignment.recalled += recalled
+        for row, taken in _freed(books, assignment, recalled, cause):
             books.drop_reserved(row, taken, cause)
             left -= _written_down(books, row, taken, cause, reason)
 

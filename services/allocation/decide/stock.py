@@ -232,11 +232,16 @@ class AssignmentNumbers(NamedTuple):
     units: int
     open: int
     shipped: int
+    recalled: int
 
 
 @dataclass(slots=True)
 class Assignment:
-    """Units of one order line tied to one location for one fulfillment. What is neither open nor shipped was taken back."""
+    """Units of one order line tied to one location for one fulfillment. What is neither open nor shipped was taken back.
+
+    ``recalled`` units were taken back by a change of the order itself; the call-off of the fulfillment, which may follow, speaks of them
+    first.
+    """
 
     fulfillment_id: UUID
     order_id: UUID
@@ -246,6 +251,7 @@ class Assignment:
     units: int
     open: int
     shipped: int = 0
+    recalled: int = 0
     is_new: bool = False
     was: AssignmentNumbers = field(init=False)
 
@@ -254,7 +260,7 @@ class Assignment:
 
     @property
     def numbers(self) -> AssignmentNumbers:
-        return AssignmentNumbers(self.units, self.open, self.shipped)
+        return AssignmentNumbers(self.units, self.open, self.shipped, self.recalled)
 
 
 class OrderState(NamedTuple):

@@ -103,5 +103,6 @@ def add_assignment_rows(books: Books, rows: Iterable[Record]) -> None:
                 row["units"],
                 row["open"],
                 row["shipped"],
+                row["recalled"],
             )
         )

@@ -40,10 +40,12 @@ async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[Ord
         return []
     scarce = [sku for sku, claim in placement.claims.items() if claim.available <= 0]
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
-    async with asyncio.TaskGroup() as saving:
-        saving.create_task(save_placed_orders(tx.connection, _rows_of(placement, messages, supplies)))
-        await asyncio.sleep(0)
-        return _messages_of(placement, messages, rows, supplies, tx.now)  # while the database writes
+    saving = asyncio.create_task(save_placed_orders(tx.connection, _rows_of(placement, messages, supplies)))
+    try:
+        await asyncio.sleep(0)  # lets the statement leave; the messages are worded while the database writes
+        return _messages_of(placement, messages, rows, supplies, tx.now)
+    finally:
+        await saving
 
 
 def _all_registered(tx: Transaction, message: Received[OrderPlaced], registered: Collection[str]) -> bool:
@@ -87,28 +89,24 @@ def _messages_of(
     """Built from plain values and validated whole, which costs half of building part by part."""
     assignable: dict[str, AssignableStock] = {}
     changes: list[dict[str, object]] = []
-    for row in rows:
-        sku = row["sku"]
+    for sku, available, queued, version, locations, free, _ in rows:
         claim = placement.claims.get(sku)
         if claim is None:
             continue
-        version = row["version"] + 1
         if claim.reserved:
-            locations = [
-                {"location": location, "quantity": quantity} for location, quantity in zip(row["locations"], row["assignable"], strict=True)
-            ]
-            assignable[sku] = AssignableStock.model_validate({"sku": sku, "stock_version": version, "locations": locations})
+            places = [{"location": location, "quantity": quantity} for location, quantity in zip(locations, free, strict=True)]
+            assignable[sku] = AssignableStock.model_validate({"sku": sku, "stock_version": version + 1, "locations": places})
         known = supplies.get(sku, ())
-        told = sellable_of(claim.available, row["queued"] + claim.queued, known)
-        if claim.reserved or told != sellable_of(row["available"], row["queued"], known):
+        left, mode, next_ship_at = sellable_of(claim.available, queued + claim.queued, known)
+        if claim.reserved or (left, mode, next_ship_at) != sellable_of(available, queued, known):
             changes.append(
                 {
                     "sku": sku,
                     "pool": "default",
-                    "available": told.available,
-                    "mode": told.mode,
-                    "next_ship_at": told.next_ship_at,
-                    "stock_version": version,
+                    "available": left,
+                    "mode": mode,
+                    "next_ship_at": next_ship_at,
+                    "stock_version": version + 1,
                 }
             )
     outgoing: list[Outgoing] = []

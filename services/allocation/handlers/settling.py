@@ -169,7 +169,7 @@ def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
 
 
 def _assignment_rows(assignments: Iterable[Assignment]) -> sql.AssignmentRows:
-    rows = sql.AssignmentRows([], [], [], [], [], [], [], [])
+    rows = sql.AssignmentRows([], [], [], [], [], [], [], [], [])
     for row in assignments:
         rows.fulfillment_ids.append(row.fulfillment_id)
         rows.line_ids.append(row.line_id)
@@ -179,6 +179,7 @@ def _assignment_rows(assignments: Iterable[Assignment]) -> sql.AssignmentRows:
         rows.units.append(row.units - row.was.units)
         rows.open.append(row.open - row.was.open)
         rows.shipped.append(row.shipped - row.was.shipped)
+        rows.recalled.append(row.recalled - row.was.recalled)
     return rows
 
 

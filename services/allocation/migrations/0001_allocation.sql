@@ -118,7 +118,8 @@ CREATE TABLE fulfillments (
     shipped_at     timestamptz
 );
 
--- Units of one order line tied to one location. units = open + shipped + what was taken back.
+-- Units of one order line tied to one location. units = open + shipped + what was taken back. `recalled` units were taken back by a change of
+-- the order itself; when the call-off of the fulfillment follows, it speaks of these first.
 CREATE TABLE assignments (
     fulfillment_id uuid    NOT NULL,
     line_id        text COLLATE "C"    NOT NULL,
@@ -128,10 +129,11 @@ CREATE TABLE assignments (
     units          integer NOT NULL,
     open           integer NOT NULL,
     shipped        integer NOT NULL DEFAULT 0,
+    recalled       integer NOT NULL DEFAULT 0,
     PRIMARY KEY (fulfillment_id, line_id),
-    CONSTRAINT never_more_than_assigned CHECK (open >= 0 AND shipped >= 0 AND open + shipped <= units)
+    CONSTRAINT never_more_than_assigned CHECK (open >= 0 AND shipped >= 0 AND recalled >= 0 AND open + shipped + recalled <= units)
 );
-CREATE INDEX assignments_open ON assignments (order_id) WHERE open > 0;
+CREATE INDEX assignments_open ON assignments (order_id) WHERE open > 0 OR recalled > 0;
 
 -- One row per call-off, so that the same one told twice takes back once.
 CREATE TABLE fulfillment_cancellations (

@@ -71,11 +71,11 @@ async def read_demand_of_orders(connection: Connection, order_ids: Sequence[UUID
 
 
 async def read_open_assignments(connection: Connection, order_ids: Sequence[UUID]) -> list[Record]:
-    """Assignments of these orders that still hold units."""
+    """Assignments of these orders that still hold units, or whose units were recalled."""
     return await connection.fetch(
         """
-        SELECT fulfillment_id, order_id, line_id, sku, location, units, open, shipped
-        FROM assignments WHERE order_id = ANY($1::uuid[]) AND open > 0
+        SELECT fulfillment_id, order_id, line_id, sku, location, units, open, shipped, recalled
+        FROM assignments WHERE order_id = ANY($1::uuid[]) AND (open > 0 OR recalled > 0)
         """,
         order_ids,
     )
@@ -85,7 +85,7 @@ async def read_assignments(connection: Connection, fulfillment_ids: Sequence[UUI
     """The assignments of these fulfillments, open or not."""
     return await connection.fetch(
         """
-        SELECT fulfillment_id, order_id, line_id, sku, location, units, open, shipped
+        SELECT fulfillment_id, order_id, line_id, sku, location, units, open, shipped, recalled
         FROM assignments WHERE fulfillment_id = ANY($1::uuid[])
         """,
         fulfillment_ids,
@@ -304,14 +304,15 @@ class AssignmentRows(NamedTuple):
     units: list[int]
     open: list[int]
     shipped: list[int]
+    recalled: list[int]
 
 
 async def insert_assignments(connection: Connection, rows: AssignmentRows) -> None:
     """Units newly tied to locations."""
     await connection.execute(
         """
-        INSERT INTO assignments (fulfillment_id, line_id, order_id, sku, location, units, open, shipped)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::int[])
+        INSERT INTO assignments (fulfillment_id, line_id, order_id, sku, location, units, open, shipped, recalled)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::int[], $9::int[])
         """,
         *rows,
     )
@@ -321,9 +322,11 @@ async def update_assignments(connection: Connection, rows: AssignmentRows) -> No
     """Adds differences to assignments."""
     await connection.execute(
         """
-        UPDATE assignments a SET units = a.units + change.units, open = a.open + change.open, shipped = a.shipped + change.shipped
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::int[])
-            AS change(fulfillment_id, line_id, order_id, sku, location, units, open, shipped)
+        UPDATE assignments a
+        SET units = a.units + change.units, open = a.open + change.open, shipped = a.shipped + change.shipped,
+            recalled = a.recalled + change.recalled
+        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::int[], $8::int[], $9::int[])
+            AS change(fulfillment_id, line_id, order_id, sku, location, units, open, shipped, recalled)
         WHERE a.fulfillment_id = change.fulfillment_id AND a.line_id = change.line_id
         """,
         *rows,

@@ -22,6 +22,7 @@ from shared.contracts.envelope import new_id
 from shared.contracts.orders import Actor, OrderCancelled, OrderCancelRejected, OrderCancelRequested, OrderChangePending
 from shared.contracts.stock import StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
 from shared.messaging.reading import problems_of
+from shared.service import Environment
 
 ORDERS_SHOWN = 50
 ADJUSTMENT_FIELDS = ("request_id", "sku", "location", "expected_on_hand", "new_on_hand")
@@ -42,6 +43,11 @@ def _page(session: Session, template: str, section: str, *, status: int = 200, *
 
 def _back(session: Session, path: str, notice: str) -> web.Response:
     return see_other(session.environment, session.address_with(path, notice))
+
+
+async def go_to_orders(environment: Environment, _: web.Request) -> web.StreamResponse:
+    """``GET /``: whoever comes without a link is an operator."""
+    return see_other(environment, "/console")
 
 
 async def search_orders(session: Session) -> web.StreamResponse:

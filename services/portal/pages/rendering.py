@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from shared.service import Environment
 
 FOLDER = Path(__file__).resolve().parent.parent
 STYLE_SHEET = FOLDER / "static" / "portal.css"
+MARK = FOLDER / "static" / "mark.svg"
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+RouteFunction = Callable[[Environment, web.Request], Awaitable[web.StreamResponse]]
 
 FORM_FIELDS_LIMIT = 5_000
 """Two per line of the largest order, and the hidden ones."""
@@ -41,9 +45,9 @@ def tracking_url(carrier: str | None, tracking_number: str | None) -> str | None
 
 
 @cache
-def style_version() -> str:
-    """Changes when the style sheet does, so that browsers may keep it for ever."""
-    return hashlib.sha256(STYLE_SHEET.read_bytes()).hexdigest()[:12]
+def static_version() -> str:
+    """Changes when a static file does, so that browsers may keep them for ever."""
+    return hashlib.sha256(STYLE_SHEET.read_bytes() + MARK.read_bytes()).hexdigest()[:12]
 
 
 @cache
@@ -58,10 +62,12 @@ def templates() -> Templates:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(money=wording.money, day=wording.day, minute=wording.minute, clock=wording.clock, sentence=wording.sentence)
+    environment.filters.update(
+        money=wording.money, day=wording.day, minute=wording.minute, clock=wording.clock, sentence=wording.sentence, tail=wording.tail
+    )
     environment.globals.update(
         tracking_url=tracking_url,
-        style_version=style_version(),
+        static_version=static_version(),
         event_labels=wording.EVENT_LABELS,
         shopper_labels=wording.SHOPPER_LABELS,
         status_labels=wording.STATUS_LABELS,
@@ -128,11 +134,16 @@ async def read_form(request: web.Request) -> dict[str, str]:
         return {}
 
 
-async def read_style_sheet(_: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /static/portal.css``: the one static file."""
-    headers = {
-        "Cache-Control": "public, max-age=31536000, immutable" if request.query.get("v") == style_version() else "public, max-age=300",
-        "X-Content-Type-Options": "nosniff",
-        "ETag": f'"{style_version()}"',
-    }
-    return web.Response(body=STYLE_SHEET.read_bytes(), content_type="text/css", charset="utf-8", headers=headers)
+def _file(path: Path, content_type: str) -> RouteFunction:
+    async def serve(_: Environment, request: web.Request) -> web.StreamResponse:
+        headers = {
+            "Cache-Control": "public, max-age=31536000, immutable" if request.query.get("v") == static_version() else "public, max-age=300",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return web.Response(body=path.read_bytes(), content_type=content_type, headers=headers)
+
+    return serve
+
+
+read_style_sheet = _file(STYLE_SHEET, "text/css")
+read_mark = _file(MARK, "image/svg+xml")

@@ -1,11 +1,12 @@
 """The table of pages. Shoppers are let in by their link, operators by their session; the pages themselves see to it."""
 
 from services.portal.pages import console, sessions, shopper
-from services.portal.pages.rendering import read_style_sheet
+from services.portal.pages.rendering import read_mark, read_style_sheet
 from services.portal.pages.sessions import console as for_operators
 from shared.service import get, post
 
 ROUTES = [
+    get("/", console.go_to_orders, public=True),
     get("/orders/{order_id}", shopper.read_order_page, public=True),
     post("/orders/{order_id}/cancel", shopper.cancel_order, public=True),
     post("/orders/{order_id}/returns", shopper.request_return, public=True),
@@ -25,4 +26,5 @@ ROUTES = [
     get("/console/stock", for_operators(console.read_stock), public=True),
     post("/console/stock", for_operators(console.adjust_stock), public=True),
     get("/static/portal.css", read_style_sheet, public=True),
+    get("/static/mark.svg", read_mark, public=True),
 ]

@@ -8,7 +8,6 @@ message is parked for a person.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -29,6 +28,7 @@ from services.routing.decide.order import (
     settle_overdue,
     units_by_line,
 )
+from services.routing.decide.values import replace
 from shared.contracts.fulfillment import (
     FulfillmentDelivered,
     FulfillmentShipped,

@@ -6,7 +6,6 @@ change for all, and only when each of them has called off is the change made. So
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -25,7 +24,9 @@ from services.routing.decide.order import (
     State,
     StockWait,
 )
+from services.routing.decide.values import replace
 from shared.contracts.orders import (
+    Address,
     ChangeRefusal,
     LineUnits,
     OrderCancelled,
@@ -239,7 +240,7 @@ def _edit(
         change_id=request.change_id,
         actor=request.actor,
         lines=[_as_ordered(line) for line in edited.lines if line.quantity],
-        ship_to=edited.ship_to,
+        ship_to=Address.model_validate(edited.ship_to),
         withdrawn_fulfillment_ids=withdrawn,
         money_delta_cents=edited.money_delta_cents,
         edited_at=now,

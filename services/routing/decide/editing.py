@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import Line, Order
+from services.routing.decide.values import replace
 from shared.contracts.orders import Address, ChangeRefusal, LineChange, OrderEditRequested
 
 MOST_LINES = 2_000
@@ -25,9 +27,14 @@ class Edited:
     """The order as it would stand. ``money_delta_cents`` is the new total minus the old one, never above zero."""
 
     lines: tuple[Line, ...]
-    ship_to: Address
+    ship_to: Mapping[str, Any]
     falls: tuple[Fall, ...]
     money_delta_cents: int
+
+
+def address_as_json(address: Address) -> dict[str, Any]:
+    """An address as orders keep it."""
+    return address.model_dump(mode="json", exclude_none=True)
 
 
 def edit_lines(order: Order, request: OrderEditRequested) -> Edited | Refusal:
@@ -43,7 +50,7 @@ def edit_lines(order: Order, request: OrderEditRequested) -> Edited | Refusal:
     if isinstance(added, Refusal):
         return added
     lines = tuple(_with_quantity(line, wanted.get(line.line_id, line.quantity)) for line in order.lines) + added
-    ship_to = request.ship_to or order.ship_to
+    ship_to = order.ship_to if request.ship_to is None else address_as_json(request.ship_to)
     if lines == order.lines and ship_to == order.ship_to:
         return Refusal("nothing_to_change", "the order already is as asked for")
     if not any(line.quantity for line in lines):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -18,6 +17,7 @@ from services.routing.decide.order import (
     add_unplanned,
     call_for_attention,
 )
+from services.routing.decide.values import replace
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
     FulfillmentAssignmentRejected,
@@ -26,7 +26,7 @@ from shared.contracts.fulfillment import (
     FulfillmentRequested,
     PickLine,
 )
-from shared.contracts.orders import LineUnits
+from shared.contracts.orders import Address, LineUnits
 from shared.contracts.stock import AssignableStock
 
 CallOffCause = Literal["rejected", "short_picked", "cancelled", "expired"]
@@ -49,7 +49,7 @@ def request_of(order: Order, fulfillment: Fulfillment, deadlines: Deadlines) -> 
             carrier=fulfillment.carrier,
             service=fulfillment.service,
             service_level=order.service_level,
-            ship_to=order.ship_to,
+            ship_to=Address.model_validate(order.ship_to),
             lines=pick_lines,
             packing_requirements=["hazmat"] if hazardous else [],
             ship_by=fulfillment.ship_by,

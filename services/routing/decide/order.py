@@ -8,15 +8,16 @@ counts of a moment may be below zero; their sum is right once all have come. Val
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any, Literal
 from uuid import UUID
 
+from services.routing.decide.values import replace
 from shared.contracts.base import Message
 from shared.contracts.fulfillment import OrderNeedsAttention
-from shared.contracts.orders import Address, SplitPolicy
+from shared.contracts.orders import SplitPolicy
 
 AttentionReason = Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue"]
 
@@ -55,7 +56,7 @@ LEFT = frozenset({State.SHIPPED, State.INCOMPLETE, State.DELIVERED})
 """A parcel is on its way or has arrived."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deadlines:
     """How long routing waits for whom before it asks again or calls a person."""
 
@@ -89,7 +90,7 @@ class Deadlines:
     """3PL rejections of one order before a person must look."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Line:
     """One order line and where its units are. ``tax_cents`` is for the whole line."""
 
@@ -117,7 +118,7 @@ class Line:
         return max(0, self.unplanned + min(0, self.coming_back))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FulfillmentLine:
     """Units of one order line in one fulfillment. ``called_off`` units will not ship from there."""
 
@@ -141,7 +142,7 @@ class ShortPick:
     missing: tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fulfillment:
     """What one location ships of an order."""
 
@@ -204,7 +205,7 @@ class StockWait:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """One order; its database row is locked while this value is worked on."""
 
@@ -219,7 +220,8 @@ class Order:
     deliver_by: datetime | None
     shipping_paid_cents: int
     split_policy: SplitPolicy
-    ship_to: Address
+    ship_to: Mapping[str, Any]
+    """A checked address, as JSON."""
     promise_from: datetime
     """When the promise of a service level began to count: placed, or when stock came for an order that had to wait."""
     lines: tuple[Line, ...]
@@ -299,7 +301,7 @@ class Defer:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What a rule made of an order. A message that is parked or deferred changes nothing."""
 

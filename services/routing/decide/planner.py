@@ -139,7 +139,7 @@ class Planner:
                     late = promised is not None and limit is not None and limit > promised
                     break
         if solution is None:
-            unplaced = {item.sku: unplaced.get(item.sku, 0) + item.units for item in items} if items else unplaced
+            unplaced = {item.sku: item.units for item in _items(request.wanted)}
             return Plan((), unplaced, 0, False, self._record(request, items, candidates, excluded, (), None, False))
         parcels = tuple(self._parcels(request, items, candidates, solution))
         record = self._record(request, items, candidates, excluded, parcels, limit, late)

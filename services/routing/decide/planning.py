@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from services.routing.decide.order import (
     settle_attention,
 )
 from services.routing.decide.planner import Parcel, Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.values import replace
 from services.routing.decide.waiting import announce_plan
 
 Claims = dict[tuple[str, str], int]
@@ -93,7 +94,7 @@ def plan_order(
         return Planned(Outcome(order))
     if place is None:
         detail = (
-            f"ship_to.postal_code: {order.ship_to.country} postal code of the order is not on the map; "
+            f"ship_to.postal_code: {order.ship_to['country']} postal code of the order is not on the map; "
             "edit the address (or register the code with the next release), then retry the order"
         )
         return Planned(call_for_attention(order, "unknown_postal_code", detail, now, deadlines))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from services.routing.decide.handover import fresh_stock
@@ -19,6 +18,7 @@ from services.routing.decide.order import (
     uncovered_units,
     units_by_line,
 )
+from services.routing.decide.values import replace
 from shared.contracts.stock import StockBackordered, StockPromiseChanged, StockReserved
 
 
@@ -40,6 +40,9 @@ def reserve(order: Order, message: StockReserved, now: datetime, deadlines: Dead
     order = fresh_stock(order.with_lines(add_unplanned, units), message.assignable)
     if message.cause == "restocked":
         order = replace(order, promise_from=max(order.promise_from, message.reserved_at))
+    if message.cause == "edited" and order.stock_wait.waiting_for == "allocation" and uncovered_units(order):
+        # This is all that allocation has for the edited order; the rest was waiting for supply before and is not spoken of again.
+        order = _await_supply(order, [None], now, deadlines)
     return Outcome(settle_overdue(order) if _all_covered(order) else order)
 
 

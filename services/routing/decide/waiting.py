@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from services.routing.decide.order import (
     live_units,
     uncovered_units,
 )
+from services.routing.decide.values import replace
 from shared.contracts.fulfillment import FulfillmentPlanned, PlannedFulfillment
 from shared.contracts.orders import LineUnits
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from services.routing import current
 from services.routing.book import Book
 from services.routing.decide import stock
+from services.routing.decide.editing import address_as_json
 from services.routing.decide.order import Deadlines, Line, Order, StockWait
 from services.routing.decide.waiting import settled
 from services.routing.handlers.planning import plan_touched
@@ -68,7 +69,7 @@ def copy_of(placed: OrderPlaced, now: datetime, deadlines: Deadlines) -> Order:
         deliver_by=placed.deliver_by,
         shipping_paid_cents=placed.shipping_paid_cents,
         split_policy=placed.split_policy,
-        ship_to=placed.ship_to,
+        ship_to=address_as_json(placed.ship_to),
         promise_from=now,
         lines=tuple(
             Line(

@@ -35,7 +35,7 @@ async def plan_touched(book: Book, *, guess_stock: bool = False) -> None:
 def _plan(book: Book, order: Order, planner: Planner, claims: Claims) -> Planned:
     return plan_order(
         order,
-        find_place(order.ship_to.postal_code, order.ship_to.country),
+        find_place(order.ship_to["postal_code"], order.ship_to["country"]),
         planner,
         claims,
         book.tx.now,

@@ -38,7 +38,8 @@ CREATE TABLE orders (
         'placed', 'partially_allocated', 'fully_allocated', 'released', 'in_fulfillment', 'shipped', 'delivered', 'closed', 'cancelled')),
     stock_waiting_for   text        NOT NULL CHECK (stock_waiting_for IN ('allocation', 'stock')),
     stock_until         timestamptz NOT NULL,
-    assignable          jsonb       NOT NULL,
+    -- allocation's last numbers, while units are free to plan
+    assignable          jsonb,
     excluded_locations  text[]      NOT NULL,
     rejections          integer     NOT NULL CHECK (rejections >= 0),
     refused_plans       integer     NOT NULL CHECK (refused_plans >= 0),
@@ -126,7 +127,7 @@ CREATE TABLE fulfillments (
     shipped_at          timestamptz,
     delivered_at        timestamptz,
     ended_because       text,
-    short_picks         jsonb       NOT NULL
+    short_picks         jsonb
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX fulfillments_of_order ON fulfillments (order_id);
 

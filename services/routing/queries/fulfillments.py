@@ -33,8 +33,8 @@ async def insert_fulfillments(connection: Connection, fulfillments: Sequence[tup
     await connection.execute(
         """
         INSERT INTO fulfillments (order_id, fulfillment_id, plan_id, order_version, location, partner, state, carrier, service, zone,
-                                  shipping_cost_cents, ship_by, arrives_on, planned_at, due_at, assigned, attempts, short_picks)
-        SELECT *, false, 0, '[]'
+                                  shipping_cost_cents, ship_by, arrives_on, planned_at, due_at, assigned, attempts)
+        SELECT *, false, 0
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                     $10::int[], $11::bigint[], $12::timestamptz[], $13::date[], $14::timestamptz[], $15::timestamptz[])
         """,
@@ -100,7 +100,7 @@ async def update_fulfillments(connection: Connection, fulfillments: Sequence[Ful
         [item.ended_because for item in fulfillments],
         [
             # As text: asyncpg takes a list within a list for a further dimension of the array, not for a JSON value.
-            json.dumps([[report.picked_at.isoformat(), [list(entry) for entry in report.missing]] for report in item.short_picks])
+            json.dumps([[report.picked_at.isoformat(), report.missing] for report in item.short_picks]) if item.short_picks else None
             for item in fulfillments
         ],
     )

@@ -81,10 +81,10 @@ async def insert_orders(connection: Connection, orders: Sequence[Order]) -> set[
         """
         INSERT INTO orders (order_id, order_version, channel, external_id, placed_at, currency, segment, service_level, deliver_by,
                             shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until,
-                            assignable, excluded_locations, rejections, refused_plans, waiting_for, waiting_until, due_at)
+                            excluded_locations, rejections, refused_plans, waiting_for, waiting_until, due_at)
         SELECT order_id, order_version, channel, external_id, placed_at, currency, segment, service_level, deliver_by,
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until,
-               '{}', '{}', 0, 0, waiting_for, waiting_until, due_at
+               '{}', 0, 0, waiting_for, waiting_until, due_at
         FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
                     $9::timestamptz[], $10::bigint[], $11::text[], $12::jsonb[], $13::timestamptz[], $14::text[], $15::text[],
                     $16::timestamptz[], $17::text[], $18::timestamptz[], $19::timestamptz[])
@@ -106,7 +106,7 @@ async def insert_orders(connection: Connection, orders: Sequence[Order]) -> set[
         [order.deliver_by for order in orders],
         [order.shipping_paid_cents for order in orders],
         [order.split_policy for order in orders],
-        [order.ship_to.model_dump(mode="json", exclude_none=True) for order in orders],
+        [order.ship_to for order in orders],
         [order.promise_from for order in orders],
         [order.status for order in orders],
         [order.stock_wait.waiting_for for order in orders],
@@ -154,12 +154,12 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
         """,
         [order.order_id for order in orders],
         [order.order_version for order in orders],
-        [order.ship_to.model_dump(mode="json", exclude_none=True) for order in orders],
+        [order.ship_to for order in orders],
         [order.promise_from for order in orders],
         [order.status for order in orders],
         [order.stock_wait.waiting_for for order in orders],
         [order.stock_wait.until for order in orders],
-        [order.assignable for order in orders],
+        [order.assignable or None for order in orders],
         [",".join(sorted(order.excluded_locations)) for order in orders],
         [order.rejections for order in orders],
         [order.refused_plans for order in orders],
@@ -169,6 +169,24 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
         [order.attention.reason if order.attention else None for order in orders],
         [order.attention.detail if order.attention else None for order in orders],
         [order.attention.due_at if order.attention else None for order in orders],
+        [order.waiting_for for order in orders],
+        [order.waiting_until for order in orders],
+        [order.due_at for order in orders],
+    )
+
+
+async def update_progress(connection: Connection, orders: Sequence[Order]) -> None:
+    """Saves what almost every message changes: status, reason to wait and deadline."""
+    await connection.execute(
+        """
+        UPDATE orders
+        SET status = new.status, waiting_for = new.waiting_for, waiting_until = new.waiting_until, due_at = new.due_at
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[])
+             AS new (order_id, status, waiting_for, waiting_until, due_at)
+        WHERE orders.order_id = new.order_id
+        """,
+        [order.order_id for order in orders],
+        [order.status for order in orders],
         [order.waiting_for for order in orders],
         [order.waiting_until for order in orders],
         [order.due_at for order in orders],

@@ -63,14 +63,16 @@ class ChannelCalls:
     ) -> None:
         self.code = code
         self.channel = channel
-        # No more at once than the channel takes in a second: what is claimed early is told late, and a newer number would have to wait.
-        self.concurrency = max(1, min(concurrency, int(requests_per_second)))
+        # What is claimed at a time: two rounds of calls, but no more than the channel takes in a quarter of a second, because what is
+        # claimed early is told late, and a newer number would have to wait for it.
+        self.claim_limit = max(1, min(2 * concurrency, int(requests_per_second / 4)))
         self.now = now
         self.metrics = metrics
         self._longest_seconds = 3 * timeout_seconds
         # Longer than anything that is done under it, so that nobody else starts while the holder may still be at work.
         self._lease = timedelta(seconds=4 * timeout_seconds)
         self._limiter = AsyncLimiter(requests_per_second, 1.0) if requests_per_second >= 1 else AsyncLimiter(1, 1.0 / requests_per_second)
+        self._under_way = asyncio.Semaphore(concurrency)
         self._patience_until = 0.0
         self._registered = False
 
@@ -91,14 +93,14 @@ class ChannelCalls:
 
     async def _call(self, make: Callable[[], Awaitable[AnswerT]]) -> AnswerT | Busy | Unclear:
         try:
-            async with asyncio.timeout(self._longest_seconds):
+            async with asyncio.timeout(self._longest_seconds), self._under_way:
                 await self._limiter.acquire()
                 patience_seconds = self._patience_until - time.monotonic()
                 if patience_seconds > 0:
                     return Busy(patience_seconds)
                 answer = await make()
         except TimeoutError:
-            return Unclear(f"not done within {self._longest_seconds:g} s, waiting for the rate limit included")
+            return Unclear(f"not done within {self._longest_seconds:g} s, waiting for its turn included")
         if isinstance(answer, Busy):
             self._patience_until = time.monotonic() + answer.retry_after_seconds
         return answer

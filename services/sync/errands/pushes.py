@@ -48,7 +48,7 @@ def push_errand(calls: ChannelCalls) -> Errand[Push, Pushed]:
         perform,
         settle,
         poll_seconds=POLL_SECONDS,
-        concurrency=calls.concurrency,
+        concurrency=calls.claim_limit,
         woken_by=(StockAvailabilityChanged, ListingRegistrationRequested),
     )
 

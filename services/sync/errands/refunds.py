@@ -30,7 +30,7 @@ def refund_errand(calls: ChannelCalls) -> Errand[RefundTask, Answer]:
     async def settle(tx: Transaction, results: Sequence[tuple[RefundTask, Answer]]) -> Sequence[Outgoing]:
         return await _settle(calls, tx, results)
 
-    return Errand(f"refunds at {calls.code}", claim, perform, settle, concurrency=calls.concurrency, woken_by=(RefundExecutionRequested,))
+    return Errand(f"refunds at {calls.code}", claim, perform, settle, concurrency=calls.claim_limit, woken_by=(RefundExecutionRequested,))
 
 
 async def _settle(calls: ChannelCalls, tx: Transaction, results: Sequence[tuple[RefundTask, Answer]]) -> list[Outgoing]:

@@ -30,4 +30,4 @@ def notice_errand(calls: ChannelCalls) -> Errand[NoticeTask, Answer]:
         await calls.record_health(tx, [answer for _, answer in results])
         return ()
 
-    return Errand(f"tracking to {calls.code}", claim, perform, settle, concurrency=calls.concurrency, woken_by=(FulfillmentShipped,))
+    return Errand(f"tracking to {calls.code}", claim, perform, settle, concurrency=calls.claim_limit, woken_by=(FulfillmentShipped,))

@@ -77,7 +77,8 @@ CREATE TABLE listing_stock (
     FOREIGN KEY (channel, sku) REFERENCES listings (channel, sku)
 ) WITH (fillfactor = 80);
 
-CREATE INDEX listing_stock_due ON listing_stock (channel, due_at) WHERE due_at IS NOT NULL;
+-- In the order in which pushes are claimed: what is sold out first.
+CREATE INDEX listing_stock_due ON listing_stock (channel, (wanted_available > 0), due_at) WHERE due_at IS NOT NULL;
 
 -- How long channels took to show a change, counted in buckets 5% apart, per minute: constant size, exact enough for p50 and p99.
 CREATE TABLE push_latencies (

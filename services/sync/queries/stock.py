@@ -48,7 +48,6 @@ async def save_numbers(connection: Connection, numbers: Sequence[KnownNumber], n
                              IS DISTINCT FROM (excluded.wanted_available, excluded.wanted_mode, excluded.wanted_next_ship_at)
                      ) AS push (needed)
             )
-        WHERE shown.wanted_version < excluded.wanted_version
         """,
         [known.sku for known in numbers],
         [known.pool for known in numbers],
@@ -62,9 +61,10 @@ async def save_numbers(connection: Connection, numbers: Sequence[KnownNumber], n
 
 
 async def claim_pushes(connection: Connection, channel: str, now: datetime, leased_until: datetime, limit: int) -> list[Push]:
-    """Takes the listings of one channel whose push is due, longest waiting first; none while the channel is paused, one while it is probed.
+    """Takes the listings of one channel whose push is due; none while the channel is paused, one while it is probed.
 
-    From here on what the channel shows is in doubt, until it says yes to this claim.
+    What is sold out comes first, because each moment of delay may oversell it; then what has waited longest. From here on what the channel
+    shows is in doubt, until it says yes to this claim.
     """
     rows = await connection.fetch(
         """
@@ -72,7 +72,7 @@ async def claim_pushes(connection: Connection, channel: str, now: datetime, leas
             SELECT CASE WHEN paused_until > $2 THEN 0 WHEN trips > 0 THEN 1 ELSE $4::int END AS calls FROM channels WHERE code = $1
         ), due AS (
             SELECT channel, sku FROM listing_stock WHERE channel = $1 AND due_at <= $2
-            ORDER BY due_at, sku LIMIT COALESCE((SELECT calls FROM open), 0)
+            ORDER BY wanted_available > 0, due_at, sku LIMIT COALESCE((SELECT calls FROM open), 0)
             FOR NO KEY UPDATE SKIP LOCKED
         )
         UPDATE listing_stock AS shown

@@ -1,0 +1,258 @@
+"""Results as a document, and the document as tables: for the terminal and between the markers of the documentation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.failure import BenchmarkError
+from deploy.local.processes import CHECKOUT
+
+Document = Mapping[str, Any]
+
+RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
+DOCUMENTS = (CHECKOUT / "docs" / "performance.md", CHECKOUT / "docs" / "decisions" / "0004-consumer-driver.md")
+
+UNIFORM_RATIO = 1.0
+HOT_RATIO = 3.0
+HOT_TO_UNIFORM = 0.9
+CHAIN_ORDERS_PER_SECOND = 300.0
+P99_MS = 500.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table that matters."""
+
+    what: str
+    measured: str
+    compared_with: str
+    value: float
+    target: float
+    at_most: bool = False
+    unit: str = "x"
+
+    def row(self) -> list[str]:
+        """The line, with by how much a target is missed."""
+        met = self.value <= self.target if self.at_most else self.value >= self.target
+        missed = abs(self.value - self.target) / self.target
+        wanted = f"{'at most' if self.at_most else 'at least'} {_number(self.target)} {self.unit}"
+        return [
+            self.what,
+            self.measured,
+            self.compared_with,
+            f"{_number(self.value)} {self.unit}",
+            wanted,
+            "met" if met else f"missed by {missed:.0%}",
+        ]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 20 else f"{value:.2f}"
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table that reads well as plain text too: the first column to the left, the others to the right."""
+    lines = [list(heading), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
+
+    def written(line: Sequence[str]) -> str:
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = [("-" * width) if column == 0 else ("-" * (width - 1) + ":") for column, width in enumerate(widths)]
+    return "\n".join([written(lines[0]), written(rule), *(written(line) for line in lines[1:])])
+
+
+def _run(document: Document, *, driver: str, hot: bool) -> Mapping[str, Any] | None:
+    runs: Sequence[Mapping[str, Any]] = document.get("allocation", ())
+    return next((run for run in runs if run["driver"] == driver and run["hot"] is hot), None)
+
+
+def _best_pgbench(document: Document, *, hot: bool) -> Mapping[str, Any] | None:
+    runs = [run for run in document.get("pgbench", ()) if run["hot"] is hot]
+    return max(runs, key=lambda run: float(run["orders_per_second"]), default=None)
+
+
+def targets_of(document: Document) -> list[Target]:
+    """Every target that the measurements in this document say something about."""
+    return [*_targets_of_allocation(document), *_targets_of_chain(document)]
+
+
+def _targets_of_allocation(document: Document) -> list[Target]:
+    found = []
+    runs = {hot: _run(document, driver="aio_pika", hot=hot) for hot in (False, True)}
+    for hot, name, ratio in (
+        (False, "(a) allocation, 100,000 SKUs uniform", UNIFORM_RATIO),
+        (True, "(a) allocation, one hot SKU", HOT_RATIO),
+    ):
+        ours, theirs = runs[hot], _best_pgbench(document, hot=hot)
+        if ours is not None and theirs is not None:
+            compared = f"pgbench {theirs['orders_per_second']:,.0f} orders/s ({theirs['clients']} clients)"
+            value = ours["orders_per_second"] / theirs["orders_per_second"]
+            found.append(Target(name, f"{ours['orders_per_second']:,.0f} orders/s", compared, value, ratio))
+    uniform, hot_run = runs[False], runs[True]
+    if uniform is not None and hot_run is not None:
+        value = hot_run["orders_per_second"] / uniform["orders_per_second"]
+        measured, compared = (f"{run['orders_per_second']:,.0f} orders/s" for run in (hot_run, uniform))
+        found.append(Target("(a) hot SKU against uniform", measured, compared, value, HOT_TO_UNIFORM))
+    return found
+
+
+def _targets_of_chain(document: Document) -> list[Target]:
+    chain = document.get("chain")
+    if chain is None:
+        return []
+    rate = float(chain["highest_sustained"])
+    found = [Target("(b) whole chain, sustained", f"{rate:,.0f} orders/s", "", rate, CHAIN_ORDERS_PER_SECOND, unit="orders/s")]
+    latencies = chain["latencies"]
+    for key, name in (("to_third_party", "(b) order to 3PL command, p99"), ("to_channels", "(b) sale to channel push, p99")):
+        spread = latencies[key]
+        measured = f"p50 {spread['p50_ms']:,.0f} ms, p99 {spread['p99_ms']:,.0f} ms"
+        found.append(Target(name, measured, f"at {latencies['rate']:,.0f} orders/s", spread["p99_ms"], P99_MS, at_most=True, unit="ms"))
+    return found
+
+
+def _targets_table(document: Document) -> str:
+    heading = ["what", "measured", "compared with", "result", "target", ""]
+    return table(heading, (target.row() for target in targets_of(document)))
+
+
+def _pgbench_table(document: Document) -> str:
+    heading = ["pgbench, one order per transaction", "clients", "orders/s", "latency ms"]
+    rows = [
+        [
+            f"{'one hot SKU' if run['hot'] else 'uniform'}, {run['shape']}",
+            str(run["clients"]),
+            f"{run['orders_per_second']:,.0f}",
+            f"{run['latency_ms']:.1f}",
+        ]
+        for run in document.get("pgbench", ())
+    ]
+    return table(heading, rows)
+
+
+def _drivers_table(document: Document) -> str:
+    heading = [
+        "allocation, consumer driver",
+        "orders/s",
+        "messages per transaction",
+        "service us/order",
+        "Postgres us/order",
+        "RabbitMQ us/order",
+    ]
+    rows = []
+    for run in sorted(document.get("allocation", ()), key=lambda run: run["hot"]):
+        cost = run["processor_us_per_order"]
+        postgres = sum(value for name, value in cost.items() if name.startswith("Postgres"))
+        rows.append(
+            [
+                f"{run['driver']}, {'one hot SKU' if run['hot'] else 'uniform'}",
+                f"{run['orders_per_second']:,.0f}",
+                f"{run['messages_per_batch']:.0f}",
+                *(f"{value:,.0f}" for value in (cost.get("allocation", 0.0), postgres, cost.get("RabbitMQ", 0.0))),
+            ]
+        )
+    return table(heading, rows)
+
+
+def _publishing_table(document: Document) -> str:
+    heading = ["publishing 1.2 KB, persistent, confirmed, quorum queue", "messages/s", "publisher us/message", "RabbitMQ us/message"]
+    rows = [
+        [run["name"], *(f"{run[key]:,.0f}" for key in ("messages_per_second", "publisher_us_per_message", "broker_us_per_message"))]
+        for run in document.get("publishing", ())
+    ]
+    return table(heading, rows)
+
+
+def _trials_table(document: Document) -> str:
+    rows = [[f"{trial['rate']:,.0f}", trial["verdict"]] for trial in document.get("chain", {}).get("trials", ())]
+    return table(["orders/s offered", "what came of it"], rows)
+
+
+def _processor_table(document: Document) -> str:
+    columns: dict[str, Mapping[str, float]] = {}
+    for hot, name in ((False, "(a) uniform"), (True, "(a) hot SKU")):
+        run = _run(document, driver="aio_pika", hot=hot)
+        if run is not None:
+            columns[name] = run["processor_us_per_order"]
+    chain = document.get("chain")
+    if chain is not None:
+        sustained = [trial for trial in chain["trials"] if trial["sustained"]]
+        if sustained:
+            busiest = max(sustained, key=lambda trial: float(trial["rate"]))
+            columns[f"(b) at {busiest['rate']:,.0f}/s"] = busiest["processor_us_per_order"]
+        columns[f"(b) at {chain['latencies']['rate']:,.0f}/s"] = chain["latencies"]["processor_us_per_order"]
+    names = sorted(
+        {name for costs in columns.values() for name in costs}, key=lambda name: -max(costs.get(name, 0.0) for costs in columns.values())
+    )
+    rows = [[name, *(f"{costs[name]:,.0f}" if name in costs else "" for costs in columns.values())] for name in names]
+    rows.append(["all", *(f"{sum(costs.values()):,.0f}" for costs in columns.values())])
+    return table(["(c) processor us per order", *columns], rows)
+
+
+def _machine_table(document: Document) -> str:
+    return table(["machine", ""], [[name, value] for name, value in document["machine"].items()])
+
+
+BLOCKS = {
+    "targets": _targets_table,
+    "machine": _machine_table,
+    "pgbench": _pgbench_table,
+    "drivers": _drivers_table,
+    "publishing": _publishing_table,
+    "trials": _trials_table,
+    "processor time": _processor_table,
+}
+NEEDS = {"pgbench": "pgbench", "drivers": "allocation", "publishing": "publishing", "trials": "chain"}
+
+
+def tables_of(document: Document) -> dict[str, str]:
+    """Every table that this document can fill, by the name of its marker."""
+    return {name: write(document) for name, write in BLOCKS.items() if NEEDS.get(name, "machine") in document}
+
+
+def save(document: Document, file: Path) -> None:
+    """Keeps a result."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def load(file: Path = RESULTS) -> Document:
+    """A result that was kept.
+
+    Raises:
+        BenchmarkError: there is none.
+    """
+    try:
+        document: Document = json.loads(file.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise BenchmarkError(f"{file} holds no result ({error}): run `make bench`") from error
+    return document
+
+
+def with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """A page with the tables between its markers replaced."""
+    for name, written in tables.items():
+        before, found, rest = text.partition(f"<!-- benchmark: {name} -->\n")
+        if found:
+            _, end, after = rest.partition("\n<!-- end -->")
+            text = before + found + written + end + after
+    return text
+
+
+def write_docs(document: Document) -> list[Path]:
+    """Renews the tables of the documentation; returns the files that changed."""
+    changed = []
+    for file in DOCUMENTS:
+        text = file.read_text()
+        renewed = with_tables(text, tables_of(document))
+        if renewed != text:
+            file.write_text(renewed)
+            changed.append(file)
+    return changed

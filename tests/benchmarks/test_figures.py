@@ -1,0 +1,147 @@
+"""What the benchmark makes of what it measures: verdicts, percentiles, tables."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import report
+from benchmarks.chain.latency import percentiles
+from benchmarks.chain.sustained import Sample, growth_per_second, judge
+from benchmarks.failure import BenchmarkError
+from benchmarks.orders import channel_orders, placed_orders
+from benchmarks.pgbench import script_of
+from benchmarks.processor_time import Reading, microseconds_per_order
+from shared.contracts.channels import ChannelOrderReceived
+from shared.contracts.envelope import Envelope
+from shared.contracts.orders import OrderPlaced
+
+
+def _samples(under_way: list[int], waiting: list[int]) -> list[Sample]:
+    return [
+        Sample(float(second), path, side, "sync.order.placed.v1 (7)")
+        for second, (path, side) in enumerate(zip(under_way, waiting, strict=True))
+    ]
+
+
+def test_a_rate_at_which_nothing_grows_is_sustained() -> None:
+    sustained, words = judge(_samples([40, 42, 39, 41, 40], [200, 190, 210, 205, 200]), 300)
+    assert sustained, words
+
+
+def test_a_rate_at_which_orders_pile_up_is_not_sustained() -> None:
+    sustained, words = judge(_samples([40, 60, 80, 100, 120], [200, 200, 200, 200, 200]), 300)
+    assert not sustained
+    assert "+20.0/s" in words
+
+
+def test_a_rate_at_which_orders_wait_longer_than_a_second_is_not_sustained_even_when_they_do_not_pile_up() -> None:
+    assert not judge(_samples([400, 400, 400, 400], [0, 0, 0, 0]), 300)[0]
+
+
+def test_a_rate_at_which_mail_piles_up_is_not_sustained_although_orders_go_through() -> None:
+    sustained, words = judge(_samples([40, 40, 40, 40], [200, 400, 600, 800]), 300)
+    assert not sustained
+    assert "sync.order.placed.v1" in words
+
+
+def test_too_few_samples_are_an_error_and_no_verdict() -> None:
+    with pytest.raises(BenchmarkError, match="too short"):
+        judge(_samples([1, 1], [1, 1]), 300)
+
+
+@given(st.floats(-50, 50), st.integers(3, 40), st.integers(0, 1_000))
+def test_the_growth_of_a_straight_line_is_its_slope(slope: float, count: int, start: int) -> None:
+    points = [(float(second), round(start + slope * second)) for second in range(count)]
+    assert growth_per_second(points) == pytest.approx(slope, abs=1.0)
+
+
+@given(st.lists(st.floats(0.0005, 100), min_size=1, max_size=300))
+def test_percentiles_are_values_that_were_measured_and_in_order(durations: list[float]) -> None:
+    found = percentiles(durations)
+    measured = {round(duration * 1_000, 1) for duration in durations}
+    assert {found.p50_ms, found.p99_ms, found.longest_ms} <= measured
+    assert found.p50_ms <= found.p99_ms <= found.longest_ms
+
+
+def test_p99_of_a_hundred_durations_is_the_second_longest() -> None:
+    found = percentiles([number / 1_000 for number in range(1, 101)])
+    assert (found.p50_ms, found.p99_ms, found.longest_ms) == (50.0, 99.0, 100.0)
+
+
+def test_processor_time_is_told_per_order_with_the_most_expensive_first() -> None:
+    used = Reading({"routing": 3.0, "sync": 5.0, "idle": 1.0}).since(Reading({"routing": 1.0, "idle": 1.0}))
+    assert list(microseconds_per_order(used, 1_000).items()) == [("sync", 5_000.0), ("routing", 2_000.0)]
+
+
+def test_every_order_is_valid_and_has_three_different_skus() -> None:
+    for publication in placed_orders(50, 20, hot=False, seed=1):
+        placed = Envelope[OrderPlaced].model_validate_json(publication.body).data
+        assert len({line.sku for line in placed.lines}) == 3
+    for order in channel_orders(50, "test", ("webshop", "marketplace"), 20):
+        received = Envelope[ChannelOrderReceived].model_validate_json(order.publication.body).data
+        assert (received.external_id, received.channel) == (order.external_id, order.channel)
+        assert len({line.sku for line in received.lines}) == 3
+
+
+def test_with_a_hot_sku_every_order_wants_it_once() -> None:
+    wanted = [
+        [line.sku for line in Envelope[OrderPlaced].model_validate_json(publication.body).data.lines]
+        for publication in placed_orders(50, 20, hot=True, seed=1)
+    ]
+    assert all(skus.count("1000000") == 1 and len(set(skus)) == 3 for skus in wanted)
+
+
+@pytest.mark.parametrize("shape", ["set-wise", "plain"])
+@pytest.mark.parametrize("hot", [False, True])
+def test_pgbench_writes_into_the_same_tables_as_allocation(shape: Any, hot: bool) -> None:
+    script = script_of(shape, hot=hot, skus=100)
+    written = set(re.findall(r"INSERT INTO (\w+)", script)) | set(re.findall(r"UPDATE (\w+) SET", script))
+    assert written == {"inbox", "orders", "demand", "movements", "stock_pools", "outbox"}
+    assert script.index("BEGIN;") < script.index("INSERT INTO inbox") < script.index("stock_pools") < script.index("INTO outbox")
+    assert script.endswith("COMMIT;\n")
+
+
+def _document() -> dict[str, Any]:
+    cost = {"allocation": 200.0, "Postgres: allocation": 80.0, "RabbitMQ": 40.0}
+    return {
+        "machine": {"processors": "2 x thing"},
+        "allocation": [
+            {"driver": driver, "hot": hot, "orders_per_second": rate, "messages_per_batch": 200.0, "processor_us_per_order": cost}
+            for driver, hot, rate in (("aio_pika", False, 6_000.0), ("aio_pika", True, 5_000.0), ("faststream", False, 3_000.0))
+        ],
+        "pgbench": [
+            {"shape": "plain", "hot": hot, "clients": clients, "orders_per_second": rate, "latency_ms": 2.0}
+            for hot, clients, rate in ((False, 4, 3_000.0), (False, 8, 4_000.0), (True, 8, 2_000.0))
+        ],
+    }
+
+
+def test_ours_is_compared_with_pgbench_at_its_best_number_of_clients() -> None:
+    uniform, hot, ratio = report.targets_of(_document())
+    assert (uniform.value, uniform.row()[-1]) == (1.5, "met")
+    assert (hot.value, hot.row()[-1]) == (2.5, "missed by 17%")
+    assert (round(ratio.value, 2), ratio.row()[-1]) == (0.83, "missed by 7%")
+
+
+def test_what_was_not_measured_has_no_table() -> None:
+    assert "trials" not in report.tables_of(_document())
+    assert "publishing" not in report.tables_of({"machine": {}})
+
+
+def test_tables_are_renewed_between_their_markers_and_nowhere_else() -> None:
+    page = "before\n<!-- benchmark: drivers -->\nold\n<!-- end -->\nbetween\n<!-- benchmark: pgbench -->\nkept\n<!-- end -->\nafter\n"
+    renewed = report.with_tables(page, {"drivers": "new"})
+    assert renewed == page.replace("old", "new")
+    assert report.with_tables(renewed, {"drivers": "new"}) == renewed
+
+
+def test_the_documentation_shows_the_result_that_is_kept() -> None:
+    tables = report.tables_of(report.load())
+    for file in report.DOCUMENTS:
+        text = file.read_text()
+        assert report.with_tables(text, tables) == text, f"{file.name}: run `python -m benchmarks --from-results --write-docs`"

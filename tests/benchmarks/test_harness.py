@@ -1,0 +1,92 @@
+"""The harness itself, at a size at which its figures mean nothing: every measurement comes to its end and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from benchmarks.allocation import AllocationBench
+from benchmarks.chain.latency import measure_latencies
+from benchmarks.chain.load import connected_load
+from benchmarks.chain.sustained import try_rate
+from benchmarks.chain.system import running_system
+from benchmarks.databases import PREFIX, Databases
+from benchmarks.pgbench import PgbenchBench, best_of
+from benchmarks.processes import MeasuredProcesses
+from benchmarks.publishing import measure_publishing
+from benchmarks.sizes import Sizes
+from deploy.local.lifecycle import Depth, running
+from deploy.local.progress import Progress
+from deploy.local.stack import Stack
+
+TINY = Sizes(
+    skus=300,
+    orders=600,
+    pgbench_clients=(2,),
+    pgbench_seconds=1,
+    published_messages=500,
+    listed_skus=400,
+    trial_seconds=5,
+    latency_seconds=3,
+)
+RATE = 10.0
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Servers of their own, with the topology and no process."""
+    stack = Stack(tmp_path_factory.mktemp("benchmark"), progress=Progress())
+    with running(stack, Depth.PREPARED):
+        yield stack
+    stack.discard()
+
+
+async def _databases_left(stack: Stack) -> list[str]:
+    connection = await asyncpg.connect(stack.postgres.url)
+    try:
+        rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", PREFIX)
+        return [row["datname"] for row in rows]
+    finally:
+        await connection.close()
+
+
+async def test_allocation_is_measured_against_pgbench_with_both_drivers(stack: Stack) -> None:
+    databases = Databases(stack)
+    bench = AllocationBench(stack, databases, TINY, Progress())
+    runs = [await bench.measure(driver=driver, hot=hot) for driver, hot in (("aio_pika", False), ("faststream", True))]  # type: ignore[arg-type]  # literals in a tuple
+    for run in runs:
+        assert run.orders_per_second > 0
+        assert run.messages_per_batch > 1
+        assert {"allocation", "RabbitMQ", "Postgres: allocation"} <= set(run.processor_us_per_order)
+    opponent = PgbenchBench(stack, databases, TINY, Progress())
+    compared = [*await opponent.measure(hot=False, body=runs[0].sample_body), *await opponent.measure(hot=True, body=runs[0].sample_body)]
+    assert best_of(compared, hot=False).orders_per_second > 0
+    assert best_of(compared, hot=True).orders_per_second > 0
+    await databases.drop_all()
+    assert await _databases_left(stack) == []
+    assert MeasuredProcesses(stack, "").running() == []
+
+
+async def test_publishing_is_measured_in_three_ways(stack: Stack) -> None:
+    runs = await measure_publishing(stack, Databases(stack), TINY, Progress())
+    assert len(runs) == 3
+    assert all(run.messages_per_second > 0 for run in runs)
+
+
+async def test_the_whole_chain_is_measured_from_the_channel_to_the_3pl_and_back_to_the_channels(stack: Stack) -> None:
+    async with running_system(stack, Databases(stack), TINY, Progress()) as system, connected_load(system) as load:
+        trial = await try_rate(system, load, RATE)
+        assert trial.orders == RATE * TINY.trial_seconds
+        assert "orders under way" in trial.verdict
+        found = await measure_latencies(system, load, RATE)
+        assert found.orders == RATE * TINY.latency_seconds
+        assert found.to_third_party.count == found.orders
+        assert found.to_channels.count > found.orders * 3 * 2 * 0.9
+        assert found.mails_per_order >= 1
+        assert 0 < found.to_third_party.p50_ms <= found.to_third_party.p99_ms
+        assert await system.violations() == 0
+    assert await _databases_left(stack) == []
+    assert await asyncio.to_thread(MeasuredProcesses(stack, "").running) == []

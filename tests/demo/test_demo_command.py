@@ -1,0 +1,99 @@
+"""The demo as a person runs it: one command, a report, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.running import members_of
+from deploy.local.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "tests" / "simulators" / "shopify_orders_export.csv"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory for one demo; whatever a failing test leaves running there is killed."""
+    directory = tmp_path / "demo"
+    yield directory
+    if (directory / "stack.json").exists():
+        Stack(directory).discard()
+
+
+def command(place: Path, *arguments: str) -> list[str]:
+    """The demo's command line in that place."""
+    report = place.with_name("report.json")
+    return [sys.executable, "-m", "deploy.local.demo", *arguments, "--directory", str(place), "--report", str(report)]
+
+
+def surroundings() -> dict[str, str]:
+    """The environment of a shell in which nothing of ours is set."""
+    hidden = ("ORDERMESH_", "DATABASE_URL", "AMQP_URL", "ADMIN_", "RABBITMQ_")
+    return {**{name: value for name, value in os.environ.items() if not name.startswith(hidden)}, "PYTHONPATH": str(ROOT)}
+
+
+def test_a_shop_s_export_goes_through_the_whole_system(place: Path) -> None:
+    finished = subprocess.run(
+        command(place, str(SAMPLE), "--seconds", "5"),
+        cwd=ROOT,
+        env=surroundings(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert finished.returncode == 0, finished.stdout[-4_000:] + finished.stderr[-4_000:]
+    report = json.loads(place.with_name("report.json").read_text())
+    assert (report["orders_in"], report["orders_taken"], report["orders_unaccounted"]) == (3, 3, 0)
+    assert (report["units_oversold"], report["audit_violations"]) == (0, 0)
+    assert report["input_rows"]["unexplained"] == 0
+    assert len(report["input_rows"]["reported"]) == 8
+    assert "PASSED" in finished.stdout
+    assert members_of(place) == []
+    assert not place.exists()
+
+
+def test_ctrl_c_in_the_middle_leaves_no_process_behind(place: Path) -> None:
+    with subprocess.Popen(
+        command(place, "--orders", "300", "--seconds", "60"),
+        cwd=ROOT,
+        env=surroundings(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stderr is not None
+        deadline = time.monotonic() + 200
+        heard = []
+        for line in demo.stderr:
+            heard.append(line)
+            if "%" in line or time.monotonic() > deadline:
+                break
+        demo.send_signal(signal.SIGINT)
+        _, rest = demo.communicate(timeout=90)
+    assert demo.returncode == 130, "".join(heard) + rest
+    assert members_of(place) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("a,b\n1,2\n", "unknown columns"), ("", "is empty")], ids=["another table", "an empty file"]
+)
+def test_a_file_that_is_no_order_file_ends_at_once_with_one_line(place: Path, tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text(content)
+    finished = subprocess.run(
+        command(place, str(path)), cwd=ROOT, env=surroundings(), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert finished.returncode == 1
+    (line,) = finished.stderr.splitlines()
+    assert words in line
+    assert not place.exists()

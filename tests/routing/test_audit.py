@@ -1,0 +1,127 @@
+"""The auditor of routing's books must find nothing in good books and name every corruption that is planted."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.routing.audit import FACTS, INVARIANTS
+from shared.contracts.envelope import new_id
+from shared.contracts.orders import OrderCancelRequested
+from shared.messaging.message import Connection
+from tests.conftest import Databases
+from tests.routing.conftest import Desk
+from tests.routing.messages import NEWARK, RENO, SHOPPER, a_line, an_order, reserved
+from tests.routing.test_handlers import AMPLE, shipped
+
+Corruption = tuple[str, str]
+CORRUPTIONS: list[Corruption] = [
+    ("I2-units-once", "UPDATE order_lines SET quantity = quantity - 1 WHERE shipped = 0 AND cancelled = 0"),
+    ("I2-units-once", "UPDATE fulfillments SET state = 'submitted', requested_at = now() WHERE state = 'withdrawn'"),
+    ("I2-fulfillment-lines-are-order-lines", "UPDATE fulfillment_lines SET sku = 'OTHER'"),
+    ("I2-fulfillment-lines-are-order-lines", "DELETE FROM order_lines WHERE shipped > 0"),
+    ("I3-shipped-by-fulfillments", "UPDATE order_lines SET shipped = shipped - 1 WHERE shipped > 0"),
+    ("I3-called-off-never-ships", "UPDATE fulfillments SET state = 'called_off' WHERE state = 'shipped'"),
+    ("I3-called-off-never-ships", "UPDATE fulfillments SET tracking_number = NULL WHERE state = 'shipped'"),
+    ("I3-nothing-left-behind", "UPDATE fulfillment_lines SET shipped = shipped - 1 WHERE shipped > 0"),
+    ("I4-cancellation-refund", "UPDATE refunds SET amount_cents = amount_cents + 1"),
+    ("I4-cancellation-refund", "DELETE FROM refunds"),
+    ("I4-refund-adds-up", "UPDATE refunds SET shipping_cents = shipping_cents + 1"),
+    ("I4-refund-adds-up", "UPDATE refunds SET cause_id = gen_random_uuid()"),
+    (
+        "I4-refund-adds-up",
+        "INSERT INTO refunds SELECT gen_random_uuid(), order_id, cause, cause_id, lines, shipping_cents, amount_cents,"
+        " currency, requested_at FROM refunds",
+    ),
+    ("I6-terminal-or-waiting", "UPDATE orders SET status = 'closed', waiting_for = NULL, waiting_until = NULL, due_at = NULL"),
+    ("I6-terminal-or-waiting", "UPDATE order_lines SET cancelled = 0 WHERE cancelled > 0"),
+    ("I6-deadlines-are-kept", "UPDATE orders SET due_at = now() - interval '1 hour' WHERE due_at IS NOT NULL"),
+    ("I6-silence-has-a-timer", "UPDATE fulfillments SET due_at = NULL WHERE state = 'submitted'"),
+    ("I6-silence-has-a-timer", "UPDATE orders SET due_at = due_at + interval '1 day' WHERE due_at IS NOT NULL"),
+    ("I6-one-open-change", "UPDATE orders SET change_id = gen_random_uuid() WHERE status = 'released'"),
+    ("I6-one-open-change", "UPDATE changes SET answered_at = NULL"),
+    ("I9-one-answer-per-change", "UPDATE order_lines SET quantity = quantity + 1 WHERE cancelled > 0"),
+    ("C10-every-plan-is-explained", "DELETE FROM decisions"),
+    ("C10-every-plan-is-explained", "UPDATE fulfillment_lines SET planned = planned + 1"),
+    (
+        "I7-early-reservations-are-taken-up",
+        "INSERT INTO early_reservations SELECT gen_random_uuid(), order_id, '{}', now() - interval '1 hour' FROM orders",
+    ),
+]
+
+
+async def fill(connection: Connection) -> Desk:
+    """Books with an order in every stage: waiting, planned, handed over, shipped, cancelled with and without a plan."""
+    desk = Desk(connection)
+    await desk.register(RENO, NEWARK)
+    waiting, planned, gone, cancelled, submitted = (an_order(a_line("1", 3)) for _ in range(5))
+    await desk.hear(waiting)
+    await desk.plan(planned, AMPLE)
+    await desk.hand_over(submitted, AMPLE)
+    [pick] = await desk.hand_over(gone, AMPLE)
+    await desk.hear(shipped(pick.fulfillment_id, (3, "1")), partner="west")
+    await desk.plan(cancelled, AMPLE)
+    await desk.hear(OrderCancelRequested(order_id=cancelled.order_id, change_id=new_id(), actor=SHOPPER, reason="no need"))
+    return desk
+
+
+@pytest.fixture
+async def filled(databases: Databases) -> Desk:
+    return await fill(await databases.connect("routing"))
+
+
+async def test_good_books_have_no_violations_and_facts_have_unique_keys(filled: Desk) -> None:
+    assert await filled.violations() == []
+    for fact in FACTS:
+        rows = await filled.connection.fetch(fact.sql)
+        assert rows, fact.name
+        assert len({row[0] for row in rows}) == len(rows)
+        assert all(isinstance(row[0], str) and isinstance(row[1], int) for row in rows)
+
+
+@pytest.mark.parametrize(("invariant", "sql"), CORRUPTIONS, ids=[f"{name}-{index}" for index, (name, _) in enumerate(CORRUPTIONS)])
+async def test_every_planted_corruption_is_named(filled: Desk, databases: Databases, invariant: str, sql: str) -> None:
+    admin = await databases.connect_as_admin()
+    await admin.execute("SET search_path = routing")
+    await admin.execute(sql)
+    assert invariant in {name for name, _, _ in await filled.violations()}
+
+
+def test_every_invariant_is_proven_by_a_corruption() -> None:
+    assert {item.id for item in INVARIANTS} == {name for name, _ in CORRUPTIONS}
+    assert len({item.id for item in INVARIANTS}) == len(INVARIANTS)
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "UPDATE order_lines SET cancelled = quantity WHERE shipped > 0",
+        "UPDATE order_lines SET quantity = quantity - 1 WHERE shipped > 0",
+        "UPDATE orders SET waiting_for = NULL WHERE status = 'released'",
+        "UPDATE fulfillment_lines SET shipped = planned + 1",
+        "DELETE FROM decisions",
+        "UPDATE refunds SET amount_cents = 1",
+    ],
+)
+async def test_the_database_itself_refuses_the_worst(filled: Desk, forbidden: str) -> None:
+    with pytest.raises(Exception, match=r"violates check constraint|permission denied"):
+        await filled.connection.execute(forbidden)
+
+
+async def test_one_open_change_per_order_is_a_constraint_of_the_database(filled: Desk) -> None:
+    await filled.connection.execute("UPDATE changes SET answered_at = NULL")
+    with pytest.raises(Exception, match="changes_one_open_per_order"):
+        await filled.connection.execute(
+            "INSERT INTO changes SELECT gen_random_uuid(), order_id, kind, request, awaiting, answer_due_at, answer_type, answer,"
+            " requested_at, NULL FROM changes"
+        )
+
+
+async def test_facts_follow_the_order(desk: Desk) -> None:
+    placed = an_order(a_line("1", 3))
+    await desk.hear(placed)
+    await desk.hear(reserved(placed, AMPLE, {"1": 1}))
+    await desk.hear(OrderCancelRequested(order_id=placed.order_id, change_id=new_id(), actor=SHOPPER, reason="no need"))
+    facts = {fact.name: {row[0]: row[1] for row in await desk.connection.fetch(fact.sql)} for fact in FACTS}
+    key = f"{placed.order_id}|1"
+    assert (facts["units_ordered"][key], facts["units_shipped"][key], facts["units_cancelled"][key]) == (3, 0, 3)
+    assert list(facts["refund_cents_requested"].values()) == [3_600]

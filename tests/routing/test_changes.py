@@ -1,0 +1,335 @@
+"""Cancel and edit: what may be changed, what it costs, and that the same request gets the same answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.routing.decide.changes import request_change
+from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
+from services.routing.decide.order import Order, State
+from shared.contracts.envelope import new_id
+from shared.contracts.fulfillment import (
+    FulfillmentAssigned,
+    FulfillmentCancelRequested,
+    FulfillmentPlanned,
+    FulfillmentRequested,
+    ThirdPartyCancelAccepted,
+    ThirdPartyShipped,
+)
+from shared.contracts.orders import (
+    LineChange,
+    OrderCancelled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderChangePending,
+    OrderEdited,
+    OrderEditRejected,
+    OrderEditRequested,
+)
+from shared.contracts.returns import RefundRequested
+from tests.routing.conftest import Desk
+from tests.routing.messages import HOME, NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
+from tests.routing.test_handlers import AMPLE, shipped
+from tests.routing.test_states import a_fulfillment
+
+
+def edit(order: Any, *changes: LineChange, **more: Any) -> OrderEditRequested:
+    fields = {"order_id": order.order_id, "change_id": new_id(), "actor": SHOPPER, "line_changes": list(changes)}
+    return OrderEditRequested(**{**fields, **more})
+
+
+def cancel(order: Any, **more: Any) -> OrderCancelRequested:
+    return OrderCancelRequested(**{"order_id": order.order_id, "change_id": new_id(), "actor": SHOPPER, "reason": "no need", **more})
+
+
+def said(order: Order, request: OrderEditRequested | OrderCancelRequested, **more: Any) -> list[Any]:
+    return [say.data for say in request_change(order, request, NOON, PATIENCE, **more).says]
+
+
+def refusal(order: Order, request: OrderEditRequested | OrderCancelRequested, **more: Any) -> str:
+    [answer] = said(order, request, **more)
+    assert isinstance(answer, OrderEditRejected | OrderCancelRejected)
+    assert answer.detail
+    return answer.reason
+
+
+@given(st.integers(0, 100_000), st.lists(st.integers(0, 5), min_size=1, max_size=8))
+def test_shares_of_an_amount_add_up_to_it_in_whatever_steps_it_is_taken(total_cents: int, steps: list[int]) -> None:
+    whole = sum(steps)
+    taken = 0
+    cents = []
+    for step in steps:
+        cents.append(share_cents(total_cents, taken + step, whole) - share_cents(total_cents, taken, whole))
+        taken += step
+    assert sum(cents) == (total_cents if whole else 0)
+    assert all(cent >= 0 for cent in cents)
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 5_000), st.integers(0, 999), st.integers(0, 900))
+def test_what_is_refunded_and_what_is_kept_add_up_to_what_was_paid(
+    quantity: int, shipped_units: int, price: int, tax: int, shipping: int
+) -> None:
+    shipped_units = min(shipped_units, quantity)
+    order = a_copy(a_line("1", quantity, unit_price_cents=price, tax_cents=tax), a_line("2", 1), shipping_paid_cents=shipping)
+    order = replace(order, lines=(replace(order.lines[0], shipped=shipped_units), order.lines[1]))
+    refund = cancellation_refund(order, new_id())
+    refunded = refund.amount_cents if refund else 0
+    kept = first_units_cents(order.lines[0], shipped_units) + (shipping if shipped_units else 0)
+    assert refunded + kept == total_cents(order.lines) + shipping
+    if refund:
+        assert refund.amount_cents == sum(line.amount_cents for line in refund.lines) + refund.shipping_cents
+
+
+def test_the_refund_of_a_cause_has_one_id_for_ever() -> None:
+    order, change = new_id(), new_id()
+    assert refund_id_of(order, change) == refund_id_of(order, change)
+    assert refund_id_of(order, change) != refund_id_of(order, new_id())
+
+
+def test_an_order_that_no_3pl_has_heard_of_is_cancelled_at_once_with_its_shipping() -> None:
+    order = a_copy(a_line("1", 3, tax_cents=100))
+    cancelled, refund = said(order, cancel(order))
+    assert isinstance(cancelled, OrderCancelled)
+    assert isinstance(refund, RefundRequested)
+    assert (cancelled.lines, cancelled.refund_cents, cancelled.order_version) == ([units(3)], 3_600, 2)
+    assert (refund.amount_cents, refund.shipping_cents, refund.cause_id) == (3_600, 500, cancelled.change_id)
+
+
+def test_a_free_order_is_cancelled_without_a_refund() -> None:
+    order = a_copy(a_line("1", 3, unit_price_cents=0, tax_cents=0), shipping_paid_cents=0)
+    [cancelled] = said(order, cancel(order))
+    assert (cancelled.type, cancelled.refund_cents) == ("order.cancelled.v1", 0)
+
+
+def test_the_rest_of_a_partly_shipped_order_is_cancelled_without_its_shipping() -> None:
+    order = a_copy(a_line("1", 3, tax_cents=100), a_line("2", 2))
+    order = replace(order, fulfillments=(a_fulfillment(State.SHIPPED, 3),), lines=(replace(order.lines[0], shipped=3), order.lines[1]))
+    cancelled, refund = said(order, cancel(order))
+    assert cancelled.lines == [units(2, "2")]
+    assert (refund.amount_cents, refund.shipping_cents) == (2_100, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        (State.ACCEPTED, "fulfillment_started"),
+        (State.CANCEL_REFUSED, "fulfillment_started"),
+        (State.INCOMPLETE, "fulfillment_started"),
+        (State.SHIPPED, "already_shipped"),
+        (State.DELIVERED, "already_shipped"),
+    ],
+)
+def test_after_the_cutoff_changes_are_refused_with_the_reason(state: State, reason: str) -> None:
+    fulfillment = a_fulfillment(state)
+    order = a_copy(a_line("1", 3))
+    left = sum(line.shipped for line in fulfillment.lines)
+    order = replace(order, fulfillments=(fulfillment,), lines=(replace(order.lines[0], shipped=left),))
+    assert refusal(order, cancel(order)) == reason
+    assert refusal(order, edit(order, LineChange(line_id="1", quantity=2))) == reason
+
+
+def test_a_cancelled_order_is_neither_cancelled_nor_edited_again() -> None:
+    order = a_copy()
+    cancelled = request_change(order, cancel(order), NOON, PATIENCE).order
+    assert refusal(cancelled, cancel(order)) == "already_cancelled"
+    assert refusal(cancelled, edit(order, LineChange(line_id="1", quantity=1))) == "already_cancelled"
+
+
+def test_a_change_on_a_version_that_is_gone_is_refused() -> None:
+    order = a_copy()
+    assert refusal(order, cancel(order, expected_order_version=3)) == "stale_version"
+    assert said(order, cancel(order, expected_order_version=1))[0].type == "order.cancelled.v1"
+
+
+def test_one_change_at_a_time() -> None:
+    order = replace(a_copy(a_line("1", 3)), fulfillments=(a_fulfillment(State.SUBMITTED),))
+    pending = request_change(order, edit(order, LineChange(line_id="1", quantity=2)), NOON, PATIENCE)
+    assert [say.data.type for say in pending.says] == ["order.change_pending.v1", "fulfillment.cancel_requested.v1"]
+    assert refusal(pending.order, cancel(order)) == "change_in_progress"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "named"),
+    [
+        ([LineChange(line_id="9", quantity=1)], "unknown_line", "line 9"),
+        ([LineChange(line_id="1", quantity=2)], "nothing_to_change", "already is"),
+        ([], "nothing_to_change", "already is"),
+        ([LineChange(line_id="1", quantity=0), LineChange(line_id="2", quantity=0)], "empties_order", "cancel it"),
+        ([LineChange(line_id="1", quantity=3)], "payment_required", "1050 cents (USD) more"),
+        ([LineChange(line_id="1", quantity=1), LineChange(line_id="1", quantity=0)], "invalid", "line 1 is named twice"),
+        ([LineChange(line_id="1", sku="OTHER", quantity=1)], "invalid", "to swap, remove it and add a line"),
+        ([LineChange(quantity=1)], "invalid", "name line_id"),
+        ([LineChange(sku="NEW", quantity=0, unit_price_cents=0, unit_weight_grams=1)], "invalid", "quantity"),
+        ([LineChange(sku="NEW", quantity=1, unit_weight_grams=1)], "invalid", "unit_price_cents: needed for NEW"),
+        ([LineChange(sku="NEW", quantity=1, unit_price_cents=1)], "invalid", "unit_weight_grams: needed for NEW"),
+    ],
+)
+def test_an_edit_that_can_not_be_made_is_refused_naming_the_field(changes: list[LineChange], reason: str, named: str) -> None:
+    order = a_copy(a_line("1"), a_line("2"))
+    [answer] = said(order, edit(order, *changes))
+    assert answer.reason == reason
+    assert named in answer.detail
+
+
+def test_an_address_that_is_not_on_the_map_is_refused() -> None:
+    order = a_copy()
+    nowhere = HOME.model_copy(update={"postal_code": "00000"})
+    assert refusal(order, edit(order, ship_to=nowhere), postal_code_known=False) == "invalid"
+
+
+def test_a_smaller_quantity_gives_price_and_tax_share_back() -> None:
+    order = a_copy(a_line("1", 3, tax_cents=100))
+    edited, refund = said(order, edit(order, LineChange(line_id="1", quantity=2)))
+    assert isinstance(edited, OrderEdited)
+    assert (edited.lines[0].quantity, edited.lines[0].tax_cents, edited.money_delta_cents) == (2, 67, -1_033)
+    assert (refund.amount_cents, refund.cause, refund.lines[0].quantity, refund.shipping_cents) == (1_033, "edited", 1, 0)
+
+
+def test_a_swap_is_paid_from_the_line_that_goes_and_only_the_rest_comes_back() -> None:
+    order = a_copy(a_line("1", 1, unit_price_cents=3_000, tax_cents=0), a_line("2", 1))
+    swap = edit(
+        order,
+        LineChange(line_id="1", quantity=0),
+        LineChange(sku="NEW", quantity=1, unit_price_cents=2_000, tax_cents=150, unit_weight_grams=100, title="New mug"),
+    )
+    edited, refund = said(order, swap)
+    assert [(line.sku, line.quantity) for line in edited.lines] == [("SKU-2", 1), ("NEW", 1)]
+    assert edited.money_delta_cents == -850
+    assert [(line.line_id, line.quantity, line.amount_cents) for line in refund.lines] == [("1", 1, 850)]
+
+
+def test_a_new_address_alone_costs_nothing_and_withdraws_what_is_planned() -> None:
+    order = replace(a_copy(a_line("1", 3)), fulfillments=(a_fulfillment(State.PLANNED),))
+    moved = HOME.model_copy(update={"postal_code": "10001", "region": "NY"})
+    [edited] = said(order, edit(order, ship_to=moved))
+    assert (edited.ship_to, edited.money_delta_cents, len(edited.withdrawn_fulfillment_ids)) == (moved, 0, 1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 2_000), st.integers(0, 400)), min_size=1, max_size=4),
+    st.lists(st.integers(0, 6), min_size=4, max_size=4),
+)
+def test_an_edit_refunds_exactly_what_the_order_fell_by_and_never_more_than_a_line_cost(
+    lines: list[tuple[int, int, int]], wanted: list[int]
+) -> None:
+    order = a_copy(*(a_line(str(number), count, unit_price_cents=price, tax_cents=tax) for number, (count, price, tax) in enumerate(lines)))
+    request = edit(order, *(LineChange(line_id=line.line_id, quantity=count) for line, count in zip(order.lines, wanted, strict=False)))
+    answers = said(order, request)
+    if isinstance(answers[0], OrderEditRejected):
+        return
+    old = {line.line_id: total_cents((line,)) for line in order.lines}
+    new_total = sum(line.unit_price_cents * line.quantity + line.tax_cents for line in answers[0].lines)
+    refunded = {line.line_id: line.amount_cents for refund in answers[1:] for line in refund.lines}
+    assert sum(refunded.values()) == sum(old.values()) - new_total == -answers[0].money_delta_cents
+    assert all(cents <= old[line_id] for line_id, cents in refunded.items())
+
+
+async def test_a_cancelled_order_drops_its_plan_and_whatever_is_said_later_changes_nothing(desk: Desk) -> None:
+    placed = an_order()
+    plan = await desk.plan(placed, AMPLE)
+    heard = await desk.hear(cancel(placed))
+    assert heard.types == ["order.cancelled.v1", "refund.requested.v1"]
+    assert await desk.states(placed.order_id) == ["withdrawn"]
+    assert (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))).types == []
+    assert (await desk.hear(reserved(placed, AMPLE, cause="restocked"))).types == []
+    await desk.hear(backordered(placed, {"1": 1}, cause="shortage"))
+    order = await desk.order(placed.order_id)
+    assert (order["status"], order["waiting_for"]) == ("cancelled", None)
+
+
+async def test_a_request_that_is_repeated_gets_the_same_answer_and_pays_once(desk: Desk) -> None:
+    placed = an_order()
+    await desk.hear(placed)
+    request = cancel(placed)
+    first = await desk.hear(request, request)
+    again = await desk.hear(request)
+    assert first.types == ["order.cancelled.v1", "refund.requested.v1", "order.cancelled.v1"]
+    assert again.one(OrderCancelled) == first.of(OrderCancelled)[0]
+    assert await desk.connection.fetchval("SELECT count(*) FROM refunds") == 1
+    assert await desk.connection.fetchval("SELECT count(*) FROM changes") == 1
+
+
+async def test_a_request_that_was_refused_is_refused_the_same_way_later(desk: Desk) -> None:
+    placed = an_order()
+    [pick] = await desk.hand_over(placed, AMPLE)
+    await desk.hear(shipped(pick.fulfillment_id, (2, "1")), partner="west")
+    request = cancel(placed)
+    assert (await desk.hear(request)).one(OrderCancelRejected).reason == "already_shipped"
+    assert (await desk.hear(request)).one(OrderCancelRejected).reason == "already_shipped"
+
+
+async def test_a_change_id_used_for_another_change_is_refused_and_the_first_answer_stays(desk: Desk) -> None:
+    placed, other = an_order(), an_order()
+    await desk.hear(placed, other)
+    request = cancel(placed)
+    await desk.hear(request)
+    reused = await desk.hear(cancel(other, change_id=request.change_id))
+    assert reused.one(OrderCancelRejected).reason == "invalid"
+    assert (await desk.order(other.order_id))["status"] == "placed"
+    assert (await desk.hear(request)).one(OrderCancelled).order_id == placed.order_id
+
+
+async def test_a_change_of_an_order_that_has_not_arrived_waits_for_it(desk: Desk) -> None:
+    placed = an_order()
+    heard = await desk.hear(cancel(placed))
+    assert heard.deferred == [f"order_id: order {placed.order_id} has not arrived yet"]
+
+
+async def test_a_cancellation_waits_for_the_3pl_and_the_same_question_gets_the_same_pending_answer(desk: Desk) -> None:
+    placed = an_order()
+    [pick] = await desk.hand_over(placed, AMPLE)
+    request = cancel(placed)
+    first = await desk.hear(request)
+    assert first.types == ["order.change_pending.v1", "fulfillment.cancel_requested.v1"]
+    assert first.outgoing[1].partner == "west"
+    assert first.one(FulfillmentCancelRequested).fulfillment_id == pick.fulfillment_id
+    assert (await desk.hear(request)).one(OrderChangePending) == first.one(OrderChangePending)
+    assert (await desk.order(placed.order_id))["waiting_for"] == "third_party_cancel_answer"
+    done = await desk.hear(ThirdPartyCancelAccepted(fulfillment_id=pick.fulfillment_id, answered_at=NOON), partner="west")
+    assert done.types == ["order.cancelled.v1", "refund.requested.v1"]
+    assert (await desk.hear(request)).one(OrderCancelled) == done.one(OrderCancelled)
+
+
+async def test_an_edited_order_is_planned_anew_from_what_allocation_says_under_the_new_version(desk: Desk) -> None:
+    placed = an_order(a_line("1", 3), a_line("2", 1))
+    await desk.plan(placed, AMPLE)
+    new_line = LineChange(sku="SKU-9", quantity=1, unit_price_cents=0, unit_weight_grams=100)
+    heard = await desk.hear(edit(placed, LineChange(line_id="1", quantity=1), new_line))
+    edited = heard.one(OrderEdited)
+    assert (edited.order_version, len(edited.withdrawn_fulfillment_ids)) == (2, 1)
+    assert (await desk.hear(reserved(placed, AMPLE, {"1": 3}, cause="restocked"))).types == [], "said under the old version"
+    added = edited.lines[-1].line_id
+    now = replace(a_copy(*edited.lines), order_id=placed.order_id)
+    stock = {**AMPLE, "SKU-9": {"reno": 1}}
+    plan = (await desk.hear(reserved(now, stock, {"1": 1, "2": 1, added: 1}, cause="edited", version=2))).one(FulfillmentPlanned)
+    assert plan.order_version == 2
+    assert [(line.line_id, line.quantity) for line in plan.fulfillments[0].lines] == [("1", 1), ("2", 1), (added, 1)]
+    request = (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))).one(FulfillmentRequested)
+    assert sum(line.quantity for line in request.lines) == 3
+
+
+async def test_an_edit_of_the_address_lets_an_order_with_an_unknown_postal_code_go_on(desk: Desk) -> None:
+    placed = an_order(ship_to=HOME.model_copy(update={"postal_code": "00000"}))
+    await desk.hear(placed)
+    await desk.hear(reserved(placed, AMPLE))
+    edited = (await desk.hear(edit(placed, ship_to=HOME))).one(OrderEdited)
+    assert edited.order_version == 2
+    plan = (await desk.hear(reserved(placed, AMPLE, cause="edited", version=2))).one(FulfillmentPlanned)
+    assert plan.fulfillments[0].location == "reno"
+
+
+async def test_units_that_come_back_after_an_edit_are_planned_under_the_new_version(desk: Desk) -> None:
+    placed = an_order(a_line("1", 3))
+    [pick] = await desk.hand_over(placed, AMPLE)
+    await desk.hear(cancel(placed))
+    await desk.wake(timedelta(minutes=1))
+    refused = ThirdPartyShipped(fulfillment_id=pick.fulfillment_id, carrier="UPS", tracking_number="1Z", lines=[units(3)], shipped_at=NOON)
+    heard = await desk.hear(refused, partner="west")
+    assert heard.types == ["fulfillment.shipped.v1", "order.cancel_rejected.v1"]
+    assert heard.one(OrderCancelRejected).reason == "fulfillment_started"

@@ -1,0 +1,129 @@
+"""What operators and the portal read over HTTP, and the one thing they can do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.routing.__main__ import SERVICE
+from services.routing.settings import RoutingSettings
+from shared.contracts.envelope import new_id
+from shared.contracts.orders import OrderCancelRequested
+from shared.database import prepare_connection
+from shared.http import build_application
+from shared.messaging.batching import Surroundings
+from shared.running import Environment
+from shared.telemetry import Metrics
+from tests.conftest import Databases
+from tests.routing.conftest import Desk
+from tests.routing.messages import NOON, SHOPPER, a_line, an_order, reserved
+from tests.routing.test_handlers import AMPLE, shipped
+
+TOKEN = "an-operator-token-for-tests"
+
+
+async def nothing_wrong() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+async def client(databases: Databases, desk: Desk) -> AsyncIterator[TestClient[Any, Any]]:
+    """The service's HTTP side over its own pool."""
+    settings = RoutingSettings(database_url=databases.url("routing"), amqp_url="amqp://unused", operator_token=TOKEN)
+    pool = await asyncpg.create_pool(settings.database_url, min_size=1, max_size=2, init=prepare_connection)
+    around = Surroundings("routing", pool, settings, Metrics("routing"), lambda: NOON, lambda: None)
+    async with aiohttp.ClientSession() as session:
+        application = build_application(Environment(around, session, {}), SERVICE.routes, live=nothing_wrong, ready=nothing_wrong)
+        async with TestClient(TestServer(application), headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            yield client
+    await pool.close()
+
+
+async def ask(client: TestClient[Any, Any], path: str, *, method: str = "GET") -> tuple[int, Any]:
+    response = await client.request(method, path)
+    return response.status, await response.json()
+
+
+async def test_an_order_shows_where_every_unit_is_what_it_waits_for_and_why_it_was_planned_so(
+    desk: Desk, client: TestClient[Any, Any]
+) -> None:
+    placed = an_order(a_line("1", 3), a_line("2", 1))
+    [pick] = await desk.hand_over(placed, AMPLE)
+    await desk.hear(OrderCancelRequested(order_id=placed.order_id, change_id=new_id(), actor=SHOPPER, reason="no need"))
+    status, order = await ask(client, f"/orders/{placed.order_id}")
+    assert status == 200
+    assert (order["status"], order["waiting_for"], order["open_change"]["kind"]) == ("released", "third_party_cancel_answer", "cancel")
+    assert [(line["line_id"], line["quantity"], line["shipped"]) for line in order["lines"]] == [("1", 3, 0), ("2", 1, 0)]
+    [fulfillment] = order["fulfillments"]
+    assert (fulfillment["status"], fulfillment["request_status"], fulfillment["location"]) == ("open", "cancellation_requested", "reno")
+    assert fulfillment["fulfillment_id"] == str(pick.fulfillment_id)
+    assert [line["planned"] for line in fulfillment["lines"]] == [3, 1]
+    assert order["decisions"][0]["record"]["chosen"][0][0] == "reno"
+    assert "A. Shopper" not in str(order), "nobody needs the customer's name to understand a plan"
+
+
+async def test_orders_are_listed_by_status_page_by_page(desk: Desk, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.routing.pages.ROWS_LIMIT", 2)
+    orders = [an_order() for _ in range(3)]
+    await desk.hear(*orders)
+    _, first = await ask(client, "/orders?status=placed")
+    assert [item["order_id"] for item in first["orders"]] == [str(order.order_id) for order in orders[:2]]
+    _, second = await ask(client, f"/orders?status=placed&after={first['next_after']}")
+    assert ([item["order_id"] for item in second["orders"]], second["next_after"]) == ([str(orders[2].order_id)], None)
+    assert (await ask(client, "/orders?status=shipped"))[1]["orders"] == []
+
+
+@pytest.mark.parametrize(("path", "field"), [("/orders?status=lost", "status"), ("/orders?after=yesterday", "after")])
+async def test_a_wrong_question_is_answered_by_field(client: TestClient[Any, Any], path: str, field: str) -> None:
+    status, body = await ask(client, path)
+    assert (status, body["error"]["problems"][0]["field"]) == (422, field)
+
+
+async def test_an_unknown_order_is_not_found_and_nothing_is_shown_without_the_token(client: TestClient[Any, Any]) -> None:
+    for method, path in (
+        ("GET", f"/orders/{new_id()}"),
+        ("GET", "/orders/x"),
+        ("POST", f"/orders/{new_id()}/retry"),
+        ("POST", "/orders/x/retry"),
+    ):
+        assert (await ask(client, path, method=method))[0] == 404
+    response = await client.request("GET", "/locations", headers={"Authorization": "Bearer wrong"})
+    assert response.status == 401
+
+
+async def test_locations_are_listed(client: TestClient[Any, Any]) -> None:
+    _, body = await ask(client, "/locations")
+    assert [(item["location"], item["partner"], item["postal_code"]) for item in body["locations"]] == [
+        ("newark", "east", "07114"),
+        ("reno", "west", "89506"),
+    ]
+
+
+async def test_an_order_in_the_exception_queue_can_be_retried_and_then_leaves_it(desk: Desk, client: TestClient[Any, Any]) -> None:
+    placed = an_order()
+    await desk.hear(placed)
+    await desk.hear(reserved(placed, {}))
+    _, queue = await ask(client, "/attention")
+    assert [(item["order_id"], item["attention_reason"]) for item in queue["orders"]] == [(str(placed.order_id), "no_location_can_ship")]
+    status, order = await ask(client, f"/orders/{placed.order_id}/retry", method="POST")
+    assert (status, order["attention"], order["waiting_for"]) == (200, None, "assignment")
+    published = await desk.connection.fetch("SELECT type FROM outbox WHERE subject = $1", str(placed.order_id))
+    assert [row["type"] for row in published] == ["fulfillment.planned.v1"]
+    assert (await ask(client, "/attention"))[1]["orders"] == []
+    status, body = await ask(client, f"/orders/{placed.order_id}/retry", method="POST")
+    assert (status, body["error"]["code"]) == (409, "nothing_to_retry")
+
+
+async def test_what_shipped_is_shown_with_its_parcel(desk: Desk, client: TestClient[Any, Any]) -> None:
+    placed = an_order()
+    [pick] = await desk.hand_over(placed, AMPLE)
+    await desk.hear(shipped(pick.fulfillment_id, (2, "1")), partner="west")
+    _, order = await ask(client, f"/orders/{placed.order_id}")
+    assert (order["status"], order["fulfillments"][0]["tracking_number"]) == ("shipped", "1Z999")
+    assert order["waiting_until"] == (NOON + timedelta(days=30)).isoformat()

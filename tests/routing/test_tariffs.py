@@ -1,0 +1,130 @@
+"""Rate cards: ours, a carrier's, and broken ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.routing.decide.tariffs import PARCEL_LIMIT_POUNDS, SCORE_PER_CENT, SERVICES, ZONES, billable_pounds
+from services.routing.settings import PlanningSettings
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs
+
+TARIFFS = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the shipped cards that a test may break."""
+    for file in SHIPPED_RATE_CARDS.glob("*.csv"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def broken(folder: Path, change: Callable[[list[str]], list[str]], file: str = "ground.csv") -> str:
+    """What the loader says to a changed file."""
+    lines = (folder / file).read_text().splitlines()
+    (folder / file).write_text("\n".join(change(lines)) + "\n")
+    with pytest.raises(RateCardError) as caught:
+        load_tariffs(folder, handling_cents=0)
+    return str(caught.value).removeprefix(str(folder / file)).removeprefix(str(folder))
+
+
+@pytest.mark.parametrize(("grams", "pounds"), [(1, 1), (453, 1), (454, 2), (907, 2), (908, 3), (453_592, 1000), (0, 1)])
+def test_weight_is_billed_in_whole_pounds_rounded_up(grams: int, pounds: int) -> None:
+    assert billable_pounds(grams) == pounds
+
+
+def test_the_shipped_cards_cover_every_zone_and_pound_and_cost_more_for_farther_heavier_and_faster() -> None:
+    for service in SERVICES:
+        card = TARIFFS.cards[service]
+        for zone in ZONES:
+            prices = [card.price_cents(zone, pounds, residential=False) for pounds in range(1, PARCEL_LIMIT_POUNDS + 1)]
+            assert None not in prices
+            assert prices == sorted(prices, key=lambda price: price or 0)
+    for pounds in (1, 50, 150):
+        for zone in ZONES:
+            one, two, three = (TARIFFS.cards[service].price_cents(zone, pounds, residential=True) or 0 for service in SERVICES)
+            assert one < two < three
+
+
+@given(st.sampled_from(SERVICES), st.sampled_from(ZONES), st.integers(1, 149), st.integers(1, 149))
+def test_one_parcel_of_the_shipped_cards_never_costs_more_than_two(service: str, zone: int, one: int, other: int) -> None:
+    """The search for the best plan relies on it."""
+    prices = TARIFFS.prices(zone, (service,), residential=True)  # type: ignore[arg-type]  # hypothesis widens the literal
+    assert prices is not None
+    assert prices[one + other] <= prices[one] + prices[other]
+
+
+def test_prices_of_several_services_are_those_of_the_cheapest_with_handling() -> None:
+    prices = TARIFFS.prices(5, SERVICES, residential=True)
+    assert prices is not None
+    ground = TARIFFS.cards["ground"].price_cents(5, 7, residential=True)
+    assert ground is not None
+    assert prices[7] // SCORE_PER_CENT == ground + 150
+    quote = TARIFFS.quote(5, SERVICES, 7 * 453, residential=True)
+    assert quote is not None
+    assert (quote.service, quote.parcels, quote.carrier_cents, quote.handling_cents) == ("ground", 1, ground, 150)
+
+
+def test_a_carriers_published_tables_load_as_they_are(real_inputs: Path) -> None:
+    theirs = load_tariffs(real_inputs / "rates", handling_cents=0)
+    assert theirs.cards["ground"].price_cents(2, 1, residential=False) == 339
+    assert theirs.cards["ground"].price_cents(2, 1, residential=True) == 454
+    assert theirs.cards["two_day"].price_cents(8, 15, residential=False) == 3640
+    assert theirs.cards["next_day"].price_cents(5, 2000, residential=False) == 549_725 + 275
+    assert theirs.version != TARIFFS.version
+    assert theirs.transit_days == TARIFFS.transit_days, "they have no transit days, so the shipped ones count"
+
+
+def test_a_missing_card_is_named(folder: Path) -> None:
+    (folder / "two_day.csv").unlink()
+    with pytest.raises(RateCardError, match="no rate card for two_day"):
+        load_tariffs(folder, handling_cents=0)
+    with pytest.raises(RateCardError, match="no such folder"):
+        load_tariffs(folder / "nowhere", handling_cents=0)
+
+
+def test_a_wrong_cell_is_named_by_file_row_and_column(folder: Path) -> None:
+    assert broken(folder, lambda lines: [*lines[:3], lines[3].replace("8.59", "free"), *lines[4:]]).startswith(
+        ": row 4, column 2: 'free' is no price in dollars"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines: ["Pounds" + lines[0][17:], *lines[1:]], ": row 1, column 1: 'Pounds' should be WeightNotToExceed"),
+        (lambda lines: [lines[0].replace(",8,", ",eight,"), *lines[1:]], ": row 1, column 8: 'eight' is neither a zone number nor res"),
+        (lambda lines: [lines[0].replace(",8,", ",9,"), *lines[1:]], ": row 1: no column for zone 8; zones 2 to 8 are needed"),
+        (lambda lines: [*lines[:5], *lines[6:]], ": row 6, column WeightNotToExceed: '6' should be 5: pounds without gaps"),
+        (lambda lines: [*lines[:2], "2,8.27,8.78", *lines[3:]], ": row 3, column 4: nothing is no price in dollars, like 7.35"),
+        (
+            lambda lines: [*lines[:2], lines[2].replace("8.27", "-8.27"), *lines[3:]],
+            ": row 3, column 2: '-8.27' should be dollars and whole",
+        ),
+        (
+            lambda lines: [*lines[:2], lines[2].replace("8.27", "8.275"), *lines[3:]],
+            ": row 3, column 2: '8.275' should be dollars and whole",
+        ),
+        (lambda lines: lines[:1], ": row 2: no prices; the first row of prices is for 1 pound"),
+        (lambda lines: [], ": row 1, column 1: '' should be WeightNotToExceed"),
+    ],
+)
+def test_a_broken_card_says_where_and_what(folder: Path, change: Callable[[list[str]], list[str]], said: str) -> None:
+    assert broken(folder, change).startswith(said)
+
+
+def test_broken_transit_days_say_where_and_what(folder: Path) -> None:
+    said = broken(folder, lambda lines: [lines[0], lines[1].replace("5", "never"), *lines[2:]], "transit_days.csv")
+    assert said == ": row 2, column 8: 'never' should be 1 to 30 business days"
+
+
+def test_a_bad_rate_card_folder_is_told_at_start_by_the_name_of_the_setting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERMESH_RATE_CARDS", str(folder / "nowhere"))
+    with pytest.raises(ValueError, match="no such folder") as caught:
+        PlanningSettings()
+    assert "rate_cards" in str(caught.value)
