@@ -44,11 +44,6 @@ async def stock_of(environment: Environment, order_id: UUID) -> Shown:
     return await _shown(environment, "allocation", f"/orders/{order_id}/stock")
 
 
-async def returns_of(environment: Environment, order_id: UUID) -> Shown:
-    """The order's returns with their scans and refunds."""
-    return await _shown(environment, "returns", "/returns", order_id=str(order_id))
-
-
 async def channel_order(environment: Environment, order_id: UUID) -> Shown:
     """The order as its channel sent it, with what the channel was told about it."""
     return await _shown(environment, "sync", f"/orders/{order_id}")

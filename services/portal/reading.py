@@ -9,7 +9,8 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.portal import queries
-from services.portal.decide.view import Entry, Identity, OrderView, Version, order_view
+from services.portal.decide.order import Entry, Identity, OrderView, Version
+from services.portal.decide.view import order_view
 from shared.messaging.message import Connection
 
 

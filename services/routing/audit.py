@@ -159,6 +159,17 @@ INVARIANTS: Sequence[Invariant] = (
         """,
     ),
     Invariant(
+        "I6-changes-are-decided",
+        "a change is open only while a 3PL that it asked has not answered",
+        """
+        SELECT c.order_id::text, format('change %s is open since %s, but every 3PL has answered', c.change_id, c.requested_at)
+        FROM changes c
+        WHERE c.answered_at IS NULL
+          AND NOT EXISTS (SELECT FROM fulfillments f
+                          WHERE f.fulfillment_id = ANY (c.awaiting) AND f.request_status = 'cancellation_requested')
+        """,
+    ),
+    Invariant(
         "I9-one-answer-per-change",
         "every change that was made stands in the order: a cancellation left nothing open",
         """

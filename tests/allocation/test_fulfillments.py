@@ -143,7 +143,9 @@ async def test_a_parcel_with_fewer_units_leaves_the_rest_assigned_until_it_is_ca
     placed = await placed_with(stocked, 3)
     parcel = planned("east", units(3))
     await stocked.hear(plan(placed, parcel))
-    await stocked.hear(shipped(placed, parcel, units(2)))
+    told = shipped(placed, parcel, units(2))
+    await stocked.hear(told, told)
+    assert not (await stocked.hear(received(told))).parked
     assert await stocked.line(placed.order_id) == {"units": 3, "reserved": 1, "assigned": 1, "shipped": 2}
     heard = await stocked.hear(called_off(placed, parcel, units(1), missing=[units(1)], cause="short_picked"))
     assert heard.one(StockReserved).cause == "fulfillment_cancelled"

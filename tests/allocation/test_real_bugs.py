@@ -87,8 +87,8 @@ async def test_shipped_delivered_twice_is_deducted_once(two_places: Desk) -> Non
     await two_places.hear(placed)
     await two_places.hear(plan(placed, parcel))
     told = shipped(placed, parcel)
-    await two_places.hear(told, told)
-    await two_places.hear(received(told))
+    assert not (await two_places.hear(told, told)).parked
+    assert not (await two_places.hear(received(told))).parked
     assert (await two_places.shelf("a"))["on_shelf"] == 3
     assert await two_places.available() == 3
 

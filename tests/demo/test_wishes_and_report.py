@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.demo.report import DemoReport, Percentiles, ShippingCost, compare_cost, input_rows_of, lines_of, percentiles_of
-from deploy.local.demo.run import count_duplicates
+from deploy.local.demo.run import count_duplicates, shelf_differences
 from deploy.local.demo.wishes import ReturnWish, choose_units, condition_of, draw_wishes
 from simulators.adapter.generated_day import generate_day
 from simulators.adapter.replay import Replay
@@ -107,6 +107,12 @@ def test_stopped_duplicates_are_read_from_the_metrics_page() -> None:
     assert count_duplicates(page) == 7
 
 
+def test_books_and_shelves_are_compared_to_the_unit() -> None:
+    booked = {("reno-nv", "MUG"): 4, ("reno-nv", "LAMP"): 2, ("dallas-tx", "MUG"): 0}
+    shelves = [{"location": "reno-nv", "sku": "MUG", "on_hand": 3}, {"location": "reno-nv", "sku": "LAMP", "on_hand": 2}]
+    assert shelf_differences(booked, shelves) == ["MUG at reno-nv: 4 in the books, 3 on the shelf"]
+
+
 def a_report(**changes: object) -> DemoReport:
     """A report of a day on which all went well."""
     good = DemoReport(
@@ -123,6 +129,7 @@ def a_report(**changes: object) -> DemoReport:
         orders_unaccounted=0,
         units_oversold=0,
         units_shipped=9,
+        shelf_differences=(),
         messages_published=100,
         messages_parked=1,
         messages_parked_by_type={"sync: channel.order_received.v1": 1},
@@ -166,6 +173,7 @@ def test_the_report_file_has_every_field_that_was_asked_for() -> None:
     [
         {"units_oversold": 1},
         {"audit_violations": 1},
+        {"shelf_differences": ["MUG at reno-nv: 4 in the books, 3 on the shelf"]},
         {"orders_unaccounted": 1},
         {"not_at_rest": "1 orders moving"},
         {"input_rows": {"unexplained": 1, "reported_by_reason": {}, "rows_in": 1, "rows_in_orders": 0, "rows_in_withdrawals": 0}},

@@ -246,6 +246,19 @@ class TestAnOrderAcrossServices:
         depths = re.findall(r'depth-(\d)">(?:<span[^>]*>└ </span>)?([a-z_.0-9]+)<', page)
         assert depths == [("0", "channel.order_received.v1"), ("1", "order.placed.v1"), ("2", "stock.reserved.v1")]
 
+    async def test_shows_returns_and_refunds(self, console: World, pool: Pool) -> None:
+        order, return_id = new_id(), new_id()
+        await happened(
+            pool,
+            stories.placed(order),
+            stories.shipped(order, new_id()),
+            stories.return_approved(order, return_id),
+            stories.refund_succeeded(order, new_id()),
+        )
+        page = await text_of(console, f"/console/orders/{order}")
+        for words in (str(return_id), "Approved", "Refund of $13.00", "Succeeded"):
+            assert words in page
+
     async def test_a_service_that_is_away_is_named_and_the_rest_is_shown(self, told_order: tuple[World, UUID]) -> None:
         console, order = told_order
         console.routing.away = True

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.portal.decide.facts import Fact, fact_of
-from services.portal.decide.view import Entry, Identity, OrderView, Version, order_view
+from services.portal.decide.order import Entry, Identity, OrderView, Version
+from services.portal.decide.view import order_view
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import FulfillmentPlanned, PlannedFulfillment

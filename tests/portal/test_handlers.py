@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from services.portal import handlers, queries
-from services.portal.decide.view import OrderView
+from services.portal.decide.order import OrderView
 from services.portal.reading import read_order_view
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id

@@ -90,6 +90,21 @@ def test_every_message_knows_who_handled_it_how_and_after_what_time() -> None:
     assert not rows["fulfillment.planned.v1"].sent
 
 
+def test_a_partners_message_hangs_below_what_it_answers_and_nobody_knows_how_long_it_took() -> None:
+    shipped = new_id()
+    answer = heard(
+        shipped,
+        "3pl.shipped.v1",
+        "3pl/west",
+        9,
+        traceparent=traceparent_of(f"00-{TRACE}-{'1' * 16}-01", RESERVED, service_number("routing")),
+    )
+    reports = [*REPORTS[:2], {**REPORTS[2], "heard": [*REPORTS[2]["heard"], answer]}]
+    rows = {row.span.type: row for row in flatten(trace_tree(reports))}
+    assert (rows["3pl.shipped.v1"].depth, rows["3pl.shipped.v1"].span.trace_id) == (3, TRACE)
+    assert [item.waited_ms for item in rows["3pl.shipped.v1"].span.heard] == [None]
+
+
 def test_the_whole_order_is_one_trace_even_from_before_we_gave_it_one() -> None:
     assert {row.span.trace_id for row in flatten(trace_tree(REPORTS))} == {TRACE}
 

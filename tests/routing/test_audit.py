@@ -39,6 +39,7 @@ CORRUPTIONS: list[Corruption] = [
     ("I6-silence-has-a-timer", "UPDATE orders SET due_at = due_at + interval '1 day' WHERE due_at IS NOT NULL"),
     ("I6-one-open-change", "UPDATE orders SET change_id = gen_random_uuid() WHERE status = 'released'"),
     ("I6-one-open-change", "UPDATE changes SET answered_at = NULL"),
+    ("I6-changes-are-decided", "UPDATE changes SET answered_at = NULL"),
     ("I9-one-answer-per-change", "UPDATE order_lines SET quantity = quantity + 1 WHERE cancelled > 0"),
     ("C10-every-plan-is-explained", "DELETE FROM decisions"),
     ("C10-every-plan-is-explained", "UPDATE fulfillment_lines SET planned = planned + 1"),

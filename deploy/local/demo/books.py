@@ -141,6 +141,12 @@ async def read_decisions(connection: Connection) -> list[dict[str, Any]]:
     return [record for record in records if record["chosen"]]
 
 
+async def read_shelves(connection: Connection) -> dict[tuple[str, str], int]:
+    """What allocation believes to stand on the shelves, fit to sell, by location and SKU."""
+    rows = await connection.fetch("SELECT location, sku, on_shelf FROM allocation.stock_locations")
+    return {(row["location"], row["sku"]): row["on_shelf"] for row in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class ReturnsBooks:
     """What came back and what it cost."""

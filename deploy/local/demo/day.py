@@ -72,10 +72,12 @@ class Day:
             await self.adapters.publish_all(orders, paced=True, on_sent=follow_up)
 
     async def _receive_trucks(self, trucks: Sequence[Truck], after: timedelta) -> None:
-        """The supply arrives at the 3PLs, which report it; one location is counted afterwards."""
+        """The supply arrives at the 3PLs, which report it and count every shelf, in the middle of the business."""
         await asyncio.sleep(after.total_seconds())
         for truck in trucks:
             await self.simulators.deliver_supply(truck.warehouse.partner, truck.warehouse.code, truck.supply_id, truck.units)
+        for warehouse in self.warehouses:
+            await self.simulators.count(warehouse.partner, warehouse.code)
 
     async def _order_id(self, channel: str, external_id: str) -> UUID | None:
         known = self._order_ids.get((channel, external_id))

@@ -58,6 +58,8 @@ class DemoReport:
     orders_unaccounted: int
     units_oversold: int
     units_shipped: int
+    shelf_differences: Sequence[str]
+    """SKUs and locations where allocation's books and the 3PL's shelf disagree when all is quiet."""
     messages_published: int
     messages_parked: int
     messages_parked_by_type: Mapping[str, int]
@@ -83,9 +85,10 @@ class DemoReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the demo may end well: nothing oversold, the books balance, no order is lost, no row of the input either."""
+        """Whether the demo may end well: nothing oversold, the books balance and agree with the shelves, no order and no row is lost."""
         rows_lost = bool(self.input_rows and self.input_rows["unexplained"])
-        return not (self.units_oversold or self.audit_violations or self.orders_unaccounted or self.not_at_rest or rows_lost)
+        books_wrong = self.units_oversold or self.audit_violations or self.shelf_differences
+        return not (books_wrong or self.orders_unaccounted or self.not_at_rest or rows_lost)
 
     def as_json(self) -> dict[str, Any]:
         """For the report file."""
@@ -183,6 +186,7 @@ def _books(report: DemoReport) -> list[tuple[str, str]]:
     return [
         ("units shipped (3PLs' count)", f"{report.units_shipped:,}"),
         ("units oversold (3PLs' count: shipped beyond what was there)", f"{report.units_oversold:,}"),
+        ("shelves on which allocation and the 3PL disagree", f"{len(report.shelf_differences):,}"),
         ("returns closed", f"{report.returns_closed:,}"),
         (f"refunds: {report.refunds:,}, {report.currency}", f"{report.refunds_cents / 100:,.2f}"),
         ("messages published", f"{report.messages_published:,}"),
@@ -226,6 +230,8 @@ def _rows(rows: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _verdict(report: DemoReport) -> Iterator[str]:
     for check in report.audit_violated:
         yield f"  AUDIT: {check}"
+    for difference in report.shelf_differences[:5]:
+        yield f"  SHELF: {difference}"
     if report.not_at_rest:
         yield f"  NOT AT REST: {report.not_at_rest}"
     if report.passed:

@@ -254,6 +254,7 @@ class _Run:
             orders_unaccounted=abs(self._not_taken(journey)) + abs(lost),
             units_oversold=sum(max(0, row["shipped"] - row["received"] - row["adjusted"] + row["missing"]) for row in shelves),
             units_shipped=sum(row["shipped"] for row in shelves),
+            shelf_differences=shelf_differences(await books.read_shelves(connection), shelves),
             messages_published=await books.read_messages_published(connection),
             messages_parked=sum(parked.values()),
             messages_parked_by_type=parked,
@@ -305,6 +306,16 @@ class _Run:
         state = await self.simulators.third_party_state()
         by_kind["answers that 3PLs repeated"] = sum(totals["statistics"].get("duplicates_said", 0) for totals in state.values())
         return dict(by_kind)
+
+
+def shelf_differences(booked: Mapping[tuple[str, str], int], shelves: Sequence[Json]) -> list[str]:
+    """Where allocation's books and the 3PL's own count differ, in words."""
+    counted = {(row["location"], row["sku"]): int(row["on_hand"]) for row in shelves}
+    return [
+        f"{sku} at {location}: {booked.get((location, sku), 0)} in the books, {counted.get((location, sku), 0)} on the shelf"
+        for location, sku in sorted(booked.keys() | counted.keys())
+        if booked.get((location, sku), 0) != counted.get((location, sku), 0)
+    ]
 
 
 def count_duplicates(metrics: str) -> int:

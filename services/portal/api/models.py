@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.portal.decide.view import OrderStatus, ReturnStatus
+from services.portal.decide.order import OrderStatus, ReturnStatus
 from shared.contracts.base import Code, LineId, ShortText, Time, UnitCount
 from shared.contracts.channels import ChannelOrderReceived, FieldProblem, Listing, Product
 from shared.contracts.fulfillment import LocationRegistrationRequested

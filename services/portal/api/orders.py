@@ -25,8 +25,8 @@ from services.portal.api.models import (
 )
 from services.portal.api.operation import Call, Problem, answered, invalid, not_found
 from services.portal.api.outcomes import outcome, problem_of
+from services.portal.decide.order import OrderView
 from services.portal.decide.traces import flatten
-from services.portal.decide.view import OrderView
 from services.portal.reading import as_uuid, read_order_view, read_order_views
 from shared.contracts.orders import Actor, LineChange, OrderCancelRequested, OrderEditRequested
 

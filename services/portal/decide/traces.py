@@ -98,7 +98,7 @@ def _spans_said(reports: Sequence[Mapping[str, Any]]) -> tuple[dict[UUID, Span],
     return spans, caused_under
 
 
-def _hear(spans: dict[UUID, Span], caused_under: dict[UUID, tuple[str, str]], report: Mapping[str, Any]) -> None:
+def _hear(spans: dict[UUID, Span], caused_under: dict[UUID, tuple[str, str]], said: frozenset[UUID], report: Mapping[str, Any]) -> None:
     for heard in report["heard"]:
         event_id = UUID(heard["event_id"])
         handled_at = _moment(heard["handled_at"])
@@ -109,7 +109,8 @@ def _hear(spans: dict[UUID, Span], caused_under: dict[UUID, tuple[str, str]], re
             spans[event_id] = Span(event_id, heard["type"], heard["source"], _moment(heard["received_at"]), trace_id, sent=True)
             if traceparent:
                 caused_under[event_id] = (report["service"], traceparent[36:52])
-        said_at = spans[event_id].at
+        # Only for what a service wrote down do we know when it was said.
+        said_at = spans[event_id].at if event_id in said else None
         waited = (handled_at - said_at).total_seconds() * 1000 if handled_at and said_at else None
         spans[event_id].heard.append(Heard(report["service"], heard["status"], heard["attempts"], heard["reason"], handled_at, waited))
 
@@ -121,8 +122,9 @@ def trace_tree(reports: Sequence[Mapping[str, Any]]) -> list[Span]:
         reports: what each service answered to ``GET /operations/messages?subject=``.
     """
     spans, caused_under = _spans_said(reports)
+    said = frozenset(spans)
     for report in reports:
-        _hear(spans, caused_under, report)
+        _hear(spans, caused_under, said, report)
     handlings = {handling_span_id(event_id, service_number(report["service"])): event_id for report in reports for event_id in spans}
     children: dict[UUID | None, list[Span]] = defaultdict(list)
     for event_id, span in spans.items():

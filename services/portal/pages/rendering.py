@@ -135,12 +135,14 @@ async def read_form(request: web.Request) -> dict[str, str]:
 
 
 def _file(path: Path, content_type: str) -> RouteFunction:
+    content = path.read_bytes()
+
     async def serve(_: Environment, request: web.Request) -> web.StreamResponse:
         headers = {
             "Cache-Control": "public, max-age=31536000, immutable" if request.query.get("v") == static_version() else "public, max-age=300",
             "X-Content-Type-Options": "nosniff",
         }
-        return web.Response(body=path.read_bytes(), content_type=content_type, headers=headers)
+        return web.Response(body=content, content_type=content_type, headers=headers)
 
     return serve
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from services.portal import asking
 from services.portal.access import LinkSigner
-from services.portal.decide.view import OrderView
+from services.portal.decide.order import OrderView
 from services.portal.links import signer_of
 from services.portal.pages.answers import ANSWERS, Notice, answer_to_cancel, answer_to_return
 from services.portal.pages.rendering import comes_from_our_page, page, read_form, security_headers, see_other

@@ -1,0 +1,44 @@
+"""Which locations may be registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.routing import current
+from services.routing.decide.registration import check_location
+from services.routing.settings import PlanningSettings
+from tests.routing.messages import RENO
+
+ZONES = {"America/Los_Angeles"}
+
+
+def test_a_location_on_the_map_with_a_clock_and_a_3pl_is_registered() -> None:
+    assert check_location(RENO, on_map=True, time_zones=ZONES, partners={"west"}) is None
+    assert check_location(RENO, on_map=True, time_zones=ZONES, partners=None) is None, "no partners file, nothing to check against"
+
+
+@pytest.mark.parametrize(
+    ("on_map", "zones", "partners", "field"),
+    [
+        (False, ZONES, {"west"}, "postal_code"),
+        (True, set(), {"west"}, "time_zone"),
+        (True, ZONES, {"east"}, "partner"),
+        (True, ZONES, set(), "partner"),
+    ],
+)
+def test_what_is_wrong_is_told_by_field_with_the_way_out(on_map: bool, zones: set[str], partners: set[str], field: str) -> None:
+    refused = check_location(RENO, on_map=on_map, time_zones=zones, partners=partners)
+    assert refused is not None
+    assert refused.field == field
+    assert ";" in refused.detail, "what is wrong; what to do"
+
+
+def test_the_3pls_are_those_of_the_partners_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "partners.json"
+    file.write_text('{"third_party_logistics": [{"code": "west"}, {"code": "east"}]}')
+    monkeypatch.setattr(current, "settings", lambda: PlanningSettings(partners_file=file))
+    current.partners.cache_clear()
+    assert current.partners() == frozenset({"west", "east"})
+    current.partners.cache_clear()
