@@ -25,6 +25,10 @@ PASSWORD = "only-in-tests"
 
 configure_logging("tests", "ERROR")
 
+# Settings of the stack that `make test` runs in are not the tests' own: each test says what its services are to be told.
+for _name in [name for name in os.environ if name.startswith("ORDERMESH_")]:
+    del os.environ[_name]
+
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:

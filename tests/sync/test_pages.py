@@ -11,7 +11,9 @@ import pytest
 
 from services.sync.errands import errands
 from services.sync.handlers import orders, refunds, shipments
+from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
+from shared.contracts.stock import StockAvailabilityChanged
 from tests.sync.conftest import Desk, Shopfront
 from tests.sync.messages import a_refund, an_order_document, availability, cancelled, products, received, shipped
 from tests.sync.service_side import OPERATOR, SyncHttp
@@ -133,3 +135,22 @@ async def test_products_and_listings_are_registered_by_posting_messages(sync: Sy
     assert (status, answer["messages"][0]["data"]["problems"][0]["field"]) == (409, "channel")
     status, answer = await post("channel.order_received.v1", an_order_document(external_id="by-message"))
     assert (status, answer["messages"][0]["type"]) == (200, "order.placed.v1")
+
+
+async def test_a_handled_number_wakes_the_pushes_although_nothing_is_published(sync: SyncHttp) -> None:
+    handled: list[type[Message]] = []
+    sync.environment.around.handled = handled.append
+    data = availability("MUG", 5, 7).model_dump(mode="json")
+    envelope = {
+        "specversion": "1.0",
+        "id": str(new_id()),
+        "source": "ordermesh/allocation",
+        "type": "stock.availability_changed.v1",
+        "time": sync.now().isoformat(),
+        "data": data,
+    }
+    assert (await sync.post("/messages", json.dumps(envelope), OPERATOR))[0] == 200
+    [push] = [errand for errand in errands(sync.environment) if errand.name == "stock pushes to shop"]
+    assert push.woken_by is not None
+    assert handled == [StockAvailabilityChanged]
+    assert StockAvailabilityChanged in push.woken_by
