@@ -14,6 +14,7 @@ ORDERS ?=
 ORDER ?=
 WAIT ?=
 TESTS ?= tests
+WORKERS ?= 2
 export ORDERS ORDER WAIT
 
 .PHONY: help bootstrap demo up down status test check format bench audit trace lock contracts faults clean
@@ -36,8 +37,8 @@ down: bootstrap ## stop everything that `make up` started; the data stays
 status: bootstrap ## show what runs, where, and where it logs
 	@$(LOCAL) status
 
-test: bootstrap ## run the test suite on servers of its own; TESTS=tests/allocation runs a part
-	@$(IN_TEST_STACK) $(PYTHON) -m pytest $(TESTS)
+test: bootstrap ## run the test suite on servers of its own, two workers; TESTS=tests/allocation runs a part
+	@$(IN_TEST_STACK) $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 check: bootstrap ## ruff, mypy --strict, import walls, contract snapshots, the no_reply lint
 	@$(PYTHON) -m ruff check .

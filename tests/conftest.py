@@ -30,6 +30,26 @@ for _name in [name for name in os.environ if name.startswith("ORDERMESH_")]:
     del os.environ[_name]
 
 
+LONGEST_FIRST = ("faults", "journeys", "cases", "topology", "benchmarks", "demo")
+"""Folders whose tests take long: two workers finish at about the same time when these begin first."""
+
+ONE_WORKER_EACH = ("faults", "journeys", "cases", "topology")
+"""Folders whose tests share one running system, or users of the one broker."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tells pytest-xdist which tests belong together: those of one file, or of one folder where they share a system."""
+    for item in items:
+        folder = _folder_of(item)
+        item.add_marker(pytest.mark.xdist_group(folder if folder in ONE_WORKER_EACH else str(item.path)))
+    items.sort(key=lambda item: LONGEST_FIRST.index(folder) if (folder := _folder_of(item)) in LONGEST_FIRST else len(LONGEST_FIRST))
+
+
+def _folder_of(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Addresses of a real Postgres and RabbitMQ: those of ``make test``, or private ones for a bare ``pytest``."""

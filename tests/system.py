@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,12 +18,15 @@ from uuid import UUID
 import aio_pika
 import aiohttp
 
-from deploy.local.processes import CHECKOUT, Processes
+from deploy.local.processes import Processes
 from deploy.local.stack import Stack
+from shared.audit import Report
+from shared.audit.running import audit_until_settled
 from shared.contracts.base import INBOUND_EXCHANGE, PartnerMessage
 from shared.contracts.envelope import new_id
 from shared.contracts.registry import partner_kind_of, routing_key_of
 from shared.messaging.topology.names import partner_user_of
+from shared.migrate import AUDITOR
 
 Json = dict[str, Any]
 
@@ -264,27 +265,11 @@ class System:
         await self.eventually(one, f"a parked message with {containing!r}")
         return found[0]
 
-    def audit(self, *, wait_seconds: float = 60.0) -> Json:
-        """Runs ``make audit``'s command against the system and returns its report; the books must balance."""
-        report = self.stack.directory / "audit.json"
-        finished = subprocess.run(
-            [sys.executable, "-m", "shared.audit", "--wait", str(wait_seconds), "--json", str(report)],
-            env={**_base_environment(), **self.stack.environment(), **self.processes.environment()},
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=wait_seconds + 120,
-        )
-        assert finished.returncode == 0, f"the audit found violations:\n{finished.stdout[-6_000:]}\n{finished.stderr[-2_000:]}"
-        document: Json = json.loads(report.read_text())
-        return document
-
-
-def _base_environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    async def audit(self, *, wait_seconds: float = 60.0) -> Report:
+        """What ``make audit`` does once the system has come to rest: the books must balance."""
+        report = await audit_until_settled(self.processes.surroundings.database_url(AUDITOR), wait_seconds=wait_seconds)
+        assert report.violation_count == 0, "the audit found violations:\n" + "\n".join(report.lines())
+        return report
 
 
 def log_tail(path: Path, lines: int = 30) -> str:

@@ -14,7 +14,7 @@ from shared.audit.report import Check, Report
 from shared.audit.snapshot import Snapshot, open_snapshot
 from shared.audit.statements import Statements, load_statements
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 
 
 async def audit(

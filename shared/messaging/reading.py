@@ -104,8 +104,7 @@ class Reader(Generic[DataT]):
         except ValidationError as error:
             return self._diagnose(delivery, partner, error)
         if envelope.type != self.message.type:
-            problems = _one_problem("type", f"{envelope.type!r} came where {self.message.type!r} is expected", "match type and routing key")
-            return self._unreadable(delivery, partner, {"id": str(envelope.id)}, problems)
+            return self._unreadable(delivery, partner, {"id": str(envelope.id)}, self._wrong_type(envelope.type))
         source = _storable(envelope.source) if partner is None else f"{partner_kind_of(self.message)}/{partner}"
         subject = None if envelope.subject is None else _storable(envelope.subject)
         traceparent = None if source.startswith("ordermesh/") else envelope.traceparent
@@ -131,12 +130,12 @@ class Reader(Generic[DataT]):
         if isinstance(document, dict):
             stated = document.get("type")
             if isinstance(stated, str) and stated != self.message.type:
-                known = "another type" if stated in MESSAGES else "an unknown type or version"
-                problems = _one_problem(
-                    "type", f"{stated[:100]!r} is {known} here, {self.message.type!r} is expected", "match type and routing key"
-                )
-                return self._unreadable(delivery, partner, document, problems)
+                return self._unreadable(delivery, partner, document, self._wrong_type(stated))
         return self._unreadable(delivery, partner, document, problems_of(error))
+
+    def _wrong_type(self, stated: str) -> tuple[FieldProblem, ...]:
+        known = "another type" if stated in MESSAGES else "an unknown type or version"
+        return _one_problem("type", f"{stated[:100]!r} is {known} here, {self.message.type!r} is expected", "match type and routing key")
 
     def _unreadable(self, delivery: Delivery, partner: str | None, document: Any, problems: Sequence[FieldProblem]) -> Read[DataT]:
         # Without a usable id the content identifies the message, so that a redelivery is parked once.

@@ -173,7 +173,7 @@ class Simulator:
     async def set_behaviour(self, request: web.Request) -> web.StreamResponse:
         """How the channel behaves from now on."""
         _, fate = self._channel(request)
-        fate.behaviour = await _read(request, Behaviour)
+        fate.behave(await _read(request, Behaviour))
         return web.json_response(fate.behaviour.model_dump(mode="json"))
 
     async def reset(self, request: web.Request) -> web.StreamResponse:

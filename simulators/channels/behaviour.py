@@ -27,6 +27,8 @@ class Behaviour(BaseModel):
     hold_seconds: Annotated[float, Field(ge=0, le=600)] = 30.0
     calls: frozenset[Call] = frozenset(("stock", "refunds", "fulfillments"))
     """Which calls behave like this; the others are answered well and at once."""
+    first_calls: Annotated[int, Field(ge=1)] | None = None
+    """How many of them; after that the channel is well again. Without it they all do."""
 
 
 class Fate:
@@ -41,10 +43,19 @@ class Fate:
         """As it was at the start."""
         self.behaviour = Behaviour()
         self._random = Random(self._seed)
+        self._drawn = 0
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """From the next call on."""
+        self.behaviour = behaviour
+        self._drawn = 0
 
     def draw(self, call: Call) -> tuple[Behaviour, bool, bool]:
         """The behaviour that holds for a call, whether it fails, and whether its answer is lost."""
         if call not in self.behaviour.calls:
+            return Behaviour(), False, False
+        self._drawn += 1
+        if self.behaviour.first_calls is not None and self._drawn > self.behaviour.first_calls:
             return Behaviour(), False, False
         fails = self._random.random() < self.behaviour.error_rate
         loses_answer = self._random.random() < self.behaviour.timeout_after_success_rate

@@ -24,7 +24,7 @@ from deploy.local.stack import Stack
 
 TINY = Sizes(
     skus=300,
-    orders=600,
+    orders=4_000,
     pgbench_clients=(2,),
     pgbench_seconds=1,
     published_messages=500,

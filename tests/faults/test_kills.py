@@ -122,7 +122,7 @@ async def test_kill_nine_of_every_service_of_the_broker_and_of_postgres_loses_an
     await run.until_decided()
     shipped = await run.shipped_by_3pls()
     assert {sku: shipped[sku] for sku in run.skus} == run.stocked, "exactly what was on the shelves has left them"
-    breakable.audit(wait_seconds=120)
+    await breakable.audit(wait_seconds=120)
 
 
 async def test_a_broker_that_lost_everything_is_refilled_by_republish(breakable: System) -> None:
@@ -150,7 +150,7 @@ async def test_a_broker_that_lost_everything_is_refilled_by_republish(breakable:
         assert finished.returncode == 0, finished.stderr
     await breakable.simulator("third_party_logistics", "POST", "/repeat", {})
     await run.until_decided()
-    breakable.audit(wait_seconds=120)
+    await breakable.audit(wait_seconds=120)
 
 
 async def test_a_service_that_is_stopped_and_started_under_load_loses_nothing(breakable: System) -> None:
@@ -162,4 +162,4 @@ async def test_a_service_that_is_stopped_and_started_under_load_loses_nothing(br
         await asyncio.to_thread(breakable.processes.restart, name)
     await streaming
     await run.until_decided()
-    breakable.audit(wait_seconds=120)
+    await breakable.audit(wait_seconds=120)

@@ -41,4 +41,4 @@ async def system(whole_system: System) -> AsyncIterator[System]:
     await whole_system.behave()
     for code in ("webshop", "marketplace"):
         await whole_system.simulator("channels", "POST", f"/{code}/behaviour", {})
-    whole_system.audit()
+    await whole_system.audit()

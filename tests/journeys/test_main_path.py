@@ -332,7 +332,7 @@ async def test_a_channel_that_forgets_to_answer_moves_the_money_once(system: Sys
         "channels",
         "POST",
         "/webshop/behaviour",
-        {"timeout_after_success_rate": 0.7, "hold_seconds": 3.0, "error_rate": 0.3, "calls": ["refunds"]},
+        {"timeout_after_success_rate": 1.0, "hold_seconds": 3.0, "first_calls": 2, "calls": ["refunds"]},
     )
     external_id = system.fresh("flaky")
     order_id = await system.place(an_order(external_id, {sku: 2}))

@@ -344,6 +344,16 @@ ROUTING = (
         "SELECT :plain::text",
     ),
     Plant(
+        "a change waits for a 3PL that has answered",
+        (
+            "UPDATE routing.changes SET answered_at = NULL, awaiting = '{}' WHERE order_id = :cancelled AND kind = 'cancel'",
+            "UPDATE routing.orders SET change_id = c.change_id FROM routing.changes c "
+            "WHERE c.order_id = orders.order_id AND c.order_id = :cancelled AND c.kind = 'cancel'",
+        ),
+        (("routing", "I6-changes-are-decided"),),
+        "SELECT :cancelled::text",
+    ),
+    Plant(
         "a parcel that was called off has shipped",
         ("UPDATE routing.fulfillments SET state = 'called_off' WHERE order_id = :plain",),
         (("routing", "I3-called-off-never-ships"),),

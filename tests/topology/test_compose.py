@@ -14,7 +14,7 @@ from deploy.compose.with_secrets import secrets_document, variable_of_partner
 from shared.config import load_partners
 from shared.errors import BadConfiguration
 from shared.messaging.topology import topology
-from shared.messaging.topology.definitions import definitions
+from shared.messaging.topology.definitions import user_definitions
 from tests.topology.conftest import PARTNERS, SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def test_what_the_step_writes_is_what_the_topology_reads() -> None:
     names += [variable_of_partner("channel", "rehearsal-shop"), variable_of_partner("3pl", "rehearsal-acme")]
     names += ["ORDERMESH_PASSWORD_3PL_REHEARSAL_ZETA", "ORDERMESH_PASSWORD_AUDIT"]
     document = secrets_document(SERVICES, PARTNERS, dict.fromkeys(names, "secret"))
-    assert len(definitions(topology(SERVICES, PARTNERS), document["broker_users"])["users"]) == 5
+    assert len(user_definitions(topology(SERVICES, PARTNERS), document["broker_users"])["users"]) == 5
 
 
 def test_a_password_that_is_missing_is_named() -> None:

@@ -17,7 +17,7 @@ from shared.contracts.registry import MESSAGES
 from shared.contracts.stock import StockAdjusted
 from shared.errors import BadConfiguration
 from shared.messaging.topology import Queue, Right, ServiceMessages, Topology, User, topology
-from shared.messaging.topology.definitions import any_of, definitions
+from shared.messaging.topology.definitions import any_of, definitions, user_definitions
 from shared.messaging.topology.plan import unheard
 from shared.messaging.topology.tables import load_services, service_names
 from tests.topology.conftest import PARTNERS, SERVICES
@@ -84,7 +84,7 @@ def test_a_3pl_may_say_only_what_some_service_reads_and_only_under_its_own_code(
 
 
 def test_nobody_may_declare_anything() -> None:
-    document = definitions(PLANNED, {user.name: "secret" for user in PLANNED.users})
+    document = user_definitions(PLANNED, {user.name: "secret" for user in PLANNED.users})
     assert {row["configure"] for row in document["permissions"]} == {"^$"}
     assert {row["user"] for row in document["permissions"]} == {user["name"] for user in document["users"]}
 
@@ -92,7 +92,7 @@ def test_nobody_may_declare_anything() -> None:
 def test_a_user_without_a_password_is_named() -> None:
     passwords = {user.name: "secret" for user in PLANNED.users if user.name != "3pl-rehearsal-zeta"}
     with pytest.raises(BadConfiguration, match="3pl-rehearsal-zeta"):
-        definitions(PLANNED, passwords)
+        user_definitions(PLANNED, passwords)
 
 
 def test_an_answer_cannot_be_consumed() -> None:
@@ -116,7 +116,12 @@ def test_the_order_of_the_tables_makes_no_difference() -> None:
         for name in reversed(list(SERVICES))
     }
     passwords = {user.name: "secret" for user in PLANNED.users}
-    assert definitions(topology(turned, PARTNERS), passwords) == definitions(PLANNED, passwords)
+    assert definitions(topology(turned, PARTNERS)) == definitions(PLANNED)
+    assert user_definitions(topology(turned, PARTNERS), passwords) == user_definitions(PLANNED, passwords)
+
+
+def test_the_document_that_comes_first_lets_nobody_in() -> None:
+    assert not {"users", "permissions", "topic_permissions"} & set(definitions(PLANNED))
 
 
 WORD = st.text("ab3-_.*", min_size=1, max_size=6)

@@ -12,7 +12,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 from pamqp.common import FieldTable
 
 from shared.errors import OrdermeshError
-from shared.messaging.topology.definitions import definitions, exchange_arguments
+from shared.messaging.topology.definitions import definitions, exchange_arguments, user_definitions
 from shared.messaging.topology.management import Management
 from shared.messaging.topology.names import partner_user_of, service_user_of
 from shared.messaging.topology.plan import Topology
@@ -49,21 +49,24 @@ async def apply(
 ) -> None:
     """Creates and corrects exchanges, queues, bindings, the policy, users and their rights, and takes rights from those who lost them.
 
-    Safe to repeat on a running system. Queues that are no longer in the topology stay, because they may hold messages; ``check`` names
-    them. Messages are never touched.
+    Users come last: on an empty broker nobody can log in, and publish into exchanges without queues, before everything is there. Safe to
+    repeat on a running system. Queues that are no longer in the topology stay, because they may hold messages; ``check`` names them.
+    Messages are never touched.
 
     Raises:
         BadConfiguration: a user has no password.
         LeaderMissing: a quorum queue has no leader, even after it was made anew.
     """
-    document = definitions(topology, passwords, management.vhost)
+    rooms = definitions(topology, management.vhost)
+    keys = user_definitions(topology, passwords, management.vhost)
     if management.vhost not in {str(vhost["name"]) for vhost in await management.rows("vhosts")}:
         await management.put({}, "vhosts", management.vhost)  # the one who creates it may use it; a definitions document grants nothing
 
     async def declare() -> None:
-        await management.post(document, "definitions")
+        await management.post(rooms, "definitions")
 
     await _declare_until_led(declare, topology, amqp_url, say)
+    await management.post(keys, "definitions")
     for stranger in await strangers(topology, management):
         await management.delete("permissions", management.vhost, stranger)
         say(f"took all rights from {stranger}: it is no longer a service or a partner")

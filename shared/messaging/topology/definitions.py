@@ -1,4 +1,4 @@
-"""The topology as RabbitMQ reads it: the definitions document of its management API. Pure."""
+"""The topology as RabbitMQ reads it: the definitions documents of its management API. Pure."""
 
 from __future__ import annotations
 
@@ -20,25 +20,16 @@ cannot be handled is parked in Postgres. Traps, number 10."""
 POLICY = "ordermesh"
 
 
-def definitions(topology: Topology, passwords: Mapping[str, str], vhost: str = "/") -> dict[str, Any]:
-    """The definitions document. The same arguments give the same document, so that applying it twice changes nothing.
+def definitions(topology: Topology, vhost: str = "/") -> dict[str, Any]:
+    """The definitions document of exchanges, queues, bindings and the policy. The same arguments give the same document, so that applying
+    it twice changes nothing.
 
     Args:
         topology: what must exist.
-        passwords: by user name; every user needs one.
         vhost: the virtual host that holds it all.
-
-    Raises:
-        BadConfiguration: names the users without a password.
     """
-    missing = [user.name for user in topology.users if not passwords.get(user.name)]
-    if missing:
-        raise BadConfiguration(f'no password for the broker users {", ".join(missing)}: add them under "broker_users" of the secrets file')
     return {
         "vhosts": [{"name": vhost}],
-        "users": [_user(user, passwords[user.name]) for user in topology.users],
-        "permissions": [{"vhost": vhost, **permission(user)} for user in topology.users],
-        "topic_permissions": [{"vhost": vhost, **right} for user in topology.users for right in topic_permissions(user)],
         "policies": [{"vhost": vhost, **policy()}],
         "exchanges": [
             {
@@ -67,6 +58,27 @@ def definitions(topology: Topology, passwords: Mapping[str, str], vhost: str = "
             }
             for binding in topology.bindings
         ],
+    }
+
+
+def user_definitions(topology: Topology, passwords: Mapping[str, str], vhost: str = "/") -> dict[str, Any]:
+    """The definitions document of users and their rights. The same arguments give the same document.
+
+    Args:
+        topology: whose users.
+        passwords: by user name; every user needs one.
+        vhost: the virtual host that they may use.
+
+    Raises:
+        BadConfiguration: names the users without a password.
+    """
+    missing = [user.name for user in topology.users if not passwords.get(user.name)]
+    if missing:
+        raise BadConfiguration(f'no password for the broker users {", ".join(missing)}: add them under "broker_users" of the secrets file')
+    return {
+        "users": [_user(user, passwords[user.name]) for user in topology.users],
+        "permissions": [{"vhost": vhost, **permission(user)} for user in topology.users],
+        "topic_permissions": [{"vhost": vhost, **right} for user in topology.users for right in topic_permissions(user)],
     }
 
 
