@@ -38,7 +38,7 @@ status: bootstrap ## show what runs, where, and where it logs
 	@$(LOCAL) status
 
 test: bootstrap ## run the test suite on servers of its own, two workers; TESTS=tests/allocation runs a part
-	@$(IN_TEST_STACK) $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TESTS)
+	@$(IN_TEST_STACK) $(PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder $(TESTS)
 
 check: bootstrap ## ruff, mypy --strict, import walls, contract snapshots, the no_reply lint
 	@$(PYTHON) -m ruff check .

@@ -21,7 +21,6 @@ import asyncpg
 import structlog
 import uvloop
 from aio_pika.abc import AbstractRobustChannel
-from aio_pika.exceptions import AMQPError
 from aiohttp import web
 from faststream.rabbit import RabbitBroker
 from yarl import URL
@@ -37,6 +36,7 @@ from shared.messaging.consuming import AioPikaDriver, Driver, FastStreamDriver, 
 from shared.messaging.message import Handler, ScheduledHandler
 from shared.messaging.relay import Publisher, Relay
 from shared.messaging.topology import queue_of
+from shared.messaging.trouble import BROKER_TROUBLE, first_ended, losses_named
 from shared.running import (
     Environment,
     Errand,
@@ -216,8 +216,9 @@ class _Runtime:
         told = False
         while not self.stopping.is_set():
             try:
-                await start()
-            except (AMQPError, OSError) as error:
+                with losses_named():
+                    await start()
+            except BROKER_TROUBLE as error:
                 if not told:
                     log.warning("broker_away", error=type(error).__name__, detail=str(error)[:200])
                     told = True
@@ -259,9 +260,7 @@ class _Runtime:
                 async with asyncio.timeout(1.0):
                     await self.stopping.wait()
             except TimeoutError:
-                failure = self.driver.failed() or next(
-                    (task.exception() for task in self.tasks if task.done() and not task.cancelled() and task.exception()), None
-                )
+                failure = self.driver.failed() or first_ended(self.tasks)
                 if failure is not None:
                     log.error("worker_died", error=type(failure).__name__, detail=str(failure)[:300], exc_info=failure)
                     raise SystemExit(1) from failure
@@ -283,8 +282,9 @@ class _Runtime:
     async def _close_broker(self) -> None:
         try:
             async with asyncio.timeout(5.0):
-                await self.broker.stop()
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+                with losses_named():
+                    await self.broker.stop()
+        except BROKER_TROUBLE as error:
             log.info("broker_close", error=type(error).__name__)
 
     @staticmethod
@@ -300,9 +300,10 @@ class _Runtime:
         while True:
             try:
                 async with asyncio.timeout(PROBE_SECONDS * 2):
-                    self.missing_consumers = await self._queues_without_consumer()
+                    with losses_named():
+                        self.missing_consumers = await self._queues_without_consumer()
                 self.broker_away = False
-            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            except BROKER_TROUBLE as error:
                 self.probe_channel = None
                 self.broker_away = True
                 log.info("consumer_watch", error=type(error).__name__)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack
@@ -37,17 +38,26 @@ ONE_WORKER_EACH = ("faults", "journeys", "cases", "topology")
 """Folders whose tests share one running system, or users of the one broker."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tells pytest-xdist which tests belong together: those of one file, or of one folder where they share a system."""
-    for item in items:
-        folder = _folder_of(item)
-        item.add_marker(pytest.mark.xdist_group(folder if folder in ONE_WORKER_EACH else str(item.path)))
-    items.sort(key=lambda item: LONGEST_FIRST.index(folder) if (folder := _folder_of(item)) in LONGEST_FIRST else len(LONGEST_FIRST))
+    """Brings the long ones to the front."""
+    rank = {folder: number for number, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(_folder_of(item.nodeid), len(rank)))
 
 
-def _folder_of(item: pytest.Item) -> str:
-    return item.path.relative_to(ROOT / "tests").parts[0] if item.path.is_relative_to(ROOT / "tests") else ""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Two workers share the suite file by file, or folder by folder where the tests of a folder share a system."""
+    return _ByFileOrFolder(config, log)
+
+
+class _ByFileOrFolder(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is not typed
+    def _split_scope(self, nodeid: str) -> str:
+        folder = _folder_of(nodeid)
+        return folder if folder in ONE_WORKER_EACH else nodeid.split("::", 1)[0]
+
+
+def _folder_of(nodeid: str) -> str:
+    parts = nodeid.split("::", 1)[0].split("/")
+    return parts[1] if parts[0] == "tests" and len(parts) > 2 else ""
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import AMQPError
 from aiormq.abc import AbstractChannel as UnderlyingChannel
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitMessage, RabbitQueue
 
 from shared.messaging.batching import Batcher, Processor
 from shared.messaging.reading import Delivery
+from shared.messaging.trouble import BROKER_TROUBLE, first_ended, losses_named
 
 log = structlog.get_logger()
 
@@ -75,10 +75,7 @@ class _Workers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def failed(self) -> BaseException | None:
-        for task in self.tasks:
-            if task.done():
-                return asyncio.CancelledError(task.get_name()) if task.cancelled() else task.exception()
-        return None
+        return first_ended(self.tasks)
 
 
 @dataclass
@@ -125,20 +122,18 @@ class AioPikaDriver:
         for channel, tag in last_tags.items():
             try:
                 async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
-                    await channel.basic_ack(tag, multiple=True)
-            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+                    with losses_named():
+                        await channel.basic_ack(tag, multiple=True)
+            except BROKER_TROUBLE as error:
                 log.info("acknowledgement_lost", error=type(error).__name__)
-            except asyncio.CancelledError:
-                if _is_being_cancelled():
-                    raise
-                log.info("acknowledgement_lost", error="CancelledError")
 
     async def stop(self) -> None:
         """Cancels the consumers."""
         for queue, tag in self._consumers:
             try:
-                await queue.cancel(tag, timeout=2.0)
-            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+                with losses_named():
+                    await queue.cancel(tag, timeout=2.0)
+            except BROKER_TROUBLE as error:
                 log.info("consumer_cancel", error=type(error).__name__)
         self._consumers.clear()
 
@@ -150,12 +145,6 @@ class AioPikaDriver:
     def failed(self) -> BaseException | None:
         """See Driver."""
         return self._workers.failed()
-
-
-def _is_being_cancelled() -> bool:
-    """Whether somebody wants this task to end. A dying channel raises CancelledError too, and then nobody does."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _undecoded(message: RabbitMessage) -> RabbitMessage:

@@ -14,13 +14,13 @@ from uuid import UUID
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError
 from aiormq.channel import Channel as UnderlyingChannel
 from asyncpg import Record
 
 from shared.database import is_unavailable
 from shared.messaging import outbox
 from shared.messaging.pipelining import Publication, publish_together
+from shared.messaging.trouble import BROKER_TROUBLE, losses_named
 
 if TYPE_CHECKING:
     from shared.messaging.batching import Surroundings
@@ -57,7 +57,8 @@ class Publisher:
             AMQPError, OSError, TimeoutError: no connection.
         """
         publications = [Publication(row["exchange"], row["routing_key"], row["body"], row["type"]) for row in rows]
-        failures = await publish_together(await self._open(), publications, timeout_seconds=self._timeout_seconds)
+        with losses_named():
+            failures = await publish_together(await self._open(), publications, timeout_seconds=self._timeout_seconds)
         confirmed = [row["event_id"] for row, failure in zip(rows, failures, strict=True) if failure is None]
         failed = [failure for failure in failures if failure is not None]
         if failed:
@@ -70,8 +71,9 @@ class Publisher:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None and not connection.is_closed:
             try:
-                await asyncio.wait_for(connection.close(), timeout=2.0)
-            except (AMQPError, OSError, TimeoutError) as error:
+                with losses_named():
+                    await asyncio.wait_for(connection.close(), timeout=2.0)
+            except BROKER_TROUBLE as error:
                 log.info("publisher_close", error=type(error).__name__)
 
 
@@ -103,7 +105,7 @@ class Relay:
         while True:
             try:
                 claimed, confirmed = await self._publish_batch()
-            except (AMQPError, OSError, TimeoutError) as error:
+            except BROKER_TROUBLE as error:
                 await self._broker_trouble(error)
                 return
             except Exception as error:

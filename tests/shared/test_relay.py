@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractQueue
+from yarl import URL
 
 from shared.config import Partners
 from shared.contracts.base import EVENTS_EXCHANGE
@@ -18,7 +19,9 @@ from shared.messaging import outbox
 from shared.messaging.relay import Publisher, Relay
 from shared.messaging.topology import topology
 from shared.messaging.topology.broker import apply_over_amqp
+from shared.messaging.trouble import first_ended, losses_named
 from tests.shared.conftest import Workshop, an_order, delivery_of
+from tests.tcp_proxy import proxy_to
 
 
 class Listener:
@@ -94,6 +97,59 @@ async def test_while_the_broker_is_away_messages_wait_and_then_go_out(workshop: 
     await Relay(workshop.around, Publisher(listener.url, name="test", timeout_seconds=5)).flush(10)
     assert len(await listener.messages()) == 1
     assert await workshop.unsent() == 0
+
+
+async def test_a_connection_that_dies_is_never_the_end_of_the_relay(workshop: Workshop, listener: Listener) -> None:
+    address = URL(listener.url)
+    async with proxy_to(address.host or "", address.port or 5672) as proxy:
+        relay = Relay(workshop.around, Publisher(str(address.with_host("127.0.0.1").with_port(proxy.port)), name="test", timeout_seconds=2))
+        workshop.around.settings = workshop.around.settings.model_copy(update={"relay_poll_seconds": 0.05})
+        running = asyncio.create_task(relay.run())
+        try:
+            for number in range(4):
+                await workshop.processor().process([delivery_of(an_order(str(number)))])
+                async with asyncio.timeout(20):
+                    while await workshop.unsent():
+                        assert not running.done()
+                        await asyncio.sleep(0.01)
+                proxy.cut()
+        finally:
+            running.cancel()
+    assert proxy.connections >= 3
+
+
+@pytest.mark.parametrize(
+    ("raised", "named"), [(RuntimeError("<Connection> closed"), "closed"), (asyncio.CancelledError(), "the connection was lost")]
+)
+async def test_whatever_aiormq_calls_a_lost_connection_is_named_one(raised: BaseException, named: str) -> None:
+    with pytest.raises(ConnectionError, match=named), losses_named():
+        raise raised
+
+
+async def test_who_is_told_to_end_ends() -> None:
+    async def wait() -> None:
+        with losses_named():
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_worker_that_ends_in_silence_is_noticed() -> None:
+    async def end() -> None:
+        return
+
+    async def go_on() -> None:
+        await asyncio.sleep(60)
+
+    working, ended = asyncio.create_task(go_on(), name="one"), asyncio.create_task(end(), name="other")
+    await ended
+    assert first_ended([working]) is None
+    assert "other has ended" in str(first_ended([working, ended]))
+    working.cancel()
 
 
 async def test_a_broker_that_lost_its_queues_is_refilled_from_the_outbox(workshop: Workshop, listener: Listener) -> None:
