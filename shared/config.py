@@ -60,6 +60,8 @@ class ChannelPartner(BaseModel):
     base_url: str
     webhook_secrets: Annotated[tuple[str, ...], Field(max_length=2)] = ()
     requests_per_second: Annotated[float, Field(gt=0)] = 50.0
+    listings_per_call: Annotated[int, Field(ge=1, le=1_000)] = 100
+    """How many listings' numbers it takes in one call."""
 
 
 class ThirdPartyPartner(BaseModel):

@@ -29,13 +29,20 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class StockBody(_Body):
-    """``PUT /listings/{listing}/stock``."""
+class ListingBody(_Body):
+    """One listing of ``PUT /stock``."""
 
+    external_listing_id: Id
     available: Count
     mode: Literal["in_stock", "backorder", "preorder", "sold_out"]
     next_ship_at: AwareDatetime | None = None
     stock_version: Count
+
+
+class StockBody(_Body):
+    """``PUT /stock``."""
+
+    listings: Annotated[list[ListingBody], Field(min_length=1, max_length=1_000)]
 
 
 class RefundBody(_Body):
@@ -75,7 +82,7 @@ class Simulator:
         application = web.Application(client_max_size=BODY_LIMIT_BYTES, middlewares=[_tell_errors])
         application.router.add_get("/livez", _alive)
         application.router.add_get("/readyz", _alive)
-        application.router.add_put("/{code}/listings/{listing}/stock", self.show_stock)
+        application.router.add_put("/{code}/stock", self.show_stock)
         application.router.add_post("/{code}/orders/{order}/refunds", self.refund)
         application.router.add_get("/{code}/refunds/{key}", self.find_refund)
         application.router.add_post("/{code}/orders/{order}/fulfillments", self.hear_fulfillment)
@@ -113,13 +120,14 @@ class Simulator:
         return answer
 
     async def show_stock(self, request: web.Request) -> web.StreamResponse:
-        """Shows a number of a listing; an older version than the one shown changes nothing."""
+        """Shows numbers of listings; an older version than the one shown changes nothing."""
         body = await _read(request, StockBody)
-        content = body.model_dump(mode="json")
 
         def act(shop: Shop) -> web.Response:
-            shown = shop.show_stock(request.match_info["listing"], content, _now())
-            return web.json_response({"available": shown.available, "stock_version": shown.stock_version})
+            now = _now()
+            for listing in body.listings:
+                shop.show_stock(listing.external_listing_id, listing.model_dump(mode="json", exclude={"external_listing_id"}), now)
+            return web.json_response({"refused": []})
 
         return await self._behave(request, "stock", act)
 

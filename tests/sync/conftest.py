@@ -184,12 +184,19 @@ async def shop(simulator_url: str, http: aiohttp.ClientSession) -> Shopfront:
 
 
 def calls_to(
-    base_url: str, desk: Desk, http: aiohttp.ClientSession, *, code: str = "shop", timeout_seconds: float = 0.5, rate: float = 1_000.0
+    base_url: str,
+    desk: Desk,
+    http: aiohttp.ClientSession,
+    *,
+    code: str = "shop",
+    timeout_seconds: float = 0.5,
+    rate: float = 1_000.0,
+    listings_per_call: int = 1,
 ) -> ChannelCalls:
-    """Calls to a channel with the test's clock."""
+    """Calls to a channel with the test's clock; one listing in each unless a test says otherwise."""
     return ChannelCalls(
         code,
-        GenericChannel(base_url, http, timeout_seconds=timeout_seconds),
+        GenericChannel(base_url, http, timeout_seconds=timeout_seconds, listings_per_call=listings_per_call),
         requests_per_second=rate,
         concurrency=16,
         timeout_seconds=timeout_seconds,

@@ -9,11 +9,13 @@ from datetime import timedelta
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.sync.audit import INVARIANTS
-from services.sync.channels.protocol import Busy, StockNumber
+from services.sync.channels.protocol import Busy, ListingNumber, StockNumber
 from services.sync.errands.calls import ChannelCalls
 from services.sync.errands.pushes import push_errand
 from services.sync.handlers import catalogue
@@ -148,7 +150,7 @@ async def test_within_one_round_nobody_calls_after_a_429(desk: Desk, shop: Shopf
     await shop.behave(error_rate=1.0, status=429, retry_after_seconds=60)
 
     async def show() -> object:
-        return await slow.call("show_stock", lambda: slow.channel.show_stock("L-MUG", StockNumber(5, "in_stock", None), 1))
+        return await slow.call("show_stock", lambda: slow.channel.show_stock([ListingNumber("L-MUG", StockNumber(5, "in_stock", None), 1)]))
 
     first = await show()
     answers = [await show() for _ in range(5)]
@@ -274,10 +276,56 @@ async def test_two_processes_never_push_one_listing_at_once(desk: Desk, calls: C
     await desk.change_availability(availability("MUG", 5, 1), availability("LAMP", 5, 1))
     errand = push_errand(calls)
     first, second = await desk.claim(errand), await desk.claim(errand)
-    assert ({push.sku for push in first}, second) == ({"MUG", "LAMP"}, [])
+    assert ({push.sku for pushes in first for push in pushes}, second) == ({"MUG", "LAMP"}, [])
 
 
-async def test_listing_ids_with_slashes_and_query_marks_stay_one_segment(desk: Desk, shop: Shopfront, calls: ChannelCalls) -> None:
+async def test_one_call_carries_as_many_listings_as_the_channel_takes(desk: Desk, shop: Shopfront, http: aiohttp.ClientSession) -> None:
+    skus = [f"SKU-{number}" for number in range(25)]
+    await desk.set_up(*skus)
+    await desk.change_availability(*(availability(sku, number, 1) for number, sku in enumerate(skus)))
+    assert await desk.run(push_errand(calls_to(shop.base_url, desk, http, listings_per_call=10))) == 3
+    state = await shop.state()
+    assert {name: shown["available"] for name, shown in state["listings"].items()} == {f"L-{sku}": n for n, sku in enumerate(skus)}
+    assert state["counters"]["calls"] == 3
+
+
+async def test_a_listing_that_the_channel_cannot_read_does_not_hold_the_others_back(desk: Desk, http: aiohttp.ClientSession) -> None:
+    async def read_no_lamp(request: web.Request) -> web.Response:
+        named = [row["external_listing_id"] for row in (await request.json())["listings"]]
+        return web.json_response({"error": "L-LAMP: unreadable"} if "L-LAMP" in named else {}, status=422 if "L-LAMP" in named else 200)
+
+    application = web.Application()
+    application.router.add_put("/stock", read_no_lamp)
+    async with TestServer(application) as server:
+        await desk.change_availability(availability("MUG", 5, 1), availability("LAMP", 5, 1))
+        await desk.run(push_errand(calls_to(str(server.make_url("")), desk, http, listings_per_call=10)))
+    assert (await desk.listing("LAMP"))["last_failure"] == "HTTP 422: L-LAMP: unreadable"
+    assert (await desk.listing("MUG"))["accepted_available"] == 5
+
+
+async def test_a_refusal_of_one_listing_leaves_the_others_of_its_call_told(desk: Desk, http: aiohttp.ClientSession) -> None:
+    async def refuse_the_lamp(request: web.Request) -> web.Response:
+        named = [row["external_listing_id"] for row in (await request.json())["listings"]]
+        return web.json_response({"refused": [{"external_listing_id": name, "error": "archived"} for name in named if name == "L-LAMP"]})
+
+    application = web.Application()
+    application.router.add_put("/stock", refuse_the_lamp)
+    async with TestServer(application) as server:
+        await desk.change_availability(availability("MUG", 5, 1), availability("LAMP", 5, 1))
+        await desk.run(push_errand(calls_to(str(server.make_url("")), desk, http, listings_per_call=10)))
+    assert (await desk.listing("LAMP"))["last_failure"] == "HTTP 200: archived"
+    assert (await desk.listing("MUG"))["accepted_available"] == 5
+
+
+async def test_a_failed_call_about_many_listings_is_one_failure_of_the_channel(desk: Desk, http: aiohttp.ClientSession) -> None:
+    skus = [f"SKU-{number}" for number in range(20)]
+    await desk.set_up(*skus)
+    await desk.change_availability(*(availability(sku, 5, 1) for sku in skus))
+    assert await desk.run(push_errand(calls_to("http://127.0.0.1:9", desk, http, listings_per_call=10))) == 2
+    assert await desk.connection.fetchval("SELECT trips FROM channels WHERE code = 'shop'") == 0
+
+
+async def test_listing_ids_with_slashes_and_query_marks_arrive_as_they_are(desk: Desk, shop: Shopfront, calls: ChannelCalls) -> None:
     await desk.handle(catalogue.register_listings, received(listings("MUG", prefix="gid://shop/Item?a=1#x%2F & ")))
     await desk.change_availability(availability("MUG", 5, 1))
     await desk.run(push_errand(calls))

@@ -85,7 +85,7 @@ async def test_latency_and_calls_are_metrics(sync: SyncHttp, desk: Desk) -> None
     async with sync.http.get(f"{sync.base_url}/metrics") as response:
         text = await response.text()
     assert 'ordermesh_channel_push_latency_seconds_count{channel="shop"} 1.0' in text
-    assert 'ordermesh_channel_calls_total{call="show_stock",channel="shop",outcome="accepted"} 1.0' in text
+    assert 'ordermesh_channel_calls_total{call="show_stock",channel="shop",outcome="answered"} 1.0' in text
 
 
 async def test_an_order_is_read_with_its_refunds_and_parcels(sync: SyncHttp, desk: Desk) -> None:

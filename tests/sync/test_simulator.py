@@ -16,12 +16,12 @@ from simulators.channels.shop import Shop
 from tests.sync.conftest import Shopfront
 from tests.sync.messages import NOW
 
-NUMBER = {"available": 5, "mode": "in_stock", "next_ship_at": None, "stock_version": 1}
+NUMBER = {"external_listing_id": "L", "available": 5, "mode": "in_stock", "next_ship_at": None, "stock_version": 1}
 REFUND = {"refund_id": "r-1", "amount_cents": 500, "currency": "USD"}
 
 
 async def show(shop: Shopfront, **changes: Any) -> int:
-    async with shop.http.put(f"{shop.base_url}/listings/L/stock", json=NUMBER | changes) as response:
+    async with shop.http.put(f"{shop.base_url}/stock", json={"listings": [NUMBER | changes]}) as response:
         return response.status
 
 
@@ -71,14 +71,14 @@ async def test_an_older_number_changes_nothing_but_is_remembered(shop: Shopfront
     ],
 )
 async def test_a_wrong_number_is_refused_by_field(shop: Shopfront, change: dict[str, Any], field: str) -> None:
-    async with shop.http.put(f"{shop.base_url}/listings/L/stock", json=NUMBER | change) as response:
+    async with shop.http.put(f"{shop.base_url}/stock", json={"listings": [NUMBER | change]}) as response:
         assert response.status == 422
         assert field in (await response.json())["error"]
 
 
 async def test_it_can_be_told_to_fail_to_be_slow_and_to_lose_its_answers(shop: Shopfront) -> None:
     await shop.behave(error_rate=1.0, status=429, retry_after_seconds=7)
-    async with shop.http.put(f"{shop.base_url}/listings/L/stock", json=NUMBER) as response:
+    async with shop.http.put(f"{shop.base_url}/stock", json={"listings": [NUMBER]}) as response:
         assert (response.status, response.headers["Retry-After"]) == (429, "7")
     await shop.behave(timeout_after_success_rate=1.0, hold_seconds=0.1)
     with pytest.raises(aiohttp.ClientError):

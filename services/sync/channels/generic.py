@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,7 +13,19 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from services.sync.channels.protocol import Absent, Accepted, Answer, Busy, LookUp, RefundOrder, Refused, Shipment, StockNumber, Unclear
+from services.sync.channels.protocol import (
+    Absent,
+    Accepted,
+    Answer,
+    Answered,
+    Busy,
+    ListingNumber,
+    LookUp,
+    RefundOrder,
+    Refused,
+    Shipment,
+    Unclear,
+)
 
 ANSWER_LIMIT_BYTES = 64 * 1024
 """No answer of a channel needs more; a channel that sends more is not read to its end."""
@@ -31,25 +43,38 @@ class GenericChannel:
         base_url: where its API starts, from the partners file.
         http: the process's client session.
         timeout_seconds: longest one call may take.
+        listings_per_call: how many listings it takes in one call, from the partners file.
     """
 
-    def __init__(self, base_url: str, http: aiohttp.ClientSession, *, timeout_seconds: float) -> None:
+    def __init__(self, base_url: str, http: aiohttp.ClientSession, *, timeout_seconds: float, listings_per_call: int = 1) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self.listings_per_call = listings_per_call
 
-    async def show_stock(self, external_listing_id: str, number: StockNumber, stock_version: int) -> Answer:
-        """``PUT /listings/{external_listing_id}/stock``."""
+    async def show_stock(self, numbers: Sequence[ListingNumber]) -> Answered | Answer:
+        """``PUT /stock``: all of them in one call. The channel names those that it refuses."""
         body = {
-            "available": number.available,
-            "mode": number.mode,
-            "next_ship_at": None if number.next_ship_at is None else _rfc3339(number.next_ship_at),
-            "stock_version": stock_version,
+            "listings": [
+                {
+                    "external_listing_id": listing.external_listing_id,
+                    "available": listing.number.available,
+                    "mode": listing.number.mode,
+                    "next_ship_at": None if listing.number.next_ship_at is None else _rfc3339(listing.number.next_ship_at),
+                    "stock_version": listing.stock_version,
+                }
+                for listing in numbers
+            ]
         }
-        said = await self._call("PUT", f"/listings/{_segment(external_listing_id)}/stock", body)
+        said = await self._call("PUT", "/stock", body)
         if not isinstance(said, _Said):
             return said
-        return Accepted() if said.status in (200, 201, 204) else Refused(said.reason)
+        if said.status not in (200, 201, 204):
+            return Refused(said.reason)
+        refused = said.refused
+        return Answered(
+            [Refused(refused[listing.external_listing_id]) if listing.external_listing_id in refused else Accepted() for listing in numbers]
+        )
 
     async def refund(self, order: RefundOrder, *, traceparent: str | None = None) -> Answer:
         """``POST /orders/{external_id}/refunds`` with an Idempotency-Key. Only 422 is a refusal for good."""
@@ -131,9 +156,21 @@ class _Said:
         return reference if usable else None
 
     @property
+    def refused(self) -> dict[str, str]:
+        """Of a call about several listings: those that the channel refuses, with its reasons. What it does not name, it took."""
+        named = self.document.get("refused")
+        return {
+            str(entry.get("external_listing_id")): self._in_words(entry.get("error", "no reason given"))
+            for entry in (named if isinstance(named, list) else ())
+            if isinstance(entry, dict)
+        }
+
+    @property
     def reason(self) -> str:
         """What the channel says is wrong, in words fit to be stored."""
-        error = self.document.get("error", self.document.get("message", "no reason given"))
+        return self._in_words(self.document.get("error", self.document.get("message", "no reason given")))
+
+    def _in_words(self, error: object) -> str:
         text = error if isinstance(error, str) else json.dumps(error)
         return f"HTTP {self.status}: {text}".replace("\x00", "")[:REASON_CHARACTERS]
 

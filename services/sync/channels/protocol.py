@@ -60,6 +60,22 @@ class StockNumber:
 
 
 @dataclass(frozen=True, slots=True)
+class ListingNumber:
+    """What a channel is to show for one listing from now on. ``stock_version`` grows with every change of the number."""
+
+    external_listing_id: str
+    number: StockNumber
+    stock_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A call about several listings was answered for each of them, in the order in which they were asked."""
+
+    each: Sequence[Answer]
+
+
+@dataclass(frozen=True, slots=True)
 class RefundOrder:
     """Money to give back at a channel: the same key is the same money, however often it is asked for."""
 
@@ -93,8 +109,13 @@ class Shipment:
 class Channel(Protocol):
     """One sales channel's API. Every call may be repeated: the channel ends up in the same state."""
 
-    async def show_stock(self, external_listing_id: str, number: StockNumber, stock_version: int) -> Answer:
-        """Shows this number from now on. A channel that knows versions ignores one older than what it shows."""
+    @property
+    def listings_per_call(self) -> int:
+        """How many listings one call of ``show_stock`` may carry."""
+        ...
+
+    async def show_stock(self, numbers: Sequence[ListingNumber]) -> Answered | Answer:
+        """Shows these numbers from now on. A channel that knows versions ignores one older than what it shows."""
         ...
 
     async def refund(self, order: RefundOrder, *, traceparent: str | None = None) -> Answer:

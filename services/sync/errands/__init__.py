@@ -26,7 +26,12 @@ def errands(environment: Environment) -> Sequence[Errand[Any, Any]]:
     for partner in channels_in(settings.partners_file).values():
         calls = ChannelCalls(
             partner.code,
-            GenericChannel(partner.base_url, environment.http, timeout_seconds=settings.channel_timeout_seconds),
+            GenericChannel(
+                partner.base_url,
+                environment.http,
+                timeout_seconds=settings.channel_timeout_seconds,
+                listings_per_call=partner.listings_per_call,
+            ),
             requests_per_second=partner.requests_per_second,
             concurrency=settings.channel_concurrency,
             timeout_seconds=settings.channel_timeout_seconds,

@@ -12,12 +12,12 @@ from typing import TypeVar
 from aiolimiter import AsyncLimiter
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from services.sync.channels.protocol import Absent, Answer, Busy, Channel, LookUp, Unclear
+from services.sync.channels.protocol import Absent, Answer, Answered, Busy, Channel, LookUp, Unclear
 from services.sync.decide.calls import health_after
 from services.sync.queries import channels as queries
 from shared.messaging.message import Transaction
 
-AnswerT = TypeVar("AnswerT", Answer, LookUp)
+AnswerT = TypeVar("AnswerT", Answer, LookUp, Answered | Answer)
 
 LATENCY_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60, 300)
 
