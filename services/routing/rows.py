@@ -15,6 +15,7 @@ from services.routing.decide.order import (
     FulfillmentLine,
     Line,
     Order,
+    PartOfKit,
     ShortPick,
     State,
     StockWait,
@@ -27,8 +28,9 @@ def lines_by_order(rows: Iterable[Record]) -> dict[UUID, list[Line]]:
     """Order lines, in the order's order."""
     found: dict[UUID, list[Line]] = {}
     for row in rows:
-        order_id, *values = row
-        found.setdefault(order_id, []).append(Line(*values))
+        order_id, *values, kit_line_id, kit_sku, kit_title, kit_units = row
+        kit = None if kit_line_id is None else PartOfKit(kit_line_id, kit_sku, kit_title, kit_units)
+        found.setdefault(order_id, []).append(Line(*values, kit=kit))
     return found
 
 
