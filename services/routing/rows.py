@@ -20,6 +20,7 @@ from services.routing.decide.order import (
     State,
     StockWait,
 )
+from services.routing.decide.values import replace
 
 STATES: Mapping[str, State] = {state.value: state for state in State}
 
@@ -29,8 +30,10 @@ def lines_by_order(rows: Iterable[Record]) -> dict[UUID, list[Line]]:
     found: dict[UUID, list[Line]] = {}
     for row in rows:
         order_id, *values, kit_line_id, kit_sku, kit_title, kit_units = row
-        kit = None if kit_line_id is None else PartOfKit(kit_line_id, kit_sku, kit_title, kit_units)
-        found.setdefault(order_id, []).append(Line(*values, kit=kit))
+        line = Line(*values)
+        if kit_line_id is not None:
+            line = replace(line, kit=PartOfKit(kit_line_id, kit_sku, kit_title, kit_units))
+        found.setdefault(order_id, []).append(line)
     return found
 
 
