@@ -216,9 +216,9 @@ async def test_stock_of_a_kit_cannot_be_set_and_the_answer_names_its_components(
     refused = StockAdjustmentRejected(
         adjustment_id=new_id(), sku="SET", location="reno", reason="kit_has_no_stock", on_hand=None, detail="sku: 'SET' is a kit of 'MUG'"
     )
-    world.allocation.replies_with("parked", refused, http_status=422, reason=refused.detail)
+    world.allocation.replies_with("done", refused, http_status=409)
     status, raw = await request(world, "PUT", "/api/stock/SET/reno", {"new_on_hand": 4, "reason": "recount"})
-    assert status in (409, 422)
+    assert (status, problem(raw)[0]) == (409, "kit_has_no_stock")
     assert "is a kit of 'MUG'" in raw["error"]["message"]
 
 
