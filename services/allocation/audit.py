@@ -113,6 +113,29 @@ INVARIANTS = (
         """,
     ),
     Invariant(
+        "I11-kits-are-their-components",
+        "what channels were told of a kit is how many can be made of its components",
+        """
+        SELECT k.kit_sku, format('told %s as %s, can be made: %s', k.available, k.mode, d.kits)
+        FROM kits k CROSS JOIN LATERAL (
+            SELECT COALESCE(min(GREATEST(0, COALESCE(p.available - p.queued, 0)) / c.quantity), 0) AS kits
+            FROM kit_components c LEFT JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' WHERE c.kit_sku = k.kit_sku
+        ) d
+        WHERE k.available <> d.kits OR (k.mode = 'in_stock') <> (d.kits > 0)
+        """,
+    ),
+    Invariant(
+        "I11-components-are-marked",
+        "a pool knows whether kits are made of its SKU, and no kit has a pool",
+        """
+        SELECT p.sku, format('marked %s, in %s kits', p.in_kits, count(c.kit_sku))
+        FROM stock_pools p LEFT JOIN kit_components c USING (sku)
+        GROUP BY p.sku, p.pool, p.in_kits HAVING p.in_kits <> (count(c.kit_sku) > 0)
+        UNION ALL
+        SELECT sku, 'is a kit and has a pool' FROM stock_pools JOIN kits ON kit_sku = sku
+        """,
+    ),
+    Invariant(
         "I2-line-conservation",
         "per order line: ordered = reserved + queued + shipped + cancelled",
         """
@@ -242,7 +265,15 @@ FACTS = (
         "units_cancelled",
         "SELECT order_id || '|' || line_id, sum(cancelled)::bigint FROM demand GROUP BY order_id, line_id HAVING sum(units) > 0",
     ),
-    Fact("available_to_sell", "SELECT sku, GREATEST(0, available)::bigint FROM stock_pools WHERE pool = 'default'"),
+    Fact(
+        "available_to_sell",
+        """
+        SELECT sku, GREATEST(0, available)::bigint FROM stock_pools WHERE pool = 'default'
+        UNION ALL
+        SELECT c.kit_sku, min(GREATEST(0, p.available - p.queued) / c.quantity)::bigint
+        FROM kit_components c JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' GROUP BY c.kit_sku
+        """,
+    ),
     Fact(
         "units_restocked",
         """

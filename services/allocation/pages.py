@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from aiohttp import web
 from asyncpg import Record
 
+from services.allocation.decide.kits import ComponentStock, sellable_kit
 from services.allocation.decide.promising import sellable_of
 from services.allocation.handlers.announcing import supplies_by_sku
+from services.allocation.handlers.kits import read_component_stock
 from services.allocation.queries import reading as sql
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.channels import FieldProblem
@@ -77,10 +79,14 @@ def _with_shelves(pool: Record, shelves: Iterable[Record]) -> dict[str, Any]:
 
 
 async def read_stock(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /stock/{sku}``: what there is of one SKU, where, who waits for it, and when the next order would ship."""
+    """``GET /stock/{sku}``: what there is of one SKU, where, who waits for it, and when the next order would ship; of a kit, how many can
+    be made of which components."""
     sku = request.match_info["sku"]
     async with environment.database.acquire(timeout=10) as connection:
         pool = await sql.read_pool(connection, sku)
+        kit = await sql.read_kit(connection, sku) if pool is None else None
+        if kit is not None:
+            return web.json_response(_kit_as_json(kit, (await read_component_stock(connection, [sku]))[sku]))
         if pool is None:
             return error_response(404, "unknown_sku", f"SKU {sku!r} is not registered")
         shelves = await sql.list_shelves(connection, [sku])
@@ -106,6 +112,30 @@ async def read_stock(environment: Environment, request: web.Request) -> web.Stre
             ],
         }
     )
+
+
+def _kit_as_json(kit: Record, components: Sequence[ComponentStock]) -> dict[str, Any]:
+    told = sellable_kit(components)
+    return {
+        "sku": kit["sku"],
+        "pool": "default",
+        "stock_version": kit["version"],
+        "available_units": told.available,
+        "mode": told.mode,
+        "next_ship_at": told.next_ship_at.isoformat() if told.next_ship_at else None,
+        "hazmat": kit["hazmat"],
+        "components": [
+            {
+                "sku": component.sku,
+                "units_per_kit": component.quantity,
+                "available_units": max(0, component.available),
+                "queued_units": component.queued,
+                "kits": component.kits,
+                "next_ship_at": date.isoformat() if not component.kits and (date := component.next_ship_at) else None,
+            }
+            for component in components
+        ],
+    }
 
 
 async def list_stock(environment: Environment, request: web.Request) -> web.StreamResponse:

@@ -37,6 +37,18 @@ INVARIANTS: Sequence[Invariant] = (
         """,
     ),
     Invariant(
+        "I2-kits-are-whole",
+        "every line of a kit that was bought has the units of as many kits as every other line of it",
+        """
+        SELECT order_id::text,
+               format('kit line %s: %s kits of %s', kit_line_id, string_agg(DISTINCT (quantity::numeric / kit_units)::text, ', '),
+                      string_agg(DISTINCT kit_sku, ', '))
+        FROM order_lines WHERE kit_line_id IS NOT NULL
+        GROUP BY order_id, kit_line_id
+        HAVING count(DISTINCT quantity::numeric / kit_units) > 1 OR count(DISTINCT kit_sku) > 1
+        """,
+    ),
+    Invariant(
         "I3-shipped-by-fulfillments",
         "what a line says was shipped = what its fulfillments shipped",
         """

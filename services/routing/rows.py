@@ -15,10 +15,12 @@ from services.routing.decide.order import (
     FulfillmentLine,
     Line,
     Order,
+    PartOfKit,
     ShortPick,
     State,
     StockWait,
 )
+from services.routing.decide.values import replace
 
 STATES: Mapping[str, State] = {state.value: state for state in State}
 
@@ -27,8 +29,11 @@ def lines_by_order(rows: Iterable[Record]) -> dict[UUID, list[Line]]:
     """Order lines, in the order's order."""
     found: dict[UUID, list[Line]] = {}
     for row in rows:
-        order_id, *values = row
-        found.setdefault(order_id, []).append(Line(*values))
+        order_id, *values, kit_line_id, kit_sku, kit_title, kit_units = row
+        line = Line(*values)
+        if kit_line_id is not None:
+            line = replace(line, kit=PartOfKit(kit_line_id, kit_sku, kit_title, kit_units))
+        found.setdefault(order_id, []).append(line)
     return found
 
 

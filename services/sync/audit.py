@@ -89,6 +89,29 @@ INVARIANTS: Sequence[Invariant] = (
         """,
     ),
     Invariant(
+        "I2-kits-are-whole",
+        "every line of a kit that was bought has the units of as many kits as every other line of it",
+        """
+        SELECT o.order_id::text,
+               format('kit line %s: %s kits of %s', line.kit ->> 'line_id',
+                      string_agg(DISTINCT line.kit ->> 'quantity', ', '), string_agg(DISTINCT line.kit ->> 'sku', ', '))
+        FROM channel_orders o, jsonb_to_recordset(o.lines) AS line (line_id text, quantity integer, kit jsonb)
+        WHERE jsonb_typeof(line.kit) = 'object'
+        GROUP BY o.order_id, line.kit ->> 'line_id'
+        HAVING count(DISTINCT line.kit ->> 'quantity') > 1 OR count(DISTINCT line.kit ->> 'sku') > 1
+            OR bool_or(line.quantity <> (line.kit ->> 'quantity')::integer * (line.kit ->> 'units_per_kit')::integer)
+        """,
+    ),
+    Invariant(
+        "I2-kits-hold-no-kits",
+        "every kit has components, which are no kits; nothing else has any",
+        """
+        SELECT p.sku, format('a kit: %s, components: %s, of them kits: %s', p.is_kit, count(c.sku), count(*) FILTER (WHERE part.is_kit))
+        FROM products p LEFT JOIN kit_components c ON c.kit_sku = p.sku LEFT JOIN products part ON part.sku = c.sku
+        GROUP BY p.sku, p.is_kit HAVING p.is_kit <> (count(c.sku) > 0) OR bool_or(part.is_kit)
+        """,
+    ),
+    Invariant(
         "I4-refunds-within-captured",
         "refunds of an order, pending and unknown ones included, are no more than it paid",
         """

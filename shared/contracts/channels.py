@@ -83,14 +83,27 @@ class ChannelOrderRejected(PartnerCommand):
     rejected_at: Time
 
 
+class KitComponent(Part):
+    """How many units of an ordinary product one kit is made of."""
+
+    sku: Sku
+    quantity: Units
+
+
 class Product(Part):
-    """A product as the merchant keeps it."""
+    """A product as the merchant keeps it.
+
+    With ``components`` it is a kit: it has no stock of its own, its weight and whether it is hazardous follow from its components, and an
+    order for it becomes an order for them. Whether a SKU is a kit is settled by its first registration; a new composition holds for orders
+    from then on.
+    """
 
     sku: Sku
     title: Text
     unit_price_cents: Cents
     unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 500
     hazmat: bool = False
+    components: Annotated[list[KitComponent], Field(max_length=100)] = []
 
 
 class ProductRegistrationRequested(Command):
@@ -102,7 +115,7 @@ class ProductRegistrationRequested(Command):
 
 
 class ProductRegistered(Event):
-    """SKUs that exist. sync -> allocation."""
+    """SKUs that exist. sync -> allocation. Of a kit, weight and hazard are those of its components."""
 
     type: ClassVar[str] = "product.registered.v1"
 

@@ -59,8 +59,26 @@ class Actor(Part):
     name: ShortText
 
 
+class KitPart(Part):
+    """What a line is of the kit that it was bought in.
+
+    Every line of a kit has the same ``line_id`` (what the channel calls the kit's line), ``sku``, ``title`` and ``quantity``;
+    ``units_per_kit`` are this line's units in one kit, so that the line's own quantity is always ``quantity * units_per_kit``. The
+    composition is that of the moment at which the kit was bought, for ever.
+    """
+
+    line_id: LineId
+    sku: Sku
+    title: Text
+    quantity: Units
+    units_per_kit: Units
+
+
 class OrderLine(Part):
-    """One line of the canonical order. ``tax_cents`` is for the whole line, ``unit_price_cents`` for one unit without tax."""
+    """One line of the canonical order. ``tax_cents`` is for the whole line, ``unit_price_cents`` for one unit without tax.
+
+    A kit comes as the lines of its components, each with ``kit``: their prices and taxes add up to the kit's, to the cent.
+    """
 
     line_id: LineId
     sku: Sku
@@ -70,6 +88,7 @@ class OrderLine(Part):
     tax_cents: Cents = 0
     unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
     hazmat: bool = False
+    kit: KitPart | None = None
 
 
 class LineUnits(Part):
@@ -101,10 +120,22 @@ class OrderPlaced(Event):
     split_policy: SplitPolicy = "ship_available"
 
 
+class ComponentProduct(Part):
+    """A component of a kit with what the product master knows of it; ``quantity`` is per kit."""
+
+    sku: Sku
+    title: Text
+    quantity: Units
+    unit_price_cents: Cents
+    unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+    hazmat: bool = False
+
+
 class LineChange(Part):
     """One wished change: name ``line_id`` to change its quantity (0 removes it), or ``sku`` without ``line_id`` to add a line.
 
-    A line that is added carries what the product master knows of it (the console and the portal fill it in).
+    A line that is added carries what the product master knows of it (the console and the portal fill it in); a kit that is added carries
+    its ``components``. A kit that was bought is changed as a whole: name the line id of the kit, ``quantity`` counts kits.
     """
 
     line_id: LineId | None = None
@@ -115,6 +146,7 @@ class LineChange(Part):
     tax_cents: Cents | None = None
     unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
     hazmat: bool = False
+    components: Annotated[list[ComponentProduct], Field(max_length=100)] = []
 
 
 class OrderEditRequested(Command):

@@ -136,7 +136,10 @@ class StockPromiseChanged(Event):
 
 
 class Availability(Part):
-    """What may be sold of one SKU now. ``stock_version`` grows with every change, so the newest wins whatever the order of delivery."""
+    """What may be sold of one SKU now. ``stock_version`` grows with every change, so the newest wins whatever the order of delivery.
+
+    Of a kit: how many can be made of what is available of its components.
+    """
 
     sku: Sku
     pool: Code
@@ -193,7 +196,7 @@ class StockAdjustmentRejected(Refusal):
     adjustment_id: UUID
     sku: Sku
     location: Code
-    reason: Literal["stale_expectation", "unknown_sku", "unknown_location"]
+    reason: Literal["stale_expectation", "unknown_sku", "unknown_location", "kit_has_no_stock"]
     on_hand: UnitCount | None
 
 

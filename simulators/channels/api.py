@@ -62,12 +62,12 @@ class FulfillmentLine(_Body):
 
 
 class FulfillmentBody(_Body):
-    """``POST /orders/{order}/fulfillments``."""
+    """``POST /orders/{order}/fulfillments``. A parcel that carries only a part of a kit has no lines of this channel."""
 
     fulfillment_id: Id
     tracking_number: Id
     carrier: Id
-    lines: Annotated[list[FulfillmentLine], Field(min_length=1)]
+    lines: list[FulfillmentLine]
 
 
 class Simulator:

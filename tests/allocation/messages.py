@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from shared.contracts.base import Message
-from shared.contracts.channels import Product, ProductRegistered
+from shared.contracts.channels import KitComponent, Product, ProductRegistered
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentCancelled,
@@ -52,6 +52,12 @@ def received(data: Message, *, partner: str | None = None, time: datetime | None
 def products(*skus: str, hazmat: bool = False) -> ProductRegistered:
     """Products that may be sold."""
     return ProductRegistered(products=[Product(sku=sku, title=sku, unit_price_cents=1_000, hazmat=hazmat) for sku in skus])
+
+
+def kit(kit_sku: str, **units_per_kit: int) -> ProductRegistered:
+    """A kit that is made of registered products."""
+    components = [KitComponent(sku=sku, quantity=quantity) for sku, quantity in units_per_kit.items()]
+    return ProductRegistered(products=[Product(sku=kit_sku, title=kit_sku, unit_price_cents=3_000, components=components)])
 
 
 def location(code: str = "east", *, partner: str = PARTNER, active: bool = True, hazmat_certified: bool = False) -> LocationRegistered:

@@ -11,6 +11,7 @@ from tests.allocation.messages import (
     at,
     cancellation,
     inspected,
+    kit,
     line,
     location,
     order,
@@ -29,6 +30,7 @@ from tests.conftest import Databases
 async def busy_books(desk: Desk) -> None:
     """Every kind of row: reserved, waiting, assigned, shipped, cancelled, counted, returned."""
     await desk.hear(products("MUG", "CUP"))
+    await desk.hear(kit("SET", MUG=2))
     await desk.hear(location("east"), location("west"))
     await desk.hear(receipt(10), receipt(5, at_location="west"))
     sent, held, waiting, gone = order(line(3)), order(line(2)), order(line(4, "CUP")), order(line(1))
@@ -90,6 +92,16 @@ CORRUPTIONS = {
         "SELECT gen_random_uuid(), kind, quantity, sku, location, order_id, line_id, fulfillment_id FROM movements WHERE kind = 'shipped'",
         "I3-shipped-once",
     ),
+    "channels were told of too many kits": (
+        "UPDATE kits SET available = available + 1",
+        "I11-kits-are-their-components",
+    ),
+    "a kit forgets what it takes": ("UPDATE kit_components SET quantity = 3 WHERE sku = 'MUG'", "I11-kits-are-their-components"),
+    "a component does not know its kits": ("UPDATE stock_pools SET in_kits = false", "I11-components-are-marked"),
+    "a kit has stock of its own": (
+        "INSERT INTO products VALUES ('SET', false, now()); INSERT INTO stock_pools (sku) VALUES ('SET')",
+        "I11-components-are-marked",
+    ),
     "a return is booked twice": ("UPDATE inspected_units SET disposition = 'damaged'", "I5-returned-once"),
     "a receipt is booked elsewhere": ("UPDATE receipts SET location = 'west'", "I9-one-receipt-one-effect"),
 }
@@ -115,6 +127,7 @@ def test_every_invariant_has_a_corruption_that_it_names() -> None:
 
 async def test_the_facts_are_what_the_books_say(desk: Desk) -> None:
     await desk.hear(products("MUG"))
+    await desk.hear(kit("SET", MUG=2))
     await desk.hear(location("east"))
     await desk.hear(received(receipt(10), time=at(-9)))
     sent, gone = order(line(3)), order(line(2))
@@ -131,6 +144,6 @@ async def test_the_facts_are_what_the_books_say(desk: Desk) -> None:
         "units_ordered": {first: 3, second: 2},
         "units_shipped": {first: 3, second: 0},
         "units_cancelled": {first: 0, second: 2},
-        "available_to_sell": {"MUG": 9},
+        "available_to_sell": {"MUG": 9, "SET": 4},
         "units_restocked": {f"{scan.return_id}|1": 2},
     }

@@ -19,6 +19,12 @@ CORRUPTIONS: list[Corruption] = [
     ("I2-units-once", "UPDATE fulfillments SET state = 'submitted', requested_at = now() WHERE state = 'withdrawn'"),
     ("I2-fulfillment-lines-are-order-lines", "UPDATE fulfillment_lines SET sku = 'OTHER'"),
     ("I2-fulfillment-lines-are-order-lines", "DELETE FROM order_lines WHERE shipped > 0"),
+    (
+        "I2-kits-are-whole",
+        "UPDATE order_lines SET kit_line_id = 'k', kit_sku = 'SET', kit_title = '', kit_units = 1;"
+        " INSERT INTO order_lines SELECT order_id, 'k.2', 9, sku, title, quantity + 1, unit_price_cents, tax_cents, unit_weight_grams,"
+        " hazmat, 0, 0, 0, 0, kit_line_id, kit_sku, kit_title, kit_units FROM order_lines",
+    ),
     ("I3-shipped-by-fulfillments", "UPDATE order_lines SET shipped = shipped - 1 WHERE shipped > 0"),
     ("I3-called-off-never-ships", "UPDATE fulfillments SET state = 'called_off' WHERE state = 'shipped'"),
     ("I3-called-off-never-ships", "UPDATE fulfillments SET tracking_number = NULL WHERE state = 'shipped'"),

@@ -1,7 +1,7 @@
 """Corruptions to plant into the books of a lived day, and the checks that must name them.
 
 ``plain`` was shipped and partly came back, ``split`` was shipped and is coming back, ``cancelled`` was called off, ``edited`` was made
-smaller, ``waiting`` waits for chairs, ``short`` was short-picked. See ``tests/shared/world.py``.
+smaller, ``waiting`` waits for chairs, ``short`` was short-picked, ``kit`` are two kits that were shipped. See ``tests/shared/world.py``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,18 @@ class Plant:
 
 
 ALLOCATION = (
+    Plant(
+        "channels are told of a kit that cannot be made",
+        ("UPDATE allocation.kits SET available = available + 1 WHERE kit_sku = 'SET'",),
+        (("allocation", "I11-kits-are-their-components"),),
+        "SELECT 'SET'",
+    ),
+    Plant(
+        "a component does not know that a kit is made of it",
+        ("UPDATE allocation.stock_pools SET in_kits = false WHERE sku = 'LAMP'",),
+        (("allocation", "I11-components-are-marked"),),
+        "SELECT 'LAMP'",
+    ),
     Plant(
         "a unit appears on a shelf out of nothing",
         ("UPDATE allocation.stock_locations SET on_shelf = on_shelf + 1 WHERE sku = 'MUG' AND location = 'reno'",),
@@ -320,6 +332,12 @@ RETURNS = (
 
 ROUTING = (
     Plant(
+        "half a kit is left on an order",
+        ("UPDATE routing.order_lines SET quantity = quantity + kit_units WHERE order_id = :kit AND sku = 'LAMP'",),
+        (("routing", "I2-kits-are-whole"), ("allocation+portal+returns+routing+sync", "F-units_ordered")),
+        "SELECT :kit::text",
+    ),
+    Plant(
         "a shipped unit is cancelled as well",
         (
             "ALTER TABLE routing.order_lines DROP CONSTRAINT every_unit_at_most_once",
@@ -431,6 +449,18 @@ ROUTING = (
 )
 
 SYNC = (
+    Plant(
+        "a line of an order has the units of more kits than were bought",
+        ("UPDATE sync.channel_orders SET lines = jsonb_set(lines, '{0,kit,quantity}', '7') WHERE order_id = :kit",),
+        (("sync", "I2-kits-are-whole"),),
+        "SELECT :kit::text",
+    ),
+    Plant(
+        "a product becomes a kit of nothing",
+        ("UPDATE sync.products SET is_kit = true WHERE sku = 'CHAIR'",),
+        (("sync", "I2-kits-hold-no-kits"),),
+        "SELECT 'CHAIR'",
+    ),
     Plant(
         "a channel shows another number than it was told last",
         ("UPDATE sync.listing_stock SET accepted_available = accepted_available + 1 WHERE sku = 'MUG'",),

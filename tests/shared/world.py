@@ -23,6 +23,7 @@ from shared.contracts.base import Message
 from shared.contracts.channels import (
     ChannelOrderLine,
     ChannelOrderReceived,
+    KitComponent,
     Listing,
     ListingRegistrationRequested,
     Product,
@@ -102,6 +103,14 @@ class World:
             lines = [SupplyLine(sku=sku, quantity=count) for sku, count in by_sku.items()]
             await self.ask("allocation", SupplyReceived(receipt_id=new_id(), location=location, lines=lines))
 
+    async def sell_kits(self, kit_sku: str, **units_per_kit: int) -> None:
+        """A kit of what the shop sells, for 44.99."""
+        components = [KitComponent(sku=sku, quantity=count) for sku, count in units_per_kit.items()]
+        kit = Product(sku=kit_sku, title=f"The {kit_sku}", unit_price_cents=4_499, components=components)
+        await self.ask("sync", ProductRegistrationRequested(products=[kit]))
+        listing = Listing(sku=kit_sku, external_listing_id=f"listing-{kit_sku}")
+        await self.ask("sync", ListingRegistrationRequested(channel=CHANNEL, listings=[listing]))
+
     async def buy(self, name: str, units: dict[str, int]) -> UUID:
         """A paid order comes in from the channel; returns its id with us."""
         order = ChannelOrderReceived(
@@ -180,10 +189,12 @@ class World:
         )
 
     async def live_a_day(self) -> None:
-        """Shipped, split, short-picked, cancelled, edited, backordered and returned: something of everything."""
+        """Shipped, split, short-picked, cancelled, edited, backordered, returned, and bought in a kit: something of everything."""
         await self.open_shop({"reno": {"MUG": 40, "LAMP": 10}, "newark": {"MUG": 10, "LAMP": 20, "CHAIR": 5}})
         await self.buy("plain", {"MUG": 3, "LAMP": 1})
         await self.buy("split", {"MUG": 2, "CHAIR": 1})
+        await self.sell_kits("SET", MUG=2, LAMP=1)
+        await self.buy("kit", {"SET": 2})
         await self.work_at_the_warehouse()
 
         await self.buy("cancelled", {"MUG": 2})

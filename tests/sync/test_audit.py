@@ -119,6 +119,16 @@ CORRUPTIONS = {
         "UPDATE channel_orders SET lines = jsonb_set(lines, '{1,sku}', '\"SOFA\"')",
     ),
     "a line twice": ("I2-order-lines-are-products", "UPDATE channel_orders SET lines = lines || (lines -> 0)"),
+    "a line with the units of fewer kits than were bought": (
+        "I2-kits-are-whole",
+        "UPDATE channel_orders SET lines = "
+        """jsonb_set(lines, '{0,kit}', '{"line_id": "k", "sku": "SET", "title": "", "quantity": 3, "units_per_kit": 1}')""",
+    ),
+    "a kit of nothing": ("I2-kits-hold-no-kits", "UPDATE products SET is_kit = true WHERE sku = 'MUG'"),
+    "a product that has components but is no kit": (
+        "I2-kits-hold-no-kits",
+        "INSERT INTO kit_components (kit_sku, sku, quantity, position) VALUES ('MUG', 'LAMP', 1, 0)",
+    ),
     "one cent more refund than was paid": (
         "I4-refunds-within-captured",
         "UPDATE channel_orders SET captured_cents = 2499",

@@ -47,7 +47,7 @@ class Notice(NamedTuple):
 
 @dataclass(slots=True)
 class Books:
-    """Rows loaded under lock, and what became of them.
+    """Rows loaded under lock, and what became of them. ``kits`` are SKUs that were asked for but have no stock, with their components.
 
     ``listed_orders`` are orders whose reserved units are told as a whole (after an edit), so that single gains need no notice.
     """
@@ -56,6 +56,7 @@ class Books:
     shelves: dict[str, dict[str, Shelf]] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     hazmat: dict[str, bool] = field(default_factory=dict)
+    kits: dict[str, list[str]] = field(default_factory=dict)
     orders: dict[UUID, OrderState] = field(default_factory=dict)
     demand: dict[UUID, Demand] = field(default_factory=dict)
     assignments: dict[tuple[UUID, str], Assignment] = field(default_factory=dict)

@@ -89,7 +89,7 @@ class ShelfNumbers(NamedTuple):
 
 @dataclass(slots=True)
 class Pool:
-    """What may be sold of one SKU: the pool row, held under its lock."""
+    """What may be sold of one SKU: the pool row, held under its lock. ``in_kits``: some kit is made of it."""
 
     sku: str
     sellable: int = 0
@@ -99,6 +99,7 @@ class Pool:
     safety: int = 0
     version: int = 1
     touched: bool = False
+    in_kits: bool = False
     was: PoolNumbers = field(init=False)
 
     def __post_init__(self) -> None:

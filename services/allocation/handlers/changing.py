@@ -41,6 +41,12 @@ async def apply_edited_orders(tx: Transaction, messages: Sequence[Received[Order
         stranger = next((line.sku for line in message.data.lines if line.sku not in books.pools), None)
         if stranger is None:
             ready.append(message)
+        elif stranger in books.kits:
+            tx.park(
+                message,
+                f"lines: SKU {stranger!r} is a kit and cannot be reserved itself: a kit is added to an order with its components "
+                "(line_changes.components of order.edit_requested)",
+            )
         else:
             tx.defer(message, f"lines: SKU {stranger!r} is not registered here yet; it comes with product.registered")
     for message in sorted(ready, key=lambda message: message.data.order_version):

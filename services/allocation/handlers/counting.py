@@ -9,6 +9,7 @@ from uuid import UUID
 from services.allocation.decide.books import Books
 from services.allocation.decide.counting import set_on_hand, take_back_return
 from services.allocation.decide.stock import Cause
+from services.allocation.handlers.kits import kit_problem
 from services.allocation.handlers.loading import open_books, place_of
 from services.allocation.handlers.settling import settle
 from services.allocation.queries import feeds as sql
@@ -47,7 +48,13 @@ def is_at_home(tx: Transaction, message: Received[Any], location: str, books: Bo
 
 
 def are_registered(tx: Transaction, message: Received[Any], skus: Iterable[str], books: Books) -> bool:
-    """Whether all SKUs are registered; else the message waits, because their registration may be on its way."""
+    """Whether all SKUs are registered and have stock of their own. The message waits for a registration that may be on its way; of a kit
+    it is parked."""
+    skus = list(skus)
+    problem = kit_problem(books, skus)
+    if problem is not None:
+        tx.park(message, problem)
+        return False
     strangers = sorted({sku for sku in skus if sku not in books.pools})
     if strangers:
         tx.defer(message, f"sku: {', '.join(map(repr, strangers[:5]))} not registered here yet: register the products")
@@ -127,6 +134,9 @@ async def adjust_stock(tx: Transaction, messages: Sequence[Received[StockAdjustm
 def _adjust(tx: Transaction, books: Books, message: Received[StockAdjustmentRequested]) -> StockAdjusted | StockAdjustmentRejected:
     command = message.data
     heading = {"adjustment_id": command.adjustment_id, "sku": command.sku, "location": command.location}
+    problem = kit_problem(books, [command.sku])
+    if problem is not None:
+        return StockAdjustmentRejected.model_validate({**heading, "reason": "kit_has_no_stock", "on_hand": None, "detail": problem[:500]})
     if command.sku not in books.pools:
         detail = f"sku: {command.sku!r} is not registered: register the product, then send the adjustment again"
         return StockAdjustmentRejected.model_validate({**heading, "reason": "unknown_sku", "on_hand": None, "detail": detail[:500]})

@@ -10,11 +10,13 @@ from asyncpg import Record
 from services.allocation.decide.books import Books, Place
 from services.allocation.decide.stock import Assignment, Demand, OrderState, Pool, Shelf
 from services.allocation.queries import books as sql
+from services.allocation.queries.kits import read_kits
 from shared.messaging.message import Connection
 
 
 async def open_books(connection: Connection, skus: Collection[str]) -> Books:
-    """Locks the pools of these SKUs, in SKU order, and reads their shelves. SKUs that are not registered are not in ``pools``."""
+    """Locks the pools of these SKUs, in SKU order, and reads their shelves. SKUs that are not registered are not in ``pools``, and those
+    that are kits are in ``kits``."""
     books = Books()
     wanted = sorted(set(skus))
     for row in await sql.lock_pools(connection, wanted):
@@ -26,7 +28,11 @@ async def open_books(connection: Connection, skus: Collection[str]) -> Books:
             row["queued"],
             row["safety"],
             row["version"],
+            in_kits=row["in_kits"],
         )
+    strangers = [sku for sku in wanted if sku not in books.pools]
+    for row in await read_kits(connection, strangers) if strangers else ():
+        books.kits[row["kit_sku"]] = row["components"]
     for row in await sql.read_shelves(connection, wanted):
         books.shelves.setdefault(row["sku"], {})[row["location"]] = _shelf_of(row)
     for row in await sql.read_hazmat(connection, wanted):

@@ -12,6 +12,8 @@ from services.allocation.decide.placing import PlacedLine, PlacedOrder, Placemen
 from services.allocation.decide.promising import date_of_unit, sellable_of
 from services.allocation.decide.stock import SupplyUnits
 from services.allocation.handlers.announcing import availability_messages, supplies_by_sku
+from services.allocation.handlers.kits import tell_kits
+from services.allocation.queries.kits import read_kits
 from services.allocation.queries.placing import PlacedRows, lock_pools_for_orders, save_placed_orders
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.orders import OrderPlaced
@@ -26,7 +28,8 @@ async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[Ord
     skus = sorted({line.sku for message in messages for line in message.data.lines})
     rows = await lock_pools_for_orders(tx.connection, skus, [message.data.order_id for message in messages])
     available = {row["sku"]: row["available"] for row in rows}
-    orders = [(index, message.data) for index, message in enumerate(messages) if _all_registered(tx, message, available)]
+    kits = await _kits_among(tx, skus, available) if len(available) < len(skus) else ()
+    orders = [(index, message.data) for index, message in enumerate(messages) if _all_registered(tx, message, available, kits)]
     if not orders:
         return []
     placement = place_orders(
@@ -43,14 +46,26 @@ async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[Ord
     saving = asyncio.create_task(save_placed_orders(tx.connection, _rows_of(placement, messages, supplies)))
     try:
         await asyncio.sleep(0)  # lets the statement leave; the messages are worded while the database writes
-        return _messages_of(placement, messages, rows, supplies, tx.now)
+        outgoing = _messages_of(placement, messages, rows, supplies, tx.now)
     finally:
         await saving
+    components = [row["sku"] for row in rows if row["in_kits"] and row["sku"] in placement.claims]
+    return outgoing + await tell_kits(tx, components, messages) if components else outgoing
 
 
-def _all_registered(tx: Transaction, message: Received[OrderPlaced], registered: Collection[str]) -> bool:
+async def _kits_among(tx: Transaction, skus: Sequence[str], registered: Collection[str]) -> set[str]:
+    rows = await read_kits(tx.connection, [sku for sku in skus if sku not in registered])
+    return {row["kit_sku"] for row in rows}
+
+
+def _all_registered(tx: Transaction, message: Received[OrderPlaced], registered: Collection[str], kits: Collection[str]) -> bool:
     """Sync took the order, so it knows the products; their registration is still on its way to us."""
     for line in message.data.lines:
+        if line.sku in kits:
+            tx.park(
+                message, f"lines: SKU {line.sku!r} is a kit and cannot be reserved itself: an order names its components (sync does that)"
+            )
+            return False
         if line.sku not in registered:
             tx.defer(message, f"lines: SKU {line.sku!r} is not registered here yet; it comes with product.registered")
             return False
@@ -89,7 +104,7 @@ def _messages_of(
     """Built from plain values and validated whole, which costs half of building part by part."""
     assignable: dict[str, AssignableStock] = {}
     changes: list[dict[str, object]] = []
-    for sku, available, queued, version, locations, free, _ in rows:
+    for sku, available, queued, version, locations, free, *_ in rows:
         claim = placement.claims.get(sku)
         if claim is None:
             continue

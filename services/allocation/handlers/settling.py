@@ -11,6 +11,7 @@ from services.allocation.decide.books import Books
 from services.allocation.decide.promising import QueuedUnits, promise_moves
 from services.allocation.decide.stock import Assignment, Demand, Shelf
 from services.allocation.handlers.announcing import Supplies, messages_of, supplies_by_sku
+from services.allocation.handlers.kits import changed_components, tell_kits
 from services.allocation.handlers.loading import add_waiting_rows
 from services.allocation.queries import books as sql
 from services.allocation.queries.supplies import read_open_supplies
@@ -35,7 +36,8 @@ async def settle(
     scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and (pool.available <= 0 or pool.was.available <= 0))
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
     await save(tx.connection, books, tx.new_id)
-    return messages_of(books, messages, supplies if supplies_before is None else supplies_before, supplies, tx.now)
+    told = messages_of(books, messages, supplies if supplies_before is None else supplies_before, supplies, tx.now)
+    return told + await tell_kits(tx, changed_components(books), messages)
 
 
 async def _share_out(connection: Connection, books: Books) -> None:

@@ -13,6 +13,7 @@ from services.allocation.decide.promising import PromiseMove, QueuedUnits, Suppl
 from services.allocation.decide.stock import Cause, SupplyUnits
 from services.allocation.handlers.announcing import availability_changes, availability_messages, supplies_by_sku
 from services.allocation.handlers.counting import are_registered, is_at_home, open_shelves, record_sequences
+from services.allocation.handlers.kits import changed_components, tell_kits
 from services.allocation.handlers.loading import open_books, place_of
 from services.allocation.handlers.settling import save, settle
 from services.allocation.queries import feeds
@@ -227,7 +228,8 @@ async def _tell(
             books.touch(sku, Cause(moved[0][0].event_id, tx.now))
     await save(tx.connection, books, tx.new_id)
     changes = availability_changes(books, before, {sku: expectations.of(sku) for sku in books.pools})
-    return outgoing + availability_messages(changes, [message for message, _, _ in moved], tx.now)
+    causes = [message for message, _, _ in moved]
+    return outgoing + availability_messages(changes, causes, tx.now) + await tell_kits(tx, changed_components(books), causes)
 
 
 def _promises(

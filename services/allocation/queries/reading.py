@@ -33,6 +33,18 @@ async def read_pool(connection: Connection, sku: str) -> Record | None:
     )
 
 
+async def read_kit(connection: Connection, sku: str) -> Record | None:
+    """One kit; it is hazardous if a component is."""
+    return await connection.fetchrow(
+        """
+        SELECT kit_sku AS sku, version, (SELECT bool_or(hazmat) FROM kit_components part JOIN products USING (sku)
+                                         WHERE part.kit_sku = kits.kit_sku) AS hazmat
+        FROM kits WHERE kit_sku = $1
+        """,
+        sku,
+    )
+
+
 async def list_shelves(connection: Connection, skus: Sequence[str]) -> list[Record]:
     """The shelves of some SKUs."""
     return await connection.fetch(

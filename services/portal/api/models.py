@@ -56,7 +56,10 @@ class CancelOrder(Request):
 
 
 class EditOrder(Request):
-    """The wished changes. A line without ``line_id`` adds its ``sku``; what is not said of it is taken from the product master."""
+    """The wished changes. A line without ``line_id`` adds its ``sku``; what is not said of it is taken from the product master.
+
+    A kit changes as a whole: name the line id of the kit, its quantity counts kits.
+    """
 
     operator: ShortText = "operator"
     expected_order_version: OrderVersion | None = None
@@ -112,7 +115,7 @@ class RescheduleSupply(Request):
 
 
 class RegisterProducts(Request):
-    """Products to sell. Registering a SKU again replaces its data."""
+    """Products to sell. Registering a SKU again replaces its data. With ``components`` it is a kit of registered products."""
 
     products: Annotated[list[Product], Field(min_length=1, max_length=1_000)]
 
@@ -178,8 +181,18 @@ class OrderList(Response):
     orders: list[OrderSummary]
 
 
+class KitShareDocument(Response):
+    """The kit that a line was bought in; every line of the kit says the same of it."""
+
+    line_id: LineId
+    sku: str
+    title: str
+    quantity: int
+    units_per_kit: int
+
+
 class LineDocument(Response):
-    """Where the units of one line are."""
+    """Where the units of one line are. Lines of a kit are changed together: name the line id of the kit."""
 
     line_id: LineId
     sku: str
@@ -193,6 +206,7 @@ class LineDocument(Response):
     returning: int
     unit_price_cents: int
     tax_cents: int
+    kit: KitShareDocument | None
 
 
 class ParcelDocument(Response):

@@ -148,7 +148,7 @@ async def cancel_order(call: Call) -> web.StreamResponse:
 
 
 async def _completed(call: Call, number: int, change: LineChange) -> LineChange:
-    """A line to add, with what the product master knows of its SKU."""
+    """A line to add, with what the product master knows of its SKU; a kit with its components."""
     if change.line_id is not None or change.sku is None:
         return change
     reply = await neighbours.read_product(call.environment, change.sku)
@@ -158,6 +158,9 @@ async def _completed(call: Call, number: int, change: LineChange) -> LineChange:
         raise problem_of(reply)
     product = reply.document
     known = {name: product[name] for name in ("title", "unit_price_cents", "unit_weight_grams", "hazmat")}
+    if product.get("components"):
+        # Weight and hazard of a kit are told by its components alone.
+        known = {"title": product["title"], "unit_price_cents": product["unit_price_cents"], "components": product["components"]}
     return LineChange.model_validate({**known, "tax_cents": 0, **change.model_dump(exclude_none=True, exclude_unset=True)})
 
 

@@ -33,7 +33,7 @@ async def _told(
 
 
 async def read_stock(call: Call) -> web.StreamResponse:
-    """One SKU at every location, as allocation keeps it."""
+    """One SKU at every location, as allocation keeps it; of a kit, how many can be made of which components."""
     reply = await neighbours.read_stock(call.environment, call.text("sku"))
     if not reply.succeeded:
         raise problem_of(reply)
@@ -93,7 +93,8 @@ async def cancel_supply(call: Call) -> web.StreamResponse:
 
 
 async def register_products(call: Call) -> web.StreamResponse:
-    """Products to sell. Registering a SKU again replaces its data."""
+    """Products to sell. Registering a SKU again replaces its data. A product with ``components`` is a kit: it has no stock of its own and
+    is sold as long as its components are there. 409 ``not_yet`` when a component is not registered yet."""
     wanted: RegisterProducts = call.body
     event_id = call.request_id("products")
     return await _told(call, "sync", ProductRegistrationRequested(products=wanted.products), event_id=event_id, status=201)

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from services.portal.decide.bought import Item, KitShare, Piece, bought
+
 OrderStatus = Literal[
     "announced",
     "placed",
@@ -79,6 +81,7 @@ class LineView:
     delivered: int
     cancelled: int
     returning: int
+    kit: KitShare | None = None
 
     @property
     def returnable(self) -> int:
@@ -155,6 +158,16 @@ class OrderView:
     refunds: Sequence[RefundView]
     pending_changes: Sequence[PendingChange]
     entries: Sequence[Entry]
+
+    @property
+    def bought(self) -> Sequence[Item]:
+        """What the customer bought, kits as one thing each."""
+        return bought(self.lines)
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """Every kind of unit that the customer can tell apart, in the order's order."""
+        return [piece for item in self.bought for piece in item.pieces]
 
     @property
     def waiting_units(self) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from services.portal.decide.bought import KitShare
 from services.portal.decide.order import (
     Entry,
     Identity,
@@ -158,6 +159,7 @@ def _line_view(line: Mapping[str, Any], units: _Units) -> LineView:
         delivered=units.delivered,
         cancelled=units.cancelled,
         returning=units.returning,
+        kit=KitShare(**line["kit"]) if line.get("kit") else None,
     )
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
+from services.portal.decide.bought import stored_items, stored_title
 from services.portal.wording import day, language_of, money
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -108,19 +109,16 @@ def _header(text: str) -> str:
 
 
 def _units(notification: Notification) -> list[dict[str, Any]]:
-    """The units that the fact speaks of, by the names of the order's lines."""
-    titles = {line["line_id"]: line["title"] for line in notification.lines}
+    """The units that the fact speaks of, by the names of the order's lines; lines of one name and date are one."""
+    titles = {line["line_id"]: stored_title(line) for line in notification.lines}
     spoken_of = notification.data.get("lines")
     if not isinstance(spoken_of, list):
         return []
-    return [
-        {
-            "title": titles.get(unit["line_id"], unit["sku"]),
-            "quantity": unit["quantity"],
-            "ship_at": unit.get("new_ship_at") or unit.get("promised_ship_at"),
-        }
-        for unit in spoken_of
-    ]
+    units: dict[tuple[str, str | None], int] = {}
+    for unit in spoken_of:
+        name = (titles.get(unit["line_id"], unit["sku"]), unit.get("new_ship_at") or unit.get("promised_ship_at"))
+        units[name] = units.get(name, 0) + unit["quantity"]
+    return [{"title": title, "quantity": quantity, "ship_at": ship_at} for (title, ship_at), quantity in units.items()]
 
 
 def _part(content_type: str, text: str) -> bytes:
@@ -151,7 +149,7 @@ def write_letter(notification: Notification, sender: Sender, order_url: str, now
         "customer_name": _one_line(notification.customer_name or ""),
         "order_url": order_url,
         "currency": notification.currency,
-        "lines": list(notification.lines),
+        "lines": stored_items(notification.lines),
         "units": _units(notification),
         "total_cents": total + notification.shipping_paid_cents,
         "data": notification.data,

@@ -155,13 +155,12 @@ async def cancel_order(environment: Environment, request: web.Request) -> web.St
 def _return_lines(order: OrderView, fields: Mapping[str, str]) -> list[ReturnLine] | None:
     """The units that a form asks to send back: at most what was shipped and is not on its way back already. None when it makes no sense."""
     lines = []
-    for number, line in enumerate(order.lines):
+    for number, piece in enumerate(order.pieces):
         text = fields.get(f"units_{number}", "0") or "0"
         reason = fields.get(f"reason_{number}", "other")
-        if not (text.isascii() and text.isdigit() and len(text) <= 7) or int(text) > line.returnable or reason not in RETURN_REASONS:
+        if not (text.isascii() and text.isdigit() and len(text) <= 7) or int(text) > piece.whole.returnable or reason not in RETURN_REASONS:
             return None
-        if int(text):
-            lines.append({"line_id": line.line_id, "quantity": int(text), "reason": reason})
+        lines += [{"line_id": line_id, "quantity": units, "reason": reason} for line_id, units in piece.spread(int(text)).items()]
     try:
         return [ReturnLine.model_validate(line) for line in lines] or None
     except ValidationError:

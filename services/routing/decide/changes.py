@@ -28,6 +28,7 @@ from services.routing.decide.values import replace
 from shared.contracts.orders import (
     Address,
     ChangeRefusal,
+    KitPart,
     LineUnits,
     OrderCancelled,
     OrderCancelRejected,
@@ -250,6 +251,7 @@ def _edit(
 
 
 def _as_ordered(line: Line) -> OrderLine:
+    kit = line.kit
     return OrderLine(
         line_id=line.line_id,
         sku=line.sku,
@@ -259,4 +261,7 @@ def _as_ordered(line: Line) -> OrderLine:
         tax_cents=line.tax_cents,
         unit_weight_grams=line.unit_weight_grams,
         hazmat=line.hazmat,
+        kit=None
+        if kit is None
+        else KitPart(line_id=kit.line_id, sku=kit.sku, title=kit.title, quantity=line.quantity // kit.units, units_per_kit=kit.units),
     )

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.routing.decide.kits import lines_of_kit
 from services.routing.decide.money import Fall, share_cents, total_cents
-from services.routing.decide.order import Line, Order
+from services.routing.decide.order import Line, Order, line_of
 from services.routing.decide.values import replace
 from shared.contracts.orders import Address, ChangeRefusal, LineChange, OrderEditRequested
+from shared.kits import MOST_UNITS_OF_A_LINE, Kit, lines_of, oversized_component
 
 MOST_LINES = 2_000
 
@@ -64,41 +66,61 @@ def edit_lines(order: Order, request: OrderEditRequested) -> Edited | Refusal:
 
 
 def _quantities(order: Order, changes: Sequence[LineChange]) -> dict[str, int] | Refusal:
-    """New quantities of lines that the order has."""
+    """New quantities of lines that the order has. A kit is named by the line id of the kit, and all its lines change together."""
     wanted: dict[str, int] = {}
+    named: set[str] = set()
     for change in changes:
         if change.line_id is None:
             continue
         line = order.line(change.line_id)
-        if line is None or line.quantity == 0:
-            return Refusal("unknown_line", f"line_changes: the order has no line {change.line_id}")
-        if change.line_id in wanted:
-            return Refusal("invalid", f"line_changes: line {change.line_id} is named twice; name it once with its final quantity")
-        if change.sku is not None and change.sku != line.sku:
-            detail = f"line_changes: line {change.line_id} is {line.sku}, not {change.sku}; to swap, remove it and add a line"
+        if line is not None and line.kit is not None and line.quantity:
+            detail = (
+                f"line_changes: line {change.line_id} is a part of kit {line.kit.sku}, which changes as a whole: "
+                f"name line {line.kit.line_id}, its quantity counts kits (0 removes the kit)"
+            )
             return Refusal("invalid", detail)
-        if change.quantity > 1_000_000:
-            return Refusal("invalid", f"line_changes: line {change.line_id}: quantity: at most 1000000 units")
-        wanted[change.line_id] = change.quantity
+        parts = [line] if line is not None and line.quantity else lines_of_kit(order, change.line_id)
+        if not parts:
+            return Refusal("unknown_line", f"line_changes: the order has no line {change.line_id}")
+        if change.line_id in named:
+            return Refusal("invalid", f"line_changes: line {change.line_id} is named twice; name it once with its final quantity")
+        named.add(change.line_id)
+        sku = parts[0].sku if parts[0].kit is None else parts[0].kit.sku
+        if change.sku is not None and change.sku != sku:
+            detail = f"line_changes: line {change.line_id} is {sku}, not {change.sku}; to swap, remove it and add a line"
+            return Refusal("invalid", detail)
+        units = {part.line_id: change.quantity * (1 if part.kit is None else part.kit.units) for part in parts}
+        if max(units.values()) > MOST_UNITS_OF_A_LINE:
+            return Refusal("invalid", f"line_changes: line {change.line_id}: quantity: at most {MOST_UNITS_OF_A_LINE} units")
+        wanted |= units
     return wanted
 
 
 def _added_lines(order: Order, request: OrderEditRequested) -> tuple[Line, ...] | Refusal:
-    added = []
+    added: list[Line] = []
     for position, change in enumerate(request.line_changes, start=1):
         if change.line_id is not None:
             continue
         where = f"line_changes: change {position}"
         if change.sku is None:
             return Refusal("invalid", f"{where}: name line_id to change a line, or sku to add one")
-        if not 0 < change.quantity <= 1_000_000:
-            return Refusal("invalid", f"{where}: quantity: a line that is added needs 1 to 1000000 units")
-        if change.unit_price_cents is None or change.unit_weight_grams is None:
+        if not 0 < change.quantity <= MOST_UNITS_OF_A_LINE:
+            return Refusal("invalid", f"{where}: quantity: a line that is added needs 1 to {MOST_UNITS_OF_A_LINE} units")
+        if change.unit_price_cents is None or (change.unit_weight_grams is None and not change.components):
             missing = "unit_price_cents" if change.unit_price_cents is None else "unit_weight_grams"
             return Refusal("invalid", f"{where}: {missing}: needed for {change.sku}; take it from the product master")
+        line_id = f"added-{request.change_id.hex}-{position}"
+        if change.components:
+            taken = {line.line_id for line in (*order.lines, *added)}
+            kit = _added_kit(change, line_id, change.unit_price_cents, taken, where)
+            if isinstance(kit, Refusal):
+                return kit
+            added += kit
+            continue
+        assert change.unit_weight_grams is not None
         added.append(
             Line(
-                line_id=f"added-{request.change_id.hex}-{position}",
+                line_id=line_id,
                 sku=change.sku,
                 title=change.title or change.sku,
                 quantity=change.quantity,
@@ -109,6 +131,22 @@ def _added_lines(order: Order, request: OrderEditRequested) -> tuple[Line, ...] 
             )
         )
     return tuple(added)
+
+
+def _added_kit(change: LineChange, line_id: str, unit_price_cents: int, taken: set[str], where: str) -> list[Line] | Refusal:
+    """A kit as the lines of its components."""
+    assert change.sku is not None
+    skus = [component.sku for component in change.components]
+    twice = next((sku for sku in skus if skus.count(sku) > 1), None)
+    if twice is not None:
+        return Refusal("invalid", f"{where}: components: {twice} stands twice in kit {change.sku}; name each SKU once, with all its units")
+    oversized = oversized_component(change.components, change.quantity)
+    if oversized is not None:
+        return Refusal(
+            "invalid", f"{where}: quantity: {change.quantity} kits need too many units of {oversized.sku}; at most {MOST_UNITS_OF_A_LINE}"
+        )
+    kit = Kit(line_id, change.sku, change.title or change.sku, change.quantity, unit_price_cents, change.tax_cents or 0, change.components)
+    return [line_of(line) for line in lines_of(kit, taken)]
 
 
 def _with_quantity(line: Line, quantity: int) -> Line:

@@ -17,7 +17,7 @@ from uuid import UUID
 from services.routing.decide.values import replace
 from shared.contracts.base import Message
 from shared.contracts.fulfillment import OrderNeedsAttention
-from shared.contracts.orders import SplitPolicy
+from shared.contracts.orders import OrderLine, SplitPolicy
 
 AttentionReason = Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue"]
 
@@ -90,6 +90,16 @@ class Deadlines:
     """3PL rejections of one order before a person must look."""
 
 
+@dataclass(frozen=True, slots=True)
+class PartOfKit:
+    """What a line is of the kit that it was bought in; ``units`` of it are in one kit. All lines of a kit have the same ``line_id``."""
+
+    line_id: str
+    sku: str
+    title: str
+    units: int
+
+
 @dataclass(frozen=True)
 class Line:
     """One order line and where its units are. ``tax_cents`` is for the whole line."""
@@ -106,6 +116,7 @@ class Line:
     coming_back: int = 0
     shipped: int = 0
     cancelled: int = 0
+    kit: PartOfKit | None = None
 
     @property
     def open(self) -> int:
@@ -315,6 +326,22 @@ class Outcome:
             return self
         following = rule(self.order)
         return Outcome(following.order, self.says + following.says, following.problem)
+
+
+def line_of(ordered: OrderLine) -> Line:
+    """A line as it was bought: nothing of it is anywhere yet."""
+    kit = ordered.kit
+    return Line(
+        line_id=ordered.line_id,
+        sku=ordered.sku,
+        title=ordered.title,
+        quantity=ordered.quantity,
+        unit_price_cents=ordered.unit_price_cents,
+        tax_cents=ordered.tax_cents,
+        unit_weight_grams=ordered.unit_weight_grams,
+        hazmat=ordered.hazmat,
+        kit=None if kit is None else PartOfKit(kit.line_id, kit.sku, kit.title, kit.units_per_kit),
+    )
 
 
 def units_by_line(lines: Iterable[Any]) -> dict[str, int]:

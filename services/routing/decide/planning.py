@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.routing.decide.geography import Place
+from services.routing.decide.kits import in_whole_kits, plan_whole_kits
 from services.routing.decide.order import (
     Deadlines,
     Fulfillment,
@@ -50,7 +52,8 @@ class Planned:
 def plannable(order: Order, now: datetime) -> list[Wanted]:
     """Units that are to be planned now; empty while a change is open, a person must look, or the rest is not reserved yet (hold_all).
 
-    Never more than the customer still expects: a reservation may overtake the news that the units it replaces were lost.
+    Of a kit only what makes it whole. Never more than the customer still expects: a reservation may overtake the news that the units it
+    replaces were lost.
     """
     if order.change is not None or (order.plan_due_at is not None and order.plan_due_at > now):
         return []
@@ -64,7 +67,7 @@ def plannable(order: Order, now: datetime) -> list[Wanted]:
         units = min(line.plannable, line.open - live.get(line.line_id, 0))
         if units > 0:
             wanted.append(Wanted(line.line_id, line.sku, units, line.unit_weight_grams, line.hazmat))
-    return wanted
+    return in_whole_kits(order, wanted, live)
 
 
 def plan_order(
@@ -126,7 +129,7 @@ def plan_order(
 
 def _propose(order: Order, wanted: list[Wanted], place: Place, planner: Planner, claims: Claims, now: datetime) -> Plan:
     """The plan on what is left after the earlier plans of the batch, or on allocation's plain numbers when that is not enough: it has the
-    last word anyway, and its refusal brings fresh numbers."""
+    last word anyway, and its refusal brings fresh numbers. Kits are whole in it."""
     request = PlanRequest(
         wanted=wanted,
         assignable=_left(order.assignable, claims) if claims else order.assignable,
@@ -141,8 +144,9 @@ def _propose(order: Order, wanted: list[Wanted], place: Place, planner: Planner,
     )
     plan = planner.plan(request)
     if plan.unplaced and claims:
-        return planner.plan(replace(request, assignable=order.assignable))
-    return plan
+        request = dataclasses.replace(request, assignable=order.assignable)
+        plan = planner.plan(request)
+    return plan_whole_kits(order, request, plan, planner)
 
 
 def _left(assignable: Mapping[str, Mapping[str, int]], claims: Claims) -> dict[str, dict[str, int]]:

@@ -9,7 +9,7 @@ from services.routing import current
 from services.routing.book import Book
 from services.routing.decide import stock
 from services.routing.decide.editing import address_as_json
-from services.routing.decide.order import Deadlines, Line, Order, StockWait
+from services.routing.decide.order import Deadlines, Order, StockWait, line_of
 from services.routing.decide.waiting import settled
 from services.routing.handlers.planning import plan_touched
 from services.routing.queries import orders
@@ -71,18 +71,6 @@ def copy_of(placed: OrderPlaced, now: datetime, deadlines: Deadlines) -> Order:
         split_policy=placed.split_policy,
         ship_to=address_as_json(placed.ship_to),
         promise_from=now,
-        lines=tuple(
-            Line(
-                line_id=line.line_id,
-                sku=line.sku,
-                title=line.title,
-                quantity=line.quantity,
-                unit_price_cents=line.unit_price_cents,
-                tax_cents=line.tax_cents,
-                unit_weight_grams=line.unit_weight_grams,
-                hazmat=line.hazmat,
-            )
-            for line in placed.lines
-        ),
+        lines=tuple(line_of(line) for line in placed.lines),
         stock_wait=StockWait("allocation", now + deadlines.allocation),
     )

@@ -54,7 +54,7 @@ async def read_lines(connection: Connection, order_id: UUID) -> list[Record]:
     """The lines of one order with where their units are."""
     return await connection.fetch(
         """
-        SELECT line_id, sku, title, quantity, shipped, cancelled, unplanned, coming_back
+        SELECT line_id, sku, title, quantity, shipped, cancelled, unplanned, coming_back, kit_line_id, kit_sku, kit_title, kit_units
         FROM order_lines WHERE order_id = $1 ORDER BY position
         """,
         order_id,

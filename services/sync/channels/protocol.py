@@ -97,7 +97,7 @@ class ShippedLine:
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """A parcel that left."""
+    """A parcel that left. It has no lines when it carries only a part of a kit: the parcel that completes the kit names it."""
 
     fulfillment_id: UUID
     external_order_id: str

@@ -1,4 +1,4 @@
-"""Products and listings: what may be registered."""
+"""Products, kits and listings: what may be registered."""
 
 from __future__ import annotations
 
@@ -10,10 +10,100 @@ from services.sync.decide.texts import problems_of_foreign_id, problems_of_texts
 from shared.contracts.channels import FieldProblem, ListingRegistrationRequested, Product
 
 PROBLEMS_LIMIT = 100
+HEAVIEST_KIT_GRAMS = 1_000_000
+"""As much as a single unit may weigh."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownProduct:
+    """What kits need to know of a registered product."""
+
+    is_kit: bool
+    unit_weight_grams: int
+    hazmat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The registration is wrong."""
+
+    problems: list[FieldProblem]
+
+
+@dataclass(frozen=True, slots=True)
+class Unregistered:
+    """A kit came before a component of it."""
+
+    reason: str
+
+
+@dataclass
+class ProductBook:
+    """Products as they stand while the registrations of one batch are gone through, one after the other.
+
+    Args:
+        known: what is registered of the SKUs and components of the batch.
+    """
+
+    known: dict[str, KnownProduct]
+
+    def register(self, products: Sequence[Product]) -> list[Product] | Refused | Unregistered:
+        """Registers all products of a request and returns them, weight and hazard of kits filled in; or none, and says why."""
+        problems = problems_of_products(products)
+        known = dict(self.known)
+        for product in products:
+            known[product.sku] = KnownProduct(bool(product.components), product.unit_weight_grams, product.hazmat)
+        registered = []
+        for position, product in enumerate(products):
+            problems += self._problems_of_kind(position, product)
+            if not product.components:
+                registered.append(product)
+                continue
+            stranger = next((index for index, component in enumerate(product.components) if component.sku not in known), None)
+            if stranger is not None:
+                sku = product.components[stranger].sku
+                reason = f"SKU {sku!r} is not registered: register the component first, or in the same request"
+                return Unregistered(f"products.{position}.components.{stranger}.sku: {reason}")
+            problems += _problems_of_components(position, product, known)
+            parts = [(component.quantity, known[component.sku]) for component in product.components]
+            grams = sum(quantity * part.unit_weight_grams for quantity, part in parts)
+            derived = {"unit_weight_grams": grams, "hazmat": any(part.hazmat for _, part in parts)}
+            registered.append(product.model_copy(update=derived))
+        if problems:
+            return Refused(problems[:PROBLEMS_LIMIT])
+        self.known = known
+        return registered
+
+    def _problems_of_kind(self, position: int, product: Product) -> list[FieldProblem]:
+        """A SKU is a kit from its first registration or never: what had stock or was ordered by itself stays what it was."""
+        known = self.known.get(product.sku)
+        if known is None or known.is_kit == bool(product.components):
+            return []
+        text = f"SKU {product.sku!r} is registered as {'a kit' if known.is_kit else 'an ordinary product'}"
+        remedy = "name its components" if known.is_kit else "leave components out, or register the kit under a SKU of its own"
+        return [FieldProblem(field=f"products.{position}.components", problem=text, remedy=remedy)]
+
+
+def _problems_of_components(position: int, kit: Product, known: Mapping[str, KnownProduct]) -> list[FieldProblem]:
+    problems = []
+    here = f"products.{position}.components"
+    uses = Counter(component.sku for component in kit.components)
+    for index, component in enumerate(kit.components):
+        if uses[component.sku] > 1:
+            text = f"SKU {component.sku!r} stands {uses[component.sku]} times in kit {kit.sku!r}"
+            problems.append(FieldProblem(field=f"{here}.{index}.sku", problem=text, remedy="name each SKU once, with all its units"))
+        if known[component.sku].is_kit:
+            text = f"SKU {component.sku!r} is a kit, and a kit cannot hold kits"
+            problems.append(FieldProblem(field=f"{here}.{index}.sku", problem=text, remedy="name the components of that kit instead"))
+    grams = sum(component.quantity * known[component.sku].unit_weight_grams for component in kit.components)
+    if grams > HEAVIEST_KIT_GRAMS:
+        text = f"the components of kit {kit.sku!r} weigh {grams} g together, the heaviest kit is {HEAVIEST_KIT_GRAMS} g"
+        problems.append(FieldProblem(field=here, problem=text, remedy="sell it as several products"))
+    return problems
 
 
 def problems_of_products(products: Sequence[Product]) -> list[FieldProblem]:
-    """What is wrong with a registration of products; empty when it may be done."""
+    """What is wrong with a registration of products in itself."""
     problems = []
     uses = Counter(product.sku for product in products)
     for position, product in enumerate(products):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -14,7 +14,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from services.sync.decide.texts import is_storable, problems_of_foreign_id, problems_of_texts
 from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected, FieldProblem
-from shared.contracts.orders import OrderLine, OrderPlaced
+from shared.contracts.orders import ComponentProduct, OrderLine, OrderPlaced
+from shared.kits import Kit, lines_of, oversized_component, price_units
 
 PROBLEMS_LIMIT = 100
 """As many as ``channel.order_rejected`` can carry."""
@@ -23,6 +24,9 @@ EARLIEST_PAID_AT = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST_DATE = datetime(2200, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far ahead of ours a channel's clock may be."""
+
+MOST_LINES = 2_000
+"""As many as ``order.placed`` can carry."""
 
 LARGEST_ORDER_CENTS = 100_000_000_00
 """The largest amount that a refund message can carry; an order worth more could not be paid back."""
@@ -36,12 +40,13 @@ OrderKey: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """What the product master knows of a SKU, and whether one channel lists it."""
+    """What the product master knows of a SKU, and whether one channel lists it. A kit has components."""
 
     title: str
     unit_weight_grams: int
     hazmat: bool
     listed: bool
+    components: Sequence[ComponentProduct] = ()
 
 
 Catalogue: TypeAlias = Mapping[tuple[str, str], Article]
@@ -134,10 +139,25 @@ def _problems_of_lines(order: ChannelOrderReceived, catalogue: Catalogue) -> lis
         elif not article.listed:
             problem = f"SKU {line.sku!r} is not listed on channel {order.channel!r}"
             remedy = "register the listing, then send the order again or re-drive it"
+        elif (component := oversized_component(article.components, line.quantity)) is not None:
+            problem = (
+                f"{line.quantity} kits need {line.quantity * component.quantity} units of {component.sku!r}, more than a line may have"
+            )
+            problems.append(FieldProblem(field=f"lines.{position}.quantity", problem=problem, remedy="split the order"))
+            continue
         else:
             continue
         problems.append(FieldProblem(field=f"lines.{position}.sku", problem=problem, remedy=remedy))
+    if not problems and (count := _line_count(order, catalogue)) > MOST_LINES:
+        problem = f"the kits of the order make it {count} lines, the most are {MOST_LINES}"
+        problems.append(FieldProblem(field="lines", problem=problem, remedy="split the order"))
     return problems
+
+
+def _line_count(order: ChannelOrderReceived, catalogue: Catalogue) -> int:
+    """Lines of the canonical order, a kit counted by its components."""
+    counts = ((line, catalogue[(order.channel, line.sku)].components) for line in order.lines)
+    return sum(len(price_units(line.unit_price_cents, components)) if components else 1 for line, components in counts)
 
 
 def judge_repetition(
@@ -164,16 +184,20 @@ def judge_repetition(
 
 
 def canonical_order(order: ChannelOrderReceived, order_id: UUID, catalogue: Catalogue) -> OrderPlaced:
-    """The order as everybody else sees it, with what the product master knows of each line."""
-    articles = [catalogue[(order.channel, line.sku)] for line in order.lines]
-    return OrderPlaced(
-        order_id=order_id,
-        channel=order.channel,
-        external_id=order.external_id,
-        placed_at=order.paid_at,
-        currency=order.currency,
-        segment=order.segment,
-        lines=[
+    """The order as everybody else sees it, with what the product master knows of each line; kits as the lines of their components."""
+    taken = {line.external_line_id for line in order.lines}
+    lines: list[OrderLine] = []
+    for line in order.lines:
+        article = catalogue[(order.channel, line.sku)]
+        if article.components:
+            bought = Kit(
+                line.external_line_id, line.sku, article.title, line.quantity, line.unit_price_cents, line.tax_cents, article.components
+            )
+            parts = lines_of(bought, taken)
+            taken |= {part.line_id for part in parts}
+            lines += parts
+            continue
+        lines.append(
             OrderLine(
                 line_id=line.external_line_id,
                 sku=line.sku,
@@ -184,8 +208,15 @@ def canonical_order(order: ChannelOrderReceived, order_id: UUID, catalogue: Cata
                 unit_weight_grams=article.unit_weight_grams,
                 hazmat=article.hazmat,
             )
-            for line, article in zip(order.lines, articles, strict=True)
-        ],
+        )
+    return OrderPlaced(
+        order_id=order_id,
+        channel=order.channel,
+        external_id=order.external_id,
+        placed_at=order.paid_at,
+        currency=order.currency,
+        segment=order.segment,
+        lines=lines,
         shipping_paid_cents=order.shipping_paid_cents,
         service_level=order.promise.service_level,
         deliver_by=order.promise.deliver_by,

@@ -1,4 +1,4 @@
-"""Products and listings."""
+"""Products, kits and listings."""
 
 from __future__ import annotations
 
@@ -20,25 +20,37 @@ from shared.messaging.message import Outgoing, Received, Transaction
 
 
 async def register_products(tx: Transaction, messages: Sequence[Received[ProductRegistrationRequested]]) -> list[Outgoing]:
-    """Registers products, all of a message or none; of two registrations of a SKU the one asked for later stands."""
+    """Registers products, all of a message or none; of two registrations of a SKU the one asked for later stands.
+
+    A kit waits until its components are registered. One registration at a time, so that none misses what another makes of a SKU.
+    """
+    await queries.hold_catalogue(tx.connection)
+    named = {product.sku for message in messages for product in message.data.products}
+    parts = {component.sku for message in messages for product in message.data.products for component in product.components}
+    book = decide.ProductBook(await queries.read_known_products(tx.connection, {sku for sku in named | parts if is_storable(sku)}))
     newest: dict[str, tuple[Product, datetime]] = {}
-    good = []
+    good: list[tuple[Received[ProductRegistrationRequested], list[Product]]] = []
     for message in messages:
-        problems = decide.problems_of_products(message.data.products)
-        if problems:
-            tx.park(message, reason_of(problems))
-            continue
-        good.append(message)
-        asked_at = message.time or tx.now
-        for product in message.data.products:
-            if product.sku not in newest or newest[product.sku][1] <= asked_at:
-                newest[product.sku] = (product, asked_at)
+        registered = book.register(message.data.products)
+        if isinstance(registered, decide.Refused):
+            tx.park(message, reason_of(registered.problems))
+        elif isinstance(registered, decide.Unregistered):
+            tx.defer(message, registered.reason)
+        else:
+            good.append((message, registered))
+            asked_at = message.time or tx.now
+            for product in registered:
+                if product.sku not in newest or newest[product.sku][1] <= asked_at:
+                    newest[product.sku] = (product, asked_at)
     if not newest:
         return []
     standing = await queries.save_products(tx.connection, list(newest.values()))
+    kits = [product for product, _ in newest.values() if product.components and product.sku in standing]
+    if kits:
+        await queries.replace_components(tx.connection, kits)
     outgoing = []
-    for message in good:
-        products = [product for product in message.data.products if product.sku in standing and newest[product.sku][0] is product]
+    for message, registered in good:
+        products = [product for product in registered if product.sku in standing and newest[product.sku][0] is product]
         if products:
             outgoing.append(Outgoing(ProductRegistered(products=products), because=message))
     return outgoing

@@ -72,7 +72,11 @@ def _row(arrival: _Arrival, placed: OrderPlaced) -> NewOrder:
 
 
 def _lines(lines: Sequence[OrderLine]) -> list[dict[str, Any]]:
-    return [{"line_id": line.line_id, "sku": line.sku, "quantity": line.quantity} for line in lines]
+    return [
+        {"line_id": line.line_id, "sku": line.sku, "quantity": line.quantity}
+        | ({} if line.kit is None else {"kit": line.kit.model_dump(mode="json")})
+        for line in lines
+    ]
 
 
 async def _answer_others(tx: Transaction, arrivals: Sequence[_Arrival]) -> list[Outgoing]:

@@ -35,13 +35,15 @@ def _plain_value(value: Any) -> Any:
 
 
 async def read_product(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /products/{sku}``: one product."""
+    """``GET /products/{sku}``: one product; a kit with its components as the product master knows them."""
     sku = request.match_info["sku"]
     async with environment.database.acquire(timeout=10) as connection:
         row = await catalogue.read_product(connection, sku) if is_storable(sku) else None
+        kits = await catalogue.read_kits(connection, [sku]) if row is not None and row["is_kit"] else {}
     if row is None:
         return error_response(404, "not_found", "no product of this SKU is registered")
-    return web.json_response(_plain(row))
+    components = [component.model_dump(mode="json") for component in kits.get(sku, ())]
+    return web.json_response(_plain(row) | {"components": components})
 
 
 async def read_listings(environment: Environment, request: web.Request) -> web.StreamResponse:

@@ -7,7 +7,9 @@ from datetime import datetime
 
 from asyncpg import Record
 
+from services.sync.decide.catalogue import KnownProduct
 from shared.contracts.channels import Product
+from shared.contracts.orders import ComponentProduct
 from shared.messaging.message import Connection
 
 STOCK_AND_LISTINGS_LOCK = 7_305_991_201
@@ -24,15 +26,68 @@ async def hold_stock_and_listings(connection: Connection) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock($1)", STOCK_AND_LISTINGS_LOCK)
 
 
+CATALOGUE_LOCK = 7_305_991_202
+"""Advisory lock: whoever registers products holds it alone, because what a SKU may become depends on what others are."""
+
+
+async def hold_catalogue(connection: Connection) -> None:
+    """Lets nobody register a product until this transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", CATALOGUE_LOCK)
+
+
+async def read_known_products(connection: Connection, skus: Collection[str]) -> dict[str, KnownProduct]:
+    """What kits need to know of those of the SKUs that are registered."""
+    rows = await connection.fetch("SELECT sku, is_kit, unit_weight_grams, hazmat FROM products WHERE sku = ANY($1::text[])", sorted(skus))
+    return {row["sku"]: KnownProduct(row["is_kit"], row["unit_weight_grams"], row["hazmat"]) for row in rows}
+
+
+async def replace_components(connection: Connection, kits: Sequence[Product]) -> None:
+    """The newest composition of kits in place of the one before, in one statement for readers' sake."""
+    components = [(kit.sku, component, position) for kit in kits for position, component in enumerate(kit.components)]
+    await connection.execute(
+        """
+        WITH wanted AS (
+            SELECT kit_sku, sku, quantity, position
+            FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS wanted (kit_sku, sku, quantity, position)
+        ), gone AS (
+            DELETE FROM kit_components old WHERE old.kit_sku = ANY($1::text[])
+              AND NOT EXISTS (SELECT FROM wanted WHERE wanted.kit_sku = old.kit_sku AND wanted.sku = old.sku)
+        )
+        INSERT INTO kit_components (kit_sku, sku, quantity, position) SELECT kit_sku, sku, quantity, position FROM wanted
+        ON CONFLICT (kit_sku, sku) DO UPDATE SET quantity = excluded.quantity, position = excluded.position
+        """,
+        [kit_sku for kit_sku, _, _ in components],
+        [component.sku for _, component, _ in components],
+        [component.quantity for _, component, _ in components],
+        [position for _, _, position in components],
+    )
+
+
+async def read_kits(connection: Connection, kit_skus: Collection[str]) -> dict[str, list[ComponentProduct]]:
+    """What kits are made of now, with what the product master knows of each component."""
+    rows = await connection.fetch(
+        """
+        SELECT kit_sku, sku, title, quantity, unit_price_cents, unit_weight_grams, hazmat
+        FROM kit_components JOIN products USING (sku)
+        WHERE kit_sku = ANY($1::text[]) ORDER BY kit_sku, position
+        """,
+        sorted(kit_skus),
+    )
+    kits: dict[str, list[ComponentProduct]] = {}
+    for row in rows:
+        kits.setdefault(row["kit_sku"], []).append(ComponentProduct.model_validate(dict(row)))
+    return kits
+
+
 async def save_products(connection: Connection, products: Sequence[tuple[Product, datetime]]) -> set[str]:
     """Registers products as of the time at which it was asked for and returns the SKUs for which that is the newest word."""
     sorted_products = sorted(products, key=lambda item: item[0].sku)
     rows = await connection.fetch(
         """
-        INSERT INTO products (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at)
-        SELECT sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at
-        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::boolean[], $6::timestamptz[])
-             AS new (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at)
+        INSERT INTO products (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit)
+        SELECT sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::boolean[], $6::timestamptz[], $7::boolean[])
+             AS new (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit)
         ON CONFLICT (sku) DO UPDATE
         SET title = excluded.title, unit_price_cents = excluded.unit_price_cents, unit_weight_grams = excluded.unit_weight_grams,
             hazmat = excluded.hazmat, registered_at = excluded.registered_at
@@ -45,6 +100,7 @@ async def save_products(connection: Connection, products: Sequence[tuple[Product
         [product.unit_weight_grams for product, _ in sorted_products],
         [product.hazmat for product, _ in sorted_products],
         [asked_at for _, asked_at in sorted_products],
+        [bool(product.components) for product, _ in sorted_products],
     )
     return {row["sku"] for row in rows}
 
@@ -119,9 +175,18 @@ async def save_listings(connection: Connection, listings: Sequence[tuple[str, st
 
 
 async def read_product(connection: Connection, sku: str) -> Record | None:
-    """One product."""
+    """One product; weight and hazard of a kit are those that its components have now."""
     return await connection.fetchrow(
-        "SELECT sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at FROM products WHERE sku = $1", sku
+        """
+        SELECT sku, title, unit_price_cents, COALESCE(derived.grams, unit_weight_grams) AS unit_weight_grams,
+               COALESCE(derived.hazmat, products.hazmat) AS hazmat, registered_at, is_kit
+        FROM products CROSS JOIN LATERAL (
+            SELECT sum(part.quantity * component.unit_weight_grams) AS grams, bool_or(component.hazmat) AS hazmat
+            FROM kit_components part JOIN products component USING (sku) WHERE part.kit_sku = products.sku
+        ) derived
+        WHERE sku = $1
+        """,
+        sku,
     )
 
 

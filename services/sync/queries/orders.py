@@ -12,6 +12,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.sync.decide.orders import Article, OrderKey
+from services.sync.queries.catalogue import read_kits
 from shared.messaging.message import Connection
 
 
@@ -30,11 +31,11 @@ class NewOrder:
 
 
 async def read_catalogue(connection: Connection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Article]:
-    """What is known of SKUs on channels, by (channel, SKU); unknown SKUs are left out."""
+    """What is known of SKUs on channels, by (channel, SKU); unknown SKUs are left out. Kits cost one query more."""
     pairs = sorted(wanted)
     rows = await connection.fetch(
         """
-        SELECT wanted.channel, sku, title, unit_weight_grams, hazmat, listings.sku IS NOT NULL AS listed
+        SELECT wanted.channel, sku, title, unit_weight_grams, hazmat, listings.sku IS NOT NULL AS listed, is_kit
         FROM unnest($1::text[], $2::text[]) AS wanted (channel, sku)
         JOIN products USING (sku)
         LEFT JOIN listings USING (channel, sku)
@@ -42,7 +43,14 @@ async def read_catalogue(connection: Connection, wanted: Collection[tuple[str, s
         [channel for channel, _ in pairs],
         [sku for _, sku in pairs],
     )
-    return {(row["channel"], row["sku"]): Article(row["title"], row["unit_weight_grams"], row["hazmat"], row["listed"]) for row in rows}
+    kit_skus = {row["sku"] for row in rows if row["is_kit"]}
+    kits = await read_kits(connection, kit_skus) if kit_skus else {}
+    return {
+        (row["channel"], row["sku"]): Article(
+            row["title"], row["unit_weight_grams"], row["hazmat"], row["listed"], kits.get(row["sku"], ())
+        )
+        for row in rows
+    }
 
 
 async def insert_orders(connection: Connection, orders: Sequence[NewOrder], now: datetime) -> set[UUID]:
@@ -92,6 +100,14 @@ async def read_addresses(connection: Connection, order_ids: Collection[UUID]) ->
         "SELECT order_id, channel, external_id FROM channel_orders WHERE order_id = ANY($1::uuid[])", sorted(order_ids)
     )
     return {row["order_id"]: (row["channel"], row["external_id"]) for row in rows}
+
+
+async def read_order_lines(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, tuple[OrderKey, list[dict[str, Any]]]]:
+    """Where orders came from, and their lines under the newest version known here."""
+    rows = await connection.fetch(
+        "SELECT order_id, channel, external_id, lines FROM channel_orders WHERE order_id = ANY($1::uuid[])", sorted(order_ids)
+    )
+    return {row["order_id"]: ((row["channel"], row["external_id"]), row["lines"]) for row in rows}
 
 
 async def record_edits(connection: Connection, edits: Sequence[tuple[UUID, int, list[dict[str, Any]]]]) -> None:

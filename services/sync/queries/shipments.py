@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from services.sync.channels.protocol import Shipment, ShippedLine
 from services.sync.decide.orders import OrderKey
-from services.sync.decide.shipments import ShipmentNotice
+from services.sync.decide.shipments import Announcement, ShipmentNotice
 from shared.contracts.fulfillment import FulfillmentShipped
 from shared.messaging.message import Connection
 
@@ -29,6 +29,7 @@ class NewNotice:
     """One parcel of an order that came from a channel."""
 
     shipped: FulfillmentShipped
+    said: Announcement
     order: OrderKey
     cause_event_id: UUID
     cause_traceparent: str | None
@@ -38,19 +39,18 @@ async def insert_notices(connection: Connection, notices: Sequence[NewNotice], n
     """Schedules notices; a parcel that is known already stays as it is."""
     sorted_notices = sorted(notices, key=lambda notice: notice.shipped.fulfillment_id)
     lines = [
-        [{"line_id": line.line_id, "sku": line.sku, "quantity": line.quantity} for line in notice.shipped.lines]
-        for notice in sorted_notices
+        [{"line_id": line.line_id, "sku": line.sku, "quantity": line.quantity} for line in notice.said.lines] for notice in sorted_notices
     ]
     await connection.execute(
         """
         INSERT INTO shipment_notices (fulfillment_id, order_id, channel, external_id, carrier, tracking_number, lines, shipped_at, due_at,
-                                      cause_event_id, cause_traceparent)
+                                      cause_event_id, cause_traceparent, component_units)
         SELECT fulfillment_id, order_id, channel, external_id, carrier, tracking_number, lines::jsonb, shipped_at, $11, cause_event_id,
-               cause_traceparent
+               cause_traceparent, component_units::jsonb
         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::uuid[],
-                    $10::text[])
+                    $10::text[], $12::text[])
              AS new (fulfillment_id, order_id, channel, external_id, carrier, tracking_number, lines, shipped_at, cause_event_id,
-                     cause_traceparent)
+                     cause_traceparent, component_units)
         ON CONFLICT (fulfillment_id) DO NOTHING
         """,
         [notice.shipped.fulfillment_id for notice in sorted_notices],
@@ -64,7 +64,23 @@ async def insert_notices(connection: Connection, notices: Sequence[NewNotice], n
         [notice.cause_event_id for notice in sorted_notices],
         [notice.cause_traceparent for notice in sorted_notices],
         now,
+        [json.dumps(notice.said.component_units) if notice.said.component_units else None for notice in sorted_notices],
     )
+
+
+async def lock_component_units(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, dict[UUID, Mapping[str, int]]]:
+    """Units of kits in every known parcel of these orders, by order and parcel. The orders are locked, in the order of their ids."""
+    await connection.execute(
+        "SELECT FROM channel_orders WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR NO KEY UPDATE", sorted(order_ids)
+    )
+    # A second statement: it sees the parcels that were committed while this one waited for the locks.
+    rows = await connection.fetch(
+        "SELECT order_id, fulfillment_id, component_units FROM shipment_notices WHERE order_id = ANY($1::uuid[])", sorted(order_ids)
+    )
+    told: dict[UUID, dict[UUID, Mapping[str, int]]] = {}
+    for row in rows:
+        told.setdefault(row["order_id"], {})[row["fulfillment_id"]] = row["component_units"] or {}
+    return told
 
 
 async def claim_notices(connection: Connection, channel: str, now: datetime, leased_until: datetime, limit: int) -> list[NoticeTask]:
