@@ -80,7 +80,7 @@ def apply_count(
         return False
     cause = Cause(event_id, as_of)
     books.touch(shelf.sku, cause)
-    counted = line.on_hand - line.damaged - line.quality_control
+    counted = line.on_hand + line.set_aside - line.damaged - line.quality_control
     moved_on = counted + since.on_shelf
     shelf.counted_short = shelf.assigned + since.shipped + since.missed - max(counted, moved_on)
     shelf.missed = since.missed

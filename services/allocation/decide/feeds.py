@@ -93,6 +93,11 @@ def _joined(gaps: Iterable[Gap]) -> list[Gap]:
     return joined
 
 
+def gaps_up_to(gaps: Iterable[Gap], sequence: int) -> list[Gap]:
+    """What is missing up to and including a sequence; a gap that reaches beyond it is cut there."""
+    return [gap._replace(last=min(gap.last, sequence)) for gap in gaps if gap.first <= sequence]
+
+
 def given_up(gaps: Iterable[Gap], patience: timedelta, now: datetime) -> list[Gap]:
     """Gaps that have been open for longer than a location's patience: counts wait for them no more.
 

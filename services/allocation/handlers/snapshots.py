@@ -61,7 +61,13 @@ async def apply_remembered_counts(tx: Transaction) -> list[Outgoing]:
     locked = await sql.lock_counted_locations(tx.connection, sorted({row["location"] for row in rows}))
     told: dict[tuple[UUID, str, datetime, int], list[SnapshotLine]] = {}
     for row in rows:
-        line = SnapshotLine(sku=row["sku"], on_hand=row["on_hand"], damaged=row["damaged"], quality_control=row["quality_control"])
+        line = SnapshotLine(
+            sku=row["sku"],
+            on_hand=row["on_hand"],
+            damaged=row["damaged"],
+            quality_control=row["quality_control"],
+            set_aside=row["set_aside"],
+        )
         told.setdefault((row["event_id"], row["location"], row["as_of"], row["watermark"]), []).append(line)
     messages = [
         Received(
@@ -187,6 +193,7 @@ async def _report(tx: Transaction, messages: Sequence[Snapshot], books: Books) -
                 [line.on_hand for _, line in found],
                 [line.damaged for _, line in found],
                 [line.quality_control for _, line in found],
+                [line.set_aside for _, line in found],
                 [message.data.as_of for message, _ in found],
                 [message.data.watermark for message, _ in found],
                 [message.event_id for message, _ in found],

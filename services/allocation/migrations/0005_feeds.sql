@@ -47,6 +47,10 @@ CREATE TABLE feeds (
     counted_lines       integer     NOT NULL DEFAULT 0
 );
 
+INSERT INTO feeds (location, last_heard_at, counted_at, counted_as_of, counted_watermark)
+SELECT DISTINCT ON (location) location, counted_as_of, counted_as_of, counted_as_of, counted_watermark
+FROM stock_locations WHERE counted_as_of IS NOT NULL ORDER BY location, counted_watermark DESC, counted_as_of DESC;
+
 -- Counts that wait for messages which they show: up to which sequence, and since when.
 CREATE TABLE awaited_watermarks (
     location  text COLLATE "C" NOT NULL REFERENCES locations,
@@ -78,6 +82,7 @@ CREATE TABLE unregistered_counts (
     on_hand         integer     NOT NULL,
     damaged         integer     NOT NULL,
     quality_control integer     NOT NULL,
+    set_aside       integer     NOT NULL,
     as_of           timestamptz NOT NULL,
     watermark       bigint      NOT NULL,
     event_id        uuid        NOT NULL,

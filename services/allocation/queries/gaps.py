@@ -102,6 +102,52 @@ async def record_counts(
     )
 
 
+async def set_settings(
+    connection: Connection, location: str, stale_after_seconds: int | None, patience_seconds: int | None, now: datetime
+) -> None:
+    """How a feed is watched from now on; null is the default. With a limit set, counts are expected from now on at the latest."""
+    await connection.execute(
+        """
+        INSERT INTO feeds AS feed (location, stale_after_seconds, patience_seconds, expected_since)
+        VALUES ($1, $2, $3, CASE WHEN $2::int IS NULL THEN NULL ELSE $4::timestamptz END)
+        ON CONFLICT (location) DO UPDATE
+        SET stale_after_seconds = excluded.stale_after_seconds, patience_seconds = excluded.patience_seconds,
+            expected_since = CASE WHEN excluded.expected_since IS NULL THEN NULL
+                                  ELSE COALESCE(feed.expected_since, excluded.expected_since) END
+        """,
+        location,
+        stale_after_seconds,
+        patience_seconds,
+        now,
+    )
+
+
+async def list_feeds(connection: Connection, location: str | None) -> list[Record]:
+    """All locations, or one, with what is known of their feeds."""
+    return await connection.fetch(
+        """
+        SELECT locations.location, name, partner, active, sequence_floor, stale_after_seconds, patience_seconds, expected_since,
+               last_heard_at, counted_at, counted_as_of, counted_watermark, counted_lines,
+               (SELECT count(*) FROM unregistered_counts unknown WHERE unknown.location = locations.location) AS unregistered_skus
+        FROM locations LEFT JOIN feeds USING (location)
+        WHERE $1::text IS NULL OR locations.location = $1 ORDER BY locations.location
+        """,
+        location,
+    )
+
+
+async def list_decisions(connection: Connection, location: str, limit: int) -> list[Record]:
+    """What was decided about a feed, newest first."""
+    return await connection.fetch(
+        """
+        SELECT kind, first_sequence, last_sequence, missing, reason, author, decided_at FROM feed_decisions
+        WHERE location = $1 ORDER BY decision_id DESC LIMIT $2
+        """,
+        location,
+        limit,
+    )
+
+
 async def insert_decisions(
     connection: Connection,
     decision_ids: Sequence[UUID],
@@ -121,6 +167,7 @@ async def insert_decisions(
         SELECT decision_id, location, $3, first_sequence, last_sequence, missing, $7, $8, $9
         FROM unnest($1::uuid[], $2::text[], $4::bigint[], $5::bigint[], $6::bigint[])
             AS decided(decision_id, location, first_sequence, last_sequence, missing)
+        ON CONFLICT DO NOTHING
         """,
         decision_ids,
         locations,

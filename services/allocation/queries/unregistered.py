@@ -25,6 +25,7 @@ class UnregisteredRows(NamedTuple):
     on_hand: list[int]
     damaged: list[int]
     quality_control: list[int]
+    set_aside: list[int]
     as_of: list[datetime]
     watermarks: list[int]
     event_ids: list[UUID]
@@ -35,13 +36,14 @@ async def remember(connection: Connection, rows: UnregisteredRows, now: datetime
     await connection.execute(
         """
         INSERT INTO unregistered_counts AS known
-            (location, sku, on_hand, damaged, quality_control, as_of, watermark, event_id, first_seen_at, last_seen_at)
-        SELECT location, sku, on_hand, damaged, quality_control, as_of, watermark, event_id, $9, $9
-        FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::int[], $6::timestamptz[], $7::bigint[], $8::uuid[])
-            AS counted(location, sku, on_hand, damaged, quality_control, as_of, watermark, event_id)
+            (location, sku, on_hand, damaged, quality_control, set_aside, as_of, watermark, event_id, first_seen_at, last_seen_at)
+        SELECT location, sku, on_hand, damaged, quality_control, set_aside, as_of, watermark, event_id, $10, $10
+        FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::int[], $6::int[], $7::timestamptz[], $8::bigint[], $9::uuid[])
+            AS counted(location, sku, on_hand, damaged, quality_control, set_aside, as_of, watermark, event_id)
         ON CONFLICT (location, sku) DO UPDATE
-        SET on_hand = excluded.on_hand, damaged = excluded.damaged, quality_control = excluded.quality_control, as_of = excluded.as_of,
-            watermark = excluded.watermark, event_id = excluded.event_id, last_seen_at = excluded.last_seen_at
+        SET on_hand = excluded.on_hand, damaged = excluded.damaged, quality_control = excluded.quality_control,
+            set_aside = excluded.set_aside, as_of = excluded.as_of, watermark = excluded.watermark, event_id = excluded.event_id,
+            last_seen_at = excluded.last_seen_at
         WHERE (known.watermark, known.as_of) <= (excluded.watermark, excluded.as_of)
         """,
         *rows,
@@ -58,7 +60,7 @@ async def claim_registered(connection: Connection, limit: int) -> list[Record]:
             SELECT location, sku FROM unregistered_counts JOIN products USING (sku)
             ORDER BY location, sku LIMIT $1 FOR UPDATE OF unregistered_counts SKIP LOCKED
         )
-        RETURNING location, sku, on_hand, damaged, quality_control, as_of, watermark, event_id
+        RETURNING location, sku, on_hand, damaged, quality_control, set_aside, as_of, watermark, event_id
         """,
         limit,
     )
