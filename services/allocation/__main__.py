@@ -1,7 +1,7 @@
 """The allocation service: who has which units, what waits, what each channel may sell. Run with ``python -m services.allocation``."""
 
-from services.allocation import feed_pages, pages
-from services.allocation.handlers import changing, counting, feeds, fulfilling, placing, registering, snapshots, supplying
+from services.allocation import feed_pages, pages, upload_pages
+from services.allocation.handlers import changing, counting, feeds, fulfilling, placing, registering, snapshots, supplying, uploading
 from shared.contracts import channels, fulfillment, orders, returns, stock
 from shared.contracts import feeds as feed
 from shared.service import Service, consume, every, get
@@ -36,11 +36,12 @@ SERVICE = Service(
     schedules=[
         *(every(seconds=3600.0, run=registering.prepare_ledger), every(seconds=3600.0, run=snapshots.forget_unregistered)),
         *(every(seconds=30.0, run=feeds.settle_sequences), every(seconds=5.0, run=snapshots.apply_remembered_counts)),
+        *(every(seconds=0.5, run=uploading.apply_uploads), every(seconds=60.0, run=uploading.forget_uploads)),
     ],
     gauges=[feed_pages.GAUGES],
     routes=[
         *(get("/stock/{sku}", pages.read_stock), get("/stock", pages.list_stock), get("/supplies", pages.list_supplies)),
-        *(get("/orders/{order_id}/stock", pages.read_order_stock), *feed_pages.ROUTES),
+        *(get("/orders/{order_id}/stock", pages.read_order_stock), *feed_pages.ROUTES, *upload_pages.ROUTES),
     ],
 )
 if __name__ == "__main__":

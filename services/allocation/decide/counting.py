@@ -41,6 +41,18 @@ def set_on_hand(books: Books, shelf: Shelf, new_on_hand: int, cause: Cause) -> N
     books.book(shelf, "damaged", from_quality_control - surplus, cause)
 
 
+def set_counted(books: Books, shelf: Shelf, on_hand: int, damaged: int | None, quality_control: int | None, cause: Cause) -> None:
+    """A person's count of a shelf, by state where the states were counted; a state that was not counted stays as it is."""
+    if damaged is None and quality_control is None:
+        set_on_hand(books, shelf, on_hand, cause)
+        return
+    new_damaged = shelf.damaged if damaged is None else damaged
+    new_quality_control = shelf.quality_control if quality_control is None else quality_control
+    books.book(shelf, "adjusted", on_hand - new_damaged - new_quality_control - shelf.on_shelf, cause)
+    books.book(shelf, "damaged", new_damaged - shelf.damaged, cause)
+    books.book(shelf, "quarantined", new_quality_control - shelf.quality_control, cause)
+
+
 def count_problem(line: SnapshotLine, index: int) -> str | None:
     """Why a line of a count cannot be: its parts exceed the whole (``on_hand`` holds every state, blueprint section 5)."""
     if line.damaged + line.quality_control > line.on_hand:

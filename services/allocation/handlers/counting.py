@@ -87,7 +87,8 @@ class Adjustment(NamedTuple):
     author: str
 
 
-async def _save_adjustments(tx: Transaction, made: Sequence[Adjustment]) -> None:
+async def save_adjustments(tx: Transaction, made: Sequence[Adjustment]) -> None:
+    """Remembers corrections that were made."""
     if made:
         columns = [list(column) for column in zip(*made, strict=True)]
         await sql.insert_adjustments(
@@ -130,7 +131,7 @@ async def adjust_stock(tx: Transaction, messages: Sequence[Received[StockAdjustm
                 )
             )
         outgoing.append(Outgoing(answer, command.sku, message))
-    await _save_adjustments(tx, made)
+    await save_adjustments(tx, made)
     return outgoing + await settle(tx, books, messages)
 
 
@@ -175,7 +176,7 @@ async def apply_third_party_adjustments(tx: Transaction, messages: Sequence[Rece
         author = f"3pl:{message.partner}" if message.partner else message.source
         made.append(Adjustment(event.adjustment_id, event.sku, event.location, before, shelf.on_hand, event.reason, author))
     await record_arrivals(tx, messages, books)
-    await _save_adjustments(tx, made)
+    await save_adjustments(tx, made)
     return await settle(tx, books, messages)
 
 
