@@ -25,6 +25,7 @@ from shared.messaging.message import Outgoing, Received, Transaction
 Snapshot = Received[ThirdPartyStockSnapshot]
 
 REMEMBERED_AT_A_TIME = 1_000
+LOCATIONS_AT_A_TIME = 20
 
 
 class CountKey(NamedTuple):
@@ -50,15 +51,31 @@ async def apply_stock_snapshots(tx: Transaction, messages: Sequence[Snapshot]) -
     ready = await _all_arrived(tx, sound, locations)
     if not ready:
         return []
-    return await _apply(tx, ready, places)
+    told = await _apply(tx, ready, places)
+    await _settle_feeds(tx, ready, locations)
+    return told
+
+
+async def _settle_feeds(tx: Transaction, messages: Sequence[Snapshot], locations: Mapping[str, Record]) -> None:
+    """Everything up to the watermark of an applied count has come or was given up."""
+    settled: dict[str, int] = {}
+    for message in messages:
+        count = message.data
+        if count.watermark > max(locations[count.location]["sequence_floor"], settled.get(count.location, 0)):
+            settled[count.location] = count.watermark
+    if settled:
+        await sql.raise_floors(tx.connection, list(settled), list(settled.values()))
 
 
 async def apply_remembered_counts(tx: Transaction) -> list[Outgoing]:
     """Products that were counted before they were registered here get their count."""
-    rows = await unregistered_sql.claim_registered(tx.connection, REMEMBERED_AT_A_TIME)
+    places = await unregistered_sql.locations_to_settle(tx.connection, LOCATIONS_AT_A_TIME)
+    if not places:
+        return []
+    locked = await sql.lock_counted_locations(tx.connection, sorted(row["location"] for row in places))
+    rows = await unregistered_sql.claim_registered(tx.connection, [row["location"] for row in locked], REMEMBERED_AT_A_TIME)
     if not rows:
         return []
-    locked = await sql.lock_counted_locations(tx.connection, sorted({row["location"] for row in rows}))
     told: dict[tuple[UUID, str, datetime, int], list[SnapshotLine]] = {}
     for row in rows:
         line = SnapshotLine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -51,17 +52,23 @@ async def remember(connection: Connection, rows: UnregisteredRows, now: datetime
     )
 
 
-async def claim_registered(connection: Connection, limit: int) -> list[Record]:
-    """Takes counts of SKUs that have been registered since, off the list; other workers skip them."""
+async def locations_to_settle(connection: Connection, limit: int) -> list[Record]:
+    """Locations whose feeds have counted SKUs that have been registered since."""
+    return await connection.fetch("SELECT DISTINCT location FROM unregistered_counts JOIN products USING (sku) LIMIT $1", limit)
+
+
+async def claim_registered(connection: Connection, locations: Sequence[str], limit: int) -> list[Record]:
+    """Takes counts of SKUs that have been registered since off the list. Their locations are locked."""
     return await connection.fetch(
         """
         DELETE FROM unregistered_counts
         WHERE (location, sku) IN (
             SELECT location, sku FROM unregistered_counts JOIN products USING (sku)
-            ORDER BY location, sku LIMIT $1 FOR UPDATE OF unregistered_counts SKIP LOCKED
+            WHERE location = ANY($1::text[]) ORDER BY location, sku LIMIT $2 FOR UPDATE OF unregistered_counts SKIP LOCKED
         )
         RETURNING location, sku, on_hand, damaged, quality_control, set_aside, as_of, watermark, event_id
         """,
+        locations,
         limit,
     )
 
@@ -70,11 +77,15 @@ async def forget(connection: Connection, before: datetime, per_location: int) ->
     """Drops what no feed has listed since ``before``, and the least recently seen beyond ``per_location``."""
     await connection.execute(
         """
-        DELETE FROM unregistered_counts WHERE last_seen_at < $1 OR (location, sku) IN (
-            SELECT location, sku FROM (
-                SELECT location, sku, row_number() OVER (PARTITION BY location ORDER BY last_seen_at DESC, sku) AS place
-                FROM unregistered_counts
-            ) ranked WHERE place > $2
+        DELETE FROM unregistered_counts WHERE (location, sku) IN (
+            SELECT location, sku FROM unregistered_counts
+            WHERE last_seen_at < $1 OR (location, sku) IN (
+                SELECT location, sku FROM (
+                    SELECT location, sku, row_number() OVER (PARTITION BY location ORDER BY last_seen_at DESC, sku) AS place
+                    FROM unregistered_counts
+                ) ranked WHERE place > $2
+            )
+            FOR UPDATE SKIP LOCKED
         )
         """,
         before,
