@@ -6,7 +6,7 @@ Everything due is rows with ``due_at``; these loops only ask for it. They surviv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +19,9 @@ from shared.contracts.base import Message
 from shared.database import Pool, is_contention, is_unavailable
 from shared.messaging import inbox, outbox
 from shared.messaging.batching import HandledNow, Processor, Surroundings
-from shared.messaging.message import Outgoing, ScheduledHandler, Transaction
+from shared.messaging.message import Connection, Outgoing, ScheduledHandler, Transaction
 from shared.messaging.reading import Delivery
+from shared.telemetry import Measured
 
 log = structlog.get_logger()
 
@@ -40,6 +41,15 @@ class Schedule:
 
     seconds: float
     run: ScheduledHandler
+
+
+@dataclass(frozen=True)
+class Gauges:
+    """Prometheus gauges of one service, read together from its tables. ``names`` maps each to what it means."""
+
+    names: Mapping[str, str]
+    labels: tuple[str, ...]
+    read: Callable[[Connection, datetime], Awaitable[Sequence[Measured]]]
 
 
 @dataclass(frozen=True)
@@ -229,13 +239,18 @@ async def run_housekeeping(around: Surroundings) -> None:
     await _steadily("housekeeping", work, lambda: asyncio.sleep(HOUSEKEEPING_SECONDS))
 
 
-async def run_gauges(around: Surroundings) -> None:
-    """Keeps the metrics of what waits up to date until cancelled."""
+async def run_gauges(around: Surroundings, gauges: Sequence[Gauges] = ()) -> None:
+    """Keeps the metrics of what waits, and the service's own, up to date until cancelled."""
+    for own in gauges:
+        for name, documentation in own.names.items():
+            around.metrics.declare(name, documentation, own.labels)
 
     async def work() -> bool:
         async with around.pool.acquire(timeout=10) as connection:
             waiting = await inbox.count_waiting(connection)
             unsent = await outbox.count_unsent(connection)
+            measured = [value for own in gauges for value in await own.read(connection, around.now())]
+        around.metrics.measure(measured)
         for status, count in waiting.items():
             around.metrics.waiting.labels(status).set(count)
         around.metrics.unsent.set(unsent)

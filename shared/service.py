@@ -40,6 +40,7 @@ from shared.messaging.trouble import BROKER_TROUBLE, first_ended, losses_named
 from shared.running import (
     Environment,
     Errand,
+    Gauges,
     Schedule,
     run_errand,
     run_gauges,
@@ -49,7 +50,7 @@ from shared.running import (
 )
 from shared.telemetry import Metrics, SpanRecorder, configure_logging
 
-__all__ = ["Environment", "Errand", "Service", "consume", "every", "get", "post", "put"]
+__all__ = ["Environment", "Errand", "Gauges", "Service", "consume", "every", "get", "post", "put"]
 
 log = structlog.get_logger()
 
@@ -87,6 +88,7 @@ class Service:
     schedules: Sequence[Schedule] = ()
     errands: Callable[[Environment], Sequence[Errand[Any, Any]]] = no_errands
     routes: Sequence[Route] = ()
+    gauges: Sequence[Gauges] = ()
 
     def main(self) -> None:
         """Command line of ``python -m services.<name>``: runs until SIGTERM or SIGINT, or republishes and ends."""
@@ -230,7 +232,7 @@ class _Runtime:
         self._spawn(self.relay.run(), "relay")
         self._spawn(run_retries(self.around, processors), "retries")
         self._spawn(run_housekeeping(self.around), "housekeeping")
-        self._spawn(run_gauges(self.around), "gauges")
+        self._spawn(run_gauges(self.around, self.service.gauges), "gauges")
         self._spawn(self._watch_consumers(), "consumer watch")
         for schedule in self.service.schedules:
             self._spawn(run_schedule(self.around, schedule), f"schedule {schedule.run}")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -139,6 +139,14 @@ class SpanRecorder:
         self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
 
 
+class Measured(NamedTuple):
+    """One value of a gauge that a service keeps itself. Labels are codes (locations, channels), never ids."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
 class Metrics:
     """The Prometheus metrics of one process. Labels are message types and outcomes, never ids."""
 
@@ -169,6 +177,18 @@ class Metrics:
         self.ready = Gauge("ready", "1 when this process can do its work", **constant)
         self.errands = Counter("errands", "Calls to the outside world by name and outcome", ["name", "outcome"], **constant)
         self.service = service
+        self._own: dict[str, Gauge] = {}
+
+    def declare(self, name: str, documentation: str, labels: Sequence[str]) -> None:
+        """Adds a gauge of the service's own."""
+        self._own[name] = Gauge(name, documentation, list(labels), namespace="ordermesh", registry=self.registry)
+
+    def measure(self, measured: Sequence[Measured]) -> None:
+        """Sets the service's own gauges; values that are not measured any more disappear."""
+        for gauge in self._own.values():
+            gauge.clear()
+        for value in measured:
+            self._own[value.name].labels(**value.labels).set(value.value)
 
 
 def configure_logging(service: str, level: str) -> None:

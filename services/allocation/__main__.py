@@ -1,8 +1,9 @@
 """The allocation service: who has which units, what waits, what each channel may sell. Run with ``python -m services.allocation``."""
 
-from services.allocation import pages
-from services.allocation.handlers import changing, counting, fulfilling, placing, registering, snapshots, supplying
+from services.allocation import feed_pages, pages, upload_pages
+from services.allocation.handlers import changing, counting, feeds, fulfilling, placing, registering, snapshots, supplying, uploading
 from shared.contracts import channels, fulfillment, orders, returns, stock
+from shared.contracts import feeds as feed
 from shared.service import Service, consume, every, get
 
 SERVICE = Service(
@@ -22,6 +23,7 @@ SERVICE = Service(
         consume(stock.ThirdPartyStockAdjusted, counting.apply_third_party_adjustments),
         consume(stock.ThirdPartyStockSnapshot, snapshots.apply_stock_snapshots),
         consume(stock.StockAdjustmentRequested, counting.adjust_stock),
+        *(consume(feed.FeedSettingsRequested, feeds.set_feed_settings), consume(feed.FeedGapCloseRequested, feeds.close_feed_gaps)),
         consume(channels.ProductRegistered, registering.open_pools),
         consume(fulfillment.LocationRegistered, registering.register_locations),
     ],
@@ -29,11 +31,17 @@ SERVICE = Service(
         *(stock.StockReserved, stock.StockBackordered, stock.StockReservationReleased, stock.StockPromiseChanged),
         *(stock.StockAvailabilityChanged, stock.StockAdjusted, stock.StockAdjustmentRejected),
         *(fulfillment.FulfillmentAssigned, fulfillment.FulfillmentAssignmentRejected),
+        *(feed.FeedSettingsChanged, feed.FeedSettingsRejected, feed.FeedGapClosed, feed.FeedGapCloseRejected),
     ],
-    schedules=[every(seconds=3600.0, run=registering.prepare_ledger)],
+    schedules=[
+        *(every(seconds=3600.0, run=registering.prepare_ledger), every(seconds=3600.0, run=snapshots.forget_unregistered)),
+        *(every(seconds=30.0, run=feeds.settle_sequences), every(seconds=5.0, run=snapshots.apply_remembered_counts)),
+        *(every(seconds=0.5, run=uploading.apply_uploads), every(seconds=60.0, run=uploading.forget_uploads)),
+    ],
+    gauges=[feed_pages.GAUGES],
     routes=[
         *(get("/stock/{sku}", pages.read_stock), get("/stock", pages.list_stock), get("/supplies", pages.list_supplies)),
-        get("/orders/{order_id}/stock", pages.read_order_stock),
+        *(get("/orders/{order_id}/stock", pages.read_order_stock), *feed_pages.ROUTES, *upload_pages.ROUTES),
     ],
 )
 if __name__ == "__main__":

@@ -90,6 +90,30 @@ INVARIANTS = (
         """,
     ),
     Invariant(
+        "I1-missed-units-are-told",
+        "what a shelf's pickers have missed since its newest count is what they reported",
+        """
+        SELECT s.sku || ' at ' || s.location, format('shelf %s, reports %s', s.missed, m.reported)
+        FROM stock_locations s
+        LEFT JOIN LATERAL (
+            SELECT COALESCE(sum(quantity), 0) AS reported FROM missed_units
+            WHERE location = s.location AND sku = s.sku AND (s.counted_as_of IS NULL OR happened_at > s.counted_as_of)
+        ) m ON true
+        WHERE s.missed <> m.reported
+        """,
+    ),
+    Invariant(
+        "I1-feed-is-counted-once",
+        "no message of a feed is remembered as arrived twice, and no shelf was counted beyond what its feed has counted",
+        """
+        SELECT f.location, format('sequence %s is below the floor %s', f.sequence, l.sequence_floor)
+        FROM feed_sequences f JOIN locations l USING (location) WHERE f.sequence <= l.sequence_floor
+        UNION ALL
+        SELECT s.sku || ' at ' || s.location, format('counted up to %s, the feed up to %s', s.counted_watermark, f.counted_watermark)
+        FROM stock_locations s JOIN feeds f USING (location) WHERE s.counted_watermark > f.counted_watermark
+        """,
+    ),
+    Invariant(
         "I1-only-legal-stock-counts",
         "a shelf counts if its location is active and certified for the product",
         """

@@ -7,7 +7,8 @@ later and change nothing more. So whoever has just asked for a change sees it on
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -87,10 +88,11 @@ async def call(
     path: str,
     *,
     query: Mapping[str, str] | None = None,
-    body: bytes | None = None,
+    body: bytes | AsyncIterator[bytes] | None = None,
     headers: Mapping[str, str] | None = None,
+    timeout_seconds: float | None = None,
 ) -> Reply:
-    """One HTTP call to another service with the operator's token.
+    """One HTTP call to another service with the operator's token. ``body`` may be passed on while it comes in.
 
     Raises:
         ServiceAway: no answer in time, no connection, or an answer that says so.
@@ -104,7 +106,7 @@ async def call(
             params=query,
             data=body,
             headers=all_headers,
-            timeout=ClientTimeout(total=settings.service_timeout_seconds),
+            timeout=ClientTimeout(total=timeout_seconds or settings.service_timeout_seconds),
             allow_redirects=False,
         ) as response:
             raw = await response.read()
@@ -117,6 +119,26 @@ async def call(
     except ValueError as error:
         raise ServiceAway(service, f"HTTP {response.status} without JSON") from error
     return Reply(response.status, document)
+
+
+@asynccontextmanager
+async def download(environment: Environment, service: ServiceName, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    """A file of another service, to be passed on piece by piece.
+
+    Raises:
+        ServiceAway: no answer in time or no connection.
+    """
+    settings: PortalSettings = environment.settings
+    try:
+        async with environment.http.get(
+            base_url(settings, service) + path,
+            headers={"Authorization": f"Bearer {settings.operator_token}"},
+            timeout=ClientTimeout(total=None, sock_connect=settings.service_timeout_seconds, sock_read=settings.service_timeout_seconds),
+            allow_redirects=False,
+        ) as response:
+            yield response
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise ServiceAway(service, type(error).__name__) from error
 
 
 async def read(environment: Environment, service: ServiceName, path: str, **query: str) -> Reply:

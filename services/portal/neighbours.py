@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-from services.portal.asking import SERVICES, Reply, ServiceAway, ServiceName, call, read
+from aiohttp import web
+
+from services.portal.asking import SERVICES, Reply, ServiceAway, ServiceName, call, download, read
 from services.portal.decide.traces import Span, trace_tree
+from shared.http import error_response
 from shared.messaging import inbox, outbox
 from shared.service import Environment
 
 PARKED_LIMIT = 200
 STOCK_ROWS = 100
+UPLOAD_TIMEOUT_SECONDS = 600.0
+"""A million rows take a minute or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,71 @@ async def list_stock(environment: Environment, after: str) -> Reply:
 async def read_supplies(environment: Environment, sku: str) -> Shown:
     """Goods of one SKU on their way."""
     return await _shown(environment, "allocation", "/supplies", sku=sku)
+
+
+async def list_feeds(environment: Environment) -> Reply:
+    """The feeds of all locations."""
+    return await read(environment, "allocation", "/feeds")
+
+
+async def read_feed(environment: Environment, location: str) -> Reply:
+    """The feed of one location with what was decided about it."""
+    return await read(environment, "allocation", f"/feeds/{quote(location, safe='')}")
+
+
+async def upload_counts(environment: Environment, file_name: str, operator: str, pieces: AsyncIterator[bytes]) -> Reply:
+    """Passes a file of counts on while it comes in; the answer is its preview."""
+    return await call(
+        environment,
+        "allocation",
+        "POST",
+        "/count-uploads",
+        query={"file_name": file_name, "operator": operator},
+        body=pieces,
+        headers={"Content-Type": "text/csv"},
+        timeout_seconds=UPLOAD_TIMEOUT_SECONDS,
+    )
+
+
+async def list_uploads(environment: Environment) -> Reply:
+    """The newest files of counts."""
+    return await read(environment, "allocation", "/count-uploads")
+
+
+async def read_upload(environment: Environment, upload_id: UUID) -> Reply:
+    """One file of counts."""
+    return await read(environment, "allocation", f"/count-uploads/{upload_id}")
+
+
+async def list_upload_rows(environment: Environment, upload_id: UUID, query: Mapping[str, str]) -> Reply:
+    """Rows of a file of counts."""
+    return await read(environment, "allocation", f"/count-uploads/{upload_id}/rows", **query)
+
+
+async def apply_upload(environment: Environment, upload_id: UUID, rows: str, reason: str, operator: str) -> Reply:
+    """Has allocation set the shelves of a file of counts."""
+    body = json.dumps({"rows": rows, "reason": reason, "operator": operator}).encode()
+    return await call(environment, "allocation", "POST", f"/count-uploads/{upload_id}/apply", body=body, timeout_seconds=60.0)
+
+
+async def pass_on_report(environment: Environment, request: web.Request, upload_id: UUID) -> web.StreamResponse:
+    """The report of a file of counts, piece by piece."""
+    async with download(environment, "allocation", f"/count-uploads/{upload_id}/report.csv") as report:
+        if report.status != 200:
+            return error_response(404, "not_found", "there is no such upload")
+        answer = web.StreamResponse(
+            headers={
+                "Content-Type": "text/csv; charset=utf-8",
+                "Content-Disposition": f'attachment; filename="count-report-{upload_id}.csv"',
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+            }
+        )
+        await answer.prepare(request)
+        async for piece in report.content.iter_chunked(64 * 1024):
+            await answer.write(piece)
+        await answer.write_eof()
+    return answer
 
 
 async def read_product(environment: Environment, sku: str) -> Reply:

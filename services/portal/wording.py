@@ -124,6 +124,18 @@ def minute(moment: datetime | str | None) -> str:
     return f"{when.day} {MONTHS['en'][when.month - 1][:3]} {when.year}, {when:%H:%M} UTC"
 
 
+def duration(seconds: float | None) -> str:
+    """A length of time as people say it: the two largest units; empty for none."""
+    if seconds is None:
+        return ""
+    left, parts = int(seconds), []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
 def tail(identifier: object) -> str:
     """The end of an id, which tells ids of the same minute apart better than their beginning."""
     return f"…{str(identifier)[-10:]}"

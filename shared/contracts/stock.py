@@ -249,12 +249,17 @@ class SupplyCancelled(Command):
 
 
 class SnapshotLine(Part):
-    """Counted units of one SKU at one location."""
+    """Counted units of one SKU at one location.
+
+    ``on_hand`` counts every unit there, also those set aside for our pick lists that have not left. A sender whose number leaves these
+    out (a distributor that reports what is free for new orders) says how many of ours it has set aside in ``set_aside``; they are added.
+    """
 
     sku: Sku
     on_hand: UnitCount
     damaged: UnitCount = 0
     quality_control: UnitCount = 0
+    set_aside: UnitCount = 0
 
 
 FeedSequence = Annotated[int, Field(ge=1, strict=True)]
@@ -266,14 +271,17 @@ class ThirdPartyStockSnapshot(PartnerMessage):
 
     ``watermark`` is the last ``sequence`` of this location whose effect the count already shows (0: none). With it allocation nets what is
     in flight exactly once: it waits for messages up to the watermark that have not arrived, and takes what it applied beyond the
-    watermark on top of the count. Only SKUs listed are touched.
+    watermark on top of the count. Only SKUs listed are touched; SKUs that are not registered are reported and hold up nothing.
+
+    A sender that numbers nothing (a distributor that sends absolute numbers every few minutes) leaves ``watermark`` out. What is in
+    flight is then netted by time: ``as_of`` against ``shipped_at``, ``picked_at`` and the envelope's ``time``, all of the sender's clock.
     """
 
     type: ClassVar[str] = "3pl.stock_snapshot.v1"
 
     location: Code
     as_of: Time
-    watermark: Annotated[int, Field(ge=0, strict=True)]
+    watermark: Annotated[int, Field(ge=0, strict=True)] = 0
     lines: Annotated[list[SnapshotLine], Field(min_length=1, max_length=5_000)]
 
 

@@ -228,12 +228,12 @@ class Processor:
             return Waiting(entry, parked, item.attempts + 1, None)
         deferred = transaction.deferred.get(entry.event_id)
         if deferred is not None:
-            return self._deferral(item, deferred, now)
+            return self._deferral(item, deferred, now, limited=entry.event_id not in transaction.unlimited)
         return None
 
-    def _deferral(self, item: Item, reason: str, now: datetime) -> Waiting:
+    def _deferral(self, item: Item, reason: str, now: datetime, *, limited: bool = True) -> Waiting:
         since = item.first_received_at or now
-        if now - since > timedelta(seconds=self.around.settings.deferral_seconds):
+        if limited and now - since > timedelta(seconds=self.around.settings.deferral_seconds):
             self.around.metrics.handled.labels(self._type, "parked").inc()
             return Waiting(item.read.entry, f"waited since {since.isoformat()}: {reason}", item.attempts + 1, None)
         self.around.metrics.handled.labels(self._type, "deferred").inc()

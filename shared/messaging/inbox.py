@@ -169,6 +169,22 @@ async def redrive(connection: Connection, event_id: UUID, now: datetime) -> bool
     return status != "UPDATE 0"
 
 
+async def hasten(connection: Connection, message_type: str, now: datetime) -> None:
+    """Has waiting events of one type tried again at once, because what they wait for may just have come.
+
+    Those that are being tried at this moment are left alone: waiting for them could be waiting for each other.
+    """
+    await connection.execute(
+        """
+        UPDATE inbox SET due_at = $2 WHERE (event_id, source) IN (
+            SELECT event_id, source FROM inbox WHERE status = 'retry' AND type = $1 AND due_at > $2 FOR UPDATE SKIP LOCKED
+        )
+        """,
+        message_type,
+        now,
+    )
+
+
 async def list_waiting(connection: Connection, status: str, limit: int) -> list[Record]:
     """Events that wait, newest first, with the body as text where it is text."""
     return await connection.fetch(

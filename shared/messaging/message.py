@@ -65,6 +65,7 @@ class Transaction:
     now: datetime
     parked: dict[UUID, str] = field(default_factory=dict)
     deferred: dict[UUID, str] = field(default_factory=dict)
+    unlimited: set[UUID] = field(default_factory=set)
 
     def park(self, message: Received[Any], reason: str) -> None:
         """Sets one message aside for a person, with the reason, and lets the rest of the batch go on.
@@ -73,9 +74,18 @@ class Transaction:
         """
         self.parked[message.event_id] = reason
 
-    def defer(self, message: Received[Any], reason: str) -> None:
-        """Tries one message again later, because what it builds on has not arrived; the rest of the batch goes on."""
+    def defer(self, message: Received[Any], reason: str, *, limited: bool = True) -> None:
+        """Tries one message again later, because what it builds on has not arrived; the rest of the batch goes on.
+
+        Args:
+            message: the one that waits.
+            reason: what it waits for.
+            limited: whether it is parked when it has waited for ``ORDERMESH_DEFERRAL_SECONDS``; if not, the handler itself must see to an
+                end of the waiting.
+        """
         self.deferred[message.event_id] = reason
+        if not limited:
+            self.unlimited.add(message.event_id)
 
     def new_id(self) -> UUID:
         """A fresh UUIDv7 for a row or a message."""

@@ -60,6 +60,11 @@ CORRUPTIONS = {
         "ALTER TABLE stock_locations DROP CONSTRAINT shortage_is_assigned; UPDATE stock_locations SET pending_shortage = 2",
         "I1-shortage-is-told",
     ),
+    "a picker's report is lost": ("UPDATE stock_locations SET missed = missed + 1 WHERE location = 'east'", "I1-missed-units-are-told"),
+    "a shelf is counted beyond its feed": (
+        "UPDATE stock_locations SET counted_watermark = 9 WHERE location = 'east'",
+        "I1-feed-is-counted-once",
+    ),
     "more is reserved than there is": (
         "ALTER TABLE stock_pools DROP CONSTRAINT reserved_units_exist; UPDATE stock_pools SET reserved = sellable + 1",
         "I1-reserved-on-hand",

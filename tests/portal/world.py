@@ -37,6 +37,7 @@ class Neighbour:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    files: list[bytes] = field(default_factory=list)
     replies: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     away: bool = False
 
@@ -53,6 +54,11 @@ class Neighbour:
         """What another path answers from now on."""
         self.replies[method, path] = (status, document)
 
+    @staticmethod
+    async def _read(request: web.Request) -> bytes:
+        """A file as it comes in, however large it is."""
+        return b"".join([piece async for piece in request.content.iter_chunked(65_536)])
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """One request."""
         if self.away:
@@ -61,7 +67,9 @@ class Neighbour:
             return web.json_response({"error": {"code": "unauthorised", "message": "no", "problems": []}}, status=401)
         self.paths.append(f"{request.method} {request.path_qs}")
         self.headers.append(dict(request.headers))
-        if request.can_read_body:
+        if request.content_type == "text/csv":
+            self.files.append(await self._read(request))
+        elif request.can_read_body:
             self.asked.append(json.loads(await request.read()))
         known = self.replies.get((request.method, request.path))
         if known is None:
@@ -74,7 +82,8 @@ class Neighbour:
             return web.json_response({"error": {"code": "not_found", "message": "nothing here", "problems": []}}, status=404)
         status, document = known
         if isinstance(document, bytes):
-            return web.Response(body=document, content_type="application/pdf", status=status)
+            kind = "text/csv" if request.path.endswith(".csv") else "application/pdf"
+            return web.Response(body=document, content_type=kind, status=status)
         return web.json_response(document, status=status)
 
 

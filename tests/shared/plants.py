@@ -97,6 +97,21 @@ ALLOCATION = (
         "SELECT 'MUG at reno'",
     ),
     Plant(
+        "a shelf remembers a missed unit that no picker reported",
+        ("UPDATE allocation.stock_locations SET missed = missed + 1 WHERE sku = 'MUG' AND location = 'reno'",),
+        (("allocation", "I1-missed-units-are-told"),),
+        "SELECT 'MUG at reno'",
+    ),
+    Plant(
+        "a shelf was counted by a message that its feed never carried",
+        (
+            "INSERT INTO allocation.feeds (location) VALUES ('reno') ON CONFLICT DO NOTHING",
+            "UPDATE allocation.stock_locations SET counted_watermark = 1000000 WHERE sku = 'MUG' AND location = 'reno'",
+        ),
+        (("allocation", "I1-feed-is-counted-once"),),
+        "SELECT 'MUG at reno'",
+    ),
+    Plant(
         "hazardous goods are sold from a location without a certificate",
         ("UPDATE allocation.products SET hazmat = true WHERE sku = 'LAMP'",),
         (("allocation", "I1-only-legal-stock-counts"),),

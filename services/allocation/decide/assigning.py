@@ -98,8 +98,7 @@ def cancel_fulfillment(books: Books, event: FulfillmentCancelled, cause: Cause) 
     """Unties units that will not ship from there and writes off those that were not found.
 
     Units that shipped or were taken back before stay as they are: what a cancellation of the order recalled is what this call-off speaks of
-    first. A count may have told already that assigned units are gone: what the picker misses are those first, so that they are written off
-    once.
+    first. A count may have told already that assigned units are gone: what the picker misses are those first (:meth:`Books.miss`).
     """
     missing = units_by_line(event.missing)
     for (line_id, sku), quantity in units_by_line(event.lines).items():
@@ -109,10 +108,8 @@ def cancel_fulfillment(books: Books, event: FulfillmentCancelled, cause: Cause) 
         recalled = min(quantity, assignment.recalled)
         assignment.recalled -= recalled
         taken = min(quantity - recalled, assignment.open)
-        shelf = books.shelf(sku, assignment.location)
-        counted_out = shelf.pending_shortage
         freed = books.unassign(assignment, taken, cause) if taken else []
-        books.move(shelf, "written_off", -max(0, min(missing.get((line_id, sku), 0), recalled + taken) - counted_out), cause)
+        books.miss(assignment, recalled + taken, min(missing.get((line_id, sku), 0), recalled + taken), cause)
         if books.orders[event.order_id].cancelled_version is None:
             books.return_to_plan(freed, cause.event_id)
         else:

@@ -15,6 +15,7 @@ from services.allocation.decide.stock import (
     Assignment,
     Cause,
     Demand,
+    MissedUnits,
     Movement,
     MovementKind,
     OrderState,
@@ -65,6 +66,7 @@ class Books:
     listed_orders: dict[UUID, UUID] = field(default_factory=dict)
     returning: dict[UUID, tuple[int, UUID]] = field(default_factory=dict)
     causes: dict[str, Cause] = field(default_factory=dict)
+    missed: list[MissedUnits] = field(default_factory=list)
     changed_orders: set[UUID] = field(default_factory=set)
     _lines: dict[LineKey, list[Demand]] = field(default_factory=dict)
     _demand_of_sku: dict[str, list[Demand]] = field(default_factory=dict)
@@ -274,6 +276,24 @@ class Books:
         self.book(shelf, "shipped", -quantity, cause, assignment)
         if already_counted:
             self.book(shelf, "adjusted", quantity, cause, assignment)
+            self.explain(shelf, quantity, 0, cause)
+
+    def miss(self, assignment: Assignment, called_off: int, missing: int, cause: Cause) -> None:
+        """A picker did not find some of the units that will not ship. Those that a count has missed already are not written off again."""
+        shelf = self.shelf(assignment.sku, assignment.location)
+        if missing:
+            self.missed.append(MissedUnits(assignment.location, assignment.sku, assignment.fulfillment_id, missing, cause.happened_at))
+        if shelf.shows(cause):
+            self.explain(shelf, called_off, 0, cause)
+        else:
+            self.explain(shelf, called_off - missing, missing, cause)
+
+    def explain(self, shelf: Shelf, accounted: int, missed: int, cause: Cause) -> None:
+        """Some of the assigned units that the newest count did not find are accounted for, some are missed by a picker."""
+        before = shelf.written_off
+        shelf.counted_short -= accounted
+        shelf.missed += missed
+        self.book(shelf, "written_off", before - shelf.written_off, cause)
 
     def return_to_plan(self, freed: Iterable[tuple[Demand, int]], event_id: UUID) -> None:
         """Notes units that routing may plan again; what a shortage takes of them is not announced."""

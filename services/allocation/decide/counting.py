@@ -16,11 +16,16 @@ CLOCK_TOLERANCE = timedelta(hours=1)
 
 
 class MovedSince(NamedTuple):
-    """What the books show beyond a count: units moved by messages whose effect the count does not show yet."""
+    """What the books show beyond a count: units moved by messages whose effect the count does not show yet.
+
+    ``on_shelf`` leaves out what was written off; ``missed`` are all units that pickers have not found since, ``shipped`` those that left.
+    """
 
     on_shelf: int = 0
     damaged: int = 0
     quality_control: int = 0
+    shipped: int = 0
+    missed: int = 0
 
 
 def set_on_hand(books: Books, shelf: Shelf, new_on_hand: int, cause: Cause) -> None:
@@ -36,6 +41,18 @@ def set_on_hand(books: Books, shelf: Shelf, new_on_hand: int, cause: Cause) -> N
     books.book(shelf, "damaged", from_quality_control - surplus, cause)
 
 
+def set_counted(books: Books, shelf: Shelf, on_hand: int, damaged: int | None, quality_control: int | None, cause: Cause) -> None:
+    """A person's count of a shelf, by state where the states were counted; a state that was not counted stays as it is."""
+    if damaged is None and quality_control is None:
+        set_on_hand(books, shelf, on_hand, cause)
+        return
+    new_damaged = shelf.damaged if damaged is None else damaged
+    new_quality_control = shelf.quality_control if quality_control is None else quality_control
+    books.book(shelf, "adjusted", on_hand - new_damaged - new_quality_control - shelf.on_shelf, cause)
+    books.book(shelf, "damaged", new_damaged - shelf.damaged, cause)
+    books.book(shelf, "quarantined", new_quality_control - shelf.quality_control, cause)
+
+
 def count_problem(line: SnapshotLine, index: int) -> str | None:
     """Why a line of a count cannot be: its parts exceed the whole (``on_hand`` holds every state, blueprint section 5)."""
     if line.damaged + line.quality_control > line.on_hand:
@@ -47,12 +64,11 @@ def count_problem(line: SnapshotLine, index: int) -> str | None:
 
 
 def is_newer_count(shelf: Shelf, as_of: datetime, watermark: int) -> bool:
-    """Whether a count tells more than the last one of this shelf. An older one, and the same one again, is ignored."""
-    if shelf.counted_as_of is None:
-        return True
-    if as_of < shelf.counted_as_of or watermark < shelf.counted_watermark:
-        return False
-    return (as_of, watermark) != (shelf.counted_as_of, shelf.counted_watermark)
+    """Whether a count tells more than the last one of this shelf. An older one, and the same one again, is ignored.
+
+    The watermark decides: sequences are the sender's own order, whatever its clock says.
+    """
+    return shelf.counted_as_of is None or (watermark, as_of) > (shelf.counted_watermark, shelf.counted_as_of)
 
 
 def apply_count(
@@ -60,7 +76,8 @@ def apply_count(
 ) -> bool:
     """Sets a shelf to a 3PL's count plus what moved after it, so that everything in flight counts exactly once (feature A6).
 
-    The result is the same whether a movement's message came before or after the count. Returns whether the count was new.
+    The result is the same whether a movement's message came before or after the count: it is a sum over the messages that have come, and
+    their order is none of its terms. Returns whether the count was new.
 
     Args:
         books: the books that hold the shelf.
@@ -75,7 +92,11 @@ def apply_count(
         return False
     cause = Cause(event_id, as_of)
     books.touch(shelf.sku, cause)
-    books.book(shelf, "adjusted", line.on_hand - line.damaged - line.quality_control + since.on_shelf - shelf.on_shelf, cause)
+    counted = line.on_hand + line.set_aside - line.damaged - line.quality_control
+    moved_on = counted + since.on_shelf
+    shelf.counted_short = shelf.assigned + since.shipped + since.missed - max(counted, moved_on)
+    shelf.missed = since.missed
+    books.book(shelf, "adjusted", moved_on - shelf.written_off - shelf.on_shelf, cause)
     books.book(shelf, "damaged", max(0, line.damaged + since.damaged) - shelf.damaged, cause)
     books.book(shelf, "quarantined", max(0, line.quality_control + since.quality_control) - shelf.quality_control, cause)
     shelf.counted_as_of = as_of

@@ -53,6 +53,16 @@ class Movement(NamedTuple):
     fulfillment_id: UUID | None = None
 
 
+class MissedUnits(NamedTuple):
+    """Units that a picker did not find, and when."""
+
+    location: str
+    sku: str
+    fulfillment_id: UUID
+    quantity: int
+    happened_at: datetime
+
+
 class PoolNumbers(NamedTuple):
     """The counters of one pool at one moment."""
 
@@ -131,6 +141,7 @@ class Shelf:
 
     ``on_shelf`` is what the messages that have arrived add up to; it is below zero while units left before the message that brought them.
     ``counts`` says whether the pool may sell from here. ``counted_as_of`` and ``counted_watermark`` are the stamp of the newest count.
+    ``counted_short`` are assigned units that this count did not find, ``missed`` those that pickers have not found since it.
     """
 
     sku: str
@@ -142,9 +153,11 @@ class Shelf:
     quality_control: int = 0
     counted_as_of: datetime | None = None
     counted_watermark: int = 0
+    counted_short: int = 0
+    missed: int = 0
     is_new: bool = False
     was: ShelfNumbers = field(init=False)
-    was_stamp: tuple[datetime | None, int, bool] = field(init=False)
+    was_stamp: tuple[datetime | None, int, int, int, bool] = field(init=False)
 
     def __post_init__(self) -> None:
         self.was = self.numbers
@@ -155,8 +168,8 @@ class Shelf:
         return ShelfNumbers(self.on_shelf, self.assigned, self.damaged, self.quality_control)
 
     @property
-    def stamp(self) -> tuple[datetime | None, int, bool]:
-        return self.counted_as_of, self.counted_watermark, self.counts
+    def stamp(self) -> tuple[datetime | None, int, int, int, bool]:
+        return self.counted_as_of, self.counted_watermark, self.counted_short, self.missed, self.counts
 
     @property
     def assignable(self) -> int:
@@ -175,6 +188,14 @@ class Shelf:
     @property
     def on_hand(self) -> int:
         return self.numbers.on_hand
+
+    @property
+    def written_off(self) -> int:
+        """Units taken off the shelf because pickers did not find them: what the count had missed before is not missed twice.
+
+        A difference of sums, so that it is the same in whatever order counts, parcels and pickers' reports arrive.
+        """
+        return max(0, self.missed - max(0, self.counted_short))
 
     def shows(self, cause: Cause) -> bool:
         """Whether the newest count of this shelf already shows the effect of a movement: by sequence, or by time where it has none."""

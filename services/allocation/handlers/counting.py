@@ -18,6 +18,7 @@ from shared.contracts.stock import (
     StockAdjusted,
     StockAdjustmentRejected,
     StockAdjustmentRequested,
+    ThirdPartyReceipt,
     ThirdPartyStockAdjusted,
 )
 from shared.messaging.message import Outgoing, Received, Transaction
@@ -61,15 +62,24 @@ def are_registered(tx: Transaction, message: Received[Any], skus: Iterable[str],
     return not strangers
 
 
-async def record_sequences(tx: Transaction, messages: Iterable[Received[Any]]) -> None:
-    """Notes which messages of a location's feed have arrived; a count waits for none of them any more."""
+async def record_arrivals(tx: Transaction, messages: Iterable[Received[Any]], books: Books) -> None:
+    """Notes which messages of a location's feed have come; a count waits for none of them any more.
+
+    A message that waits because its product is not registered counts as come: it is about that product's shelf alone, and no count of the
+    others need wait for it.
+    """
     told = [
         (message.data.location, message.data.sequence)
         for message in messages
-        if message.data.sequence is not None and message.event_id not in tx.deferred and message.event_id not in tx.parked
+        if message.event_id not in tx.parked and (message.event_id not in tx.deferred or not _names_registered(message.data, books))
     ]
     if told:
-        await sql.record_sequences(tx.connection, [location for location, _ in told], [sequence for _, sequence in told])
+        await sql.record_arrivals(tx.connection, [location for location, _ in told], [sequence for _, sequence in told], tx.now)
+
+
+def _names_registered(told: ThirdPartyStockAdjusted | ThirdPartyReceipt, books: Books) -> bool:
+    skus = [told.sku] if isinstance(told, ThirdPartyStockAdjusted) else [line.sku for line in told.lines]
+    return all(sku in books.pools for sku in skus)
 
 
 class Adjustment(NamedTuple):
@@ -84,7 +94,8 @@ class Adjustment(NamedTuple):
     author: str
 
 
-async def _save_adjustments(tx: Transaction, made: Sequence[Adjustment]) -> None:
+async def save_adjustments(tx: Transaction, made: Sequence[Adjustment]) -> None:
+    """Remembers corrections that were made."""
     if made:
         columns = [list(column) for column in zip(*made, strict=True)]
         await sql.insert_adjustments(
@@ -127,7 +138,7 @@ async def adjust_stock(tx: Transaction, messages: Sequence[Received[StockAdjustm
                 )
             )
         outgoing.append(Outgoing(answer, command.sku, message))
-    await _save_adjustments(tx, made)
+    await save_adjustments(tx, made)
     return outgoing + await settle(tx, books, messages)
 
 
@@ -174,8 +185,8 @@ async def apply_third_party_adjustments(tx: Transaction, messages: Sequence[Rece
         books.move(shelf, "adjusted", event.quantity_delta, cause)
         author = f"3pl:{message.partner}" if message.partner else message.source
         made.append(Adjustment(event.adjustment_id, event.sku, event.location, before, shelf.on_hand, event.reason, author))
-    await record_sequences(tx, messages)
-    await _save_adjustments(tx, made)
+    await record_arrivals(tx, messages, books)
+    await save_adjustments(tx, made)
     return await settle(tx, books, messages)
 
 

@@ -22,7 +22,8 @@ from services.allocation.handlers.loading import add_assignment_rows, load_order
 from services.allocation.handlers.settling import settle
 from services.allocation.queries import fulfillments as sql
 from services.allocation.queries.books import read_assignments
-from services.allocation.queries.feeds import record_sequences, share_locations
+from services.allocation.queries.feeds import record_arrivals, share_locations
+from services.allocation.queries.gaps import insert_missed_units
 from shared.contracts.fulfillment import (
     AssignmentShortfall,
     FulfillmentAssigned,
@@ -137,7 +138,7 @@ async def _record_sequences(tx: Transaction, messages: Sequence[Received[Fulfill
     told = [(message.data.location, message.data.partner_sequence) for message in messages]
     sequenced = [(location, sequence) for location, sequence in told if sequence is not None]
     if sequenced:
-        await record_sequences(tx.connection, [location for location, _ in sequenced], [sequence for _, sequence in sequenced])
+        await record_arrivals(tx.connection, [location for location, _ in sequenced], [sequence for _, sequence in sequenced], tx.now)
 
 
 async def take_back_cancelled_fulfillments(tx: Transaction, messages: Sequence[Received[FulfillmentCancelled]]) -> list[Outgoing]:
@@ -163,7 +164,21 @@ async def take_back_cancelled_fulfillments(tx: Transaction, messages: Sequence[R
         [event.cause for event in events],
         [event.cancelled_at for event in events],
     )
+    await _save_missed(tx, books)
     return await settle(tx, books, done)
+
+
+async def _save_missed(tx: Transaction, books: Books) -> None:
+    if books.missed:
+        await insert_missed_units(
+            tx.connection,
+            [tx.new_id() for _ in books.missed],
+            [missed.location for missed in books.missed],
+            [missed.sku for missed in books.missed],
+            [missed.fulfillment_id for missed in books.missed],
+            [missed.quantity for missed in books.missed],
+            [missed.happened_at for missed in books.missed],
+        )
 
 
 async def _open(tx: Transaction, messages: Sequence[Received[FulfillmentT]]) -> tuple[Books, dict[UUID, Record]]:

@@ -51,6 +51,8 @@ def _shelf_of(row: Record) -> Shelf:
         row["quality_control"],
         row["counted_as_of"],
         row["counted_watermark"],
+        row["counted_short"],
+        row["missed"],
     )
 
 

@@ -136,7 +136,7 @@ async def _save_assignments(connection: Connection, books: Books) -> None:
 
 
 def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
-    rows = sql.ShelfRows([], [], [], [], [], [], [], [], [], [])
+    rows = sql.ShelfRows([], [], [], [], [], [], [], [], [], [], [], [])
     for shelf in shelves:
         new, was = shelf.numbers, shelf.was
         rows.skus.append(shelf.sku)
@@ -149,6 +149,8 @@ def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
         rows.quality_control.append(new.quality_control - was.quality_control)
         rows.counted_as_of.append(shelf.counted_as_of)
         rows.counted_watermark.append(shelf.counted_watermark)
+        rows.counted_short.append(shelf.counted_short)
+        rows.missed.append(shelf.missed)
     return rows
 
 

@@ -12,7 +12,7 @@ from services.allocation.decide.books import Books
 from services.allocation.decide.promising import PromiseMove, QueuedUnits, Supply, promise_moves, reschedule
 from services.allocation.decide.stock import Cause, SupplyUnits
 from services.allocation.handlers.announcing import availability_changes, availability_messages, supplies_by_sku
-from services.allocation.handlers.counting import are_registered, is_at_home, open_shelves, record_sequences
+from services.allocation.handlers.counting import are_registered, is_at_home, open_shelves, record_arrivals
 from services.allocation.handlers.kits import changed_components, tell_kits
 from services.allocation.handlers.loading import open_books, place_of
 from services.allocation.handlers.settling import save, settle
@@ -286,7 +286,7 @@ async def _receive(tx: Transaction, messages: Sequence[Received[ReceiptT]], sequ
         for line in event.lines:
             books.move(books.shelf(line.sku, event.location), "received", line.quantity, cause)
     if sequences:
-        await record_sequences(tx, messages)
+        await record_arrivals(tx, messages, books)
     if not done:
         return []
     before = supplies_by_sku(await sql.read_open_supplies(tx.connection, list(books.pools)))

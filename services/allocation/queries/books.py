@@ -28,7 +28,7 @@ async def read_shelves(connection: Connection, skus: Sequence[str]) -> list[Reco
     """All shelves of these SKUs."""
     return await connection.fetch(
         """
-        SELECT sku, location, counts, on_shelf, assigned, damaged, quality_control, counted_as_of, counted_watermark
+        SELECT sku, location, counts, on_shelf, assigned, damaged, quality_control, counted_as_of, counted_watermark, counted_short, missed
         FROM stock_locations WHERE sku = ANY($1::text[])
         """,
         skus,
@@ -167,6 +167,8 @@ class ShelfRows(NamedTuple):
     quality_control: list[int]
     counted_as_of: list[datetime | None]
     counted_watermark: list[int]
+    counted_short: list[int]
+    missed: list[int]
 
 
 async def insert_shelves(connection: Connection, rows: ShelfRows) -> None:
@@ -174,27 +176,28 @@ async def insert_shelves(connection: Connection, rows: ShelfRows) -> None:
     await connection.execute(
         """
         INSERT INTO stock_locations (sku, location, counts, on_shelf, assigned, pending_shortage, damaged, quality_control,
-                                     counted_as_of, counted_watermark)
+                                     counted_as_of, counted_watermark, counted_short, missed)
         SELECT * FROM unnest($1::text[], $2::text[], $3::bool[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[],
-                             $9::timestamptz[], $10::bigint[])
+                             $9::timestamptz[], $10::bigint[], $11::int[], $12::int[])
         """,
         *rows,
     )
 
 
 async def update_shelves(connection: Connection, rows: ShelfRows) -> None:
-    """Adds differences to shelves; the stamp of the count and whether the shelf counts are set."""
+    """Adds differences to shelves; what belongs to the newest count, and whether the shelf counts, is set."""
     await connection.execute(
         """
         UPDATE stock_locations shelf
         SET counts = change.counts, on_shelf = shelf.on_shelf + change.on_shelf, assigned = shelf.assigned + change.assigned,
             pending_shortage = shelf.pending_shortage + change.pending_shortage, damaged = shelf.damaged + change.damaged,
             quality_control = shelf.quality_control + change.quality_control,
-            counted_as_of = change.counted_as_of, counted_watermark = change.counted_watermark
+            counted_as_of = change.counted_as_of, counted_watermark = change.counted_watermark,
+            counted_short = change.counted_short, missed = change.missed
         FROM unnest($1::text[], $2::text[], $3::bool[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[],
-                    $9::timestamptz[], $10::bigint[])
+                    $9::timestamptz[], $10::bigint[], $11::int[], $12::int[])
             AS change(sku, location, counts, on_shelf, assigned, pending_shortage, damaged, quality_control,
-                      counted_as_of, counted_watermark)
+                      counted_as_of, counted_watermark, counted_short, missed)
         WHERE shelf.sku = change.sku AND shelf.location = change.location
         """,
         *rows,

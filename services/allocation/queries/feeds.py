@@ -23,29 +23,40 @@ async def share_locations(connection: Connection, locations: Sequence[str]) -> l
 
 
 async def lock_counted_locations(connection: Connection, locations: Sequence[str]) -> list[Record]:
-    """Locks locations whose feed is about to be settled up to a watermark. Comes before the pools."""
+    """Locks locations whose feed is about to be settled up to a watermark, with what is known of their feeds. Comes before the pools."""
     return await connection.fetch(
         """
-        SELECT location, partner, active, hazmat_certified, sequence_floor FROM locations
-        WHERE location = ANY($1::text[]) ORDER BY location FOR NO KEY UPDATE
+        SELECT location, partner, active, hazmat_certified, sequence_floor,
+               feed.patience_seconds, feed.counted_as_of, feed.counted_watermark
+        FROM locations LEFT JOIN feeds feed USING (location)
+        WHERE location = ANY($1::text[]) ORDER BY location FOR NO KEY UPDATE OF locations
         """,
         locations,
     )
 
 
-async def record_sequences(connection: Connection, locations: Sequence[str], sequences: Sequence[int]) -> None:
-    """Remembers that messages of a feed have arrived; one told twice, or from a place unknown, changes nothing."""
+async def record_arrivals(connection: Connection, locations: Sequence[str], sequences: Sequence[int | None], now: datetime) -> None:
+    """Remembers that messages of feeds have come, those with a sequence for counts that wait for them.
+
+    One told twice, or from a place unknown, changes nothing.
+    """
     await connection.execute(
         """
-        INSERT INTO feed_sequences (location, sequence)
-        SELECT DISTINCT location, arrived.sequence
-        FROM unnest($1::text[], $2::bigint[]) AS arrived(location, sequence) JOIN locations USING (location)
-        WHERE arrived.sequence > locations.sequence_floor
-        ORDER BY location, sequence
-        ON CONFLICT DO NOTHING
+        WITH told AS (
+            SELECT DISTINCT location, arrived.sequence, sequence_floor
+            FROM unnest($1::text[], $2::bigint[]) AS arrived(location, sequence) JOIN locations USING (location)
+        ), noted AS (
+            INSERT INTO feed_sequences (location, sequence, arrived_at)
+            SELECT location, sequence, $3 FROM told WHERE sequence > sequence_floor ORDER BY location, sequence
+            ON CONFLICT DO NOTHING
+        )
+        INSERT INTO feeds AS feed (location, last_heard_at) SELECT DISTINCT location, $3::timestamptz FROM told ORDER BY location
+        ON CONFLICT (location) DO UPDATE SET last_heard_at = excluded.last_heard_at
+        WHERE feed.last_heard_at IS NULL OR feed.last_heard_at < excluded.last_heard_at
         """,
         locations,
         sequences,
+        now,
     )
 
 
@@ -87,22 +98,30 @@ async def read_moved_since(
     locations: Sequence[str],
     watermarks: Sequence[int],
     as_of: Sequence[datetime],
+    now: datetime,
 ) -> list[Record]:
     """What the ledger shows beyond each count: movements of a later sequence or, for those without one, of a later time.
 
-    An entry is never written long before its units moved, so entries of more than a day before the count cannot matter.
+    What was written off is left out, because it depends on the count; what pickers missed after the count comes with it instead. An entry
+    is never written long before its units moved, so entries of more than a day before the count cannot matter. ``now`` is the service's
+    clock, which rehearsals move; the ledger's keys tell real time.
     """
     return await connection.fetch(
         """
         SELECT asked.sku, asked.location, asked.watermark, asked.as_of,
                COALESCE(sum(entry.quantity) FILTER (
-                   WHERE entry.kind IN ('received', 'adjusted', 'returned', 'written_off', 'shipped')), 0)::int AS on_shelf,
+                   WHERE entry.kind IN ('received', 'adjusted', 'returned', 'shipped')), 0)::int AS on_shelf,
                COALESCE(sum(entry.quantity) FILTER (WHERE entry.kind = 'damaged'), 0)::int AS damaged,
-               COALESCE(sum(entry.quantity) FILTER (WHERE entry.kind = 'quarantined'), 0)::int AS quality_control
+               COALESCE(sum(entry.quantity) FILTER (WHERE entry.kind = 'quarantined'), 0)::int AS quality_control,
+               COALESCE(-sum(entry.quantity) FILTER (WHERE entry.kind = 'shipped'), 0)::int AS shipped,
+               COALESCE((
+                   SELECT sum(missed.quantity) FROM missed_units missed
+                   WHERE missed.location = asked.location AND missed.sku = asked.sku AND missed.happened_at > asked.as_of
+               ), 0)::int AS missed
         FROM unnest($1::text[], $2::text[], $3::bigint[], $4::timestamptz[]) AS asked(sku, location, watermark, as_of)
-        JOIN movements entry ON entry.location = asked.location AND entry.sku = asked.sku
+        LEFT JOIN movements entry ON entry.location = asked.location AND entry.sku = asked.sku
             AND entry.kind IN ('received', 'adjusted', 'returned', 'written_off', 'shipped', 'damaged', 'quarantined')
-            AND entry.movement_id >= movement_floor(asked.as_of - interval '1 day')
+            AND entry.movement_id >= movement_floor(asked.as_of + (clock_timestamp() - $5::timestamptz) - interval '1 day')
             AND CASE WHEN entry.sequence IS NULL THEN entry.happened_at > asked.as_of ELSE entry.sequence > asked.watermark END
         GROUP BY asked.sku, asked.location, asked.watermark, asked.as_of
         """,
@@ -110,6 +129,7 @@ async def read_moved_since(
         locations,
         watermarks,
         as_of,
+        now,
     )
 
 

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.portal.decide.order import OrderStatus, ReturnStatus
 from shared.contracts.base import Code, LineId, ShortText, Time, UnitCount
 from shared.contracts.channels import ChannelOrderReceived, FieldProblem, Listing, Product
+from shared.contracts.feeds import PatienceSeconds, StaleAfterSeconds
 from shared.contracts.fulfillment import LocationRegistrationRequested
 from shared.contracts.orders import Address, LineChange, OrderVersion
 from shared.contracts.returns import ReturnLine, ScannedUnits
-from shared.contracts.stock import SupplyLine
+from shared.contracts.stock import FeedSequence, SupplyLine
 
 
 class Request(BaseModel):
@@ -88,6 +89,35 @@ class AdjustStock(Request):
 
     new_on_hand: UnitCount
     expected_on_hand: UnitCount | None = None
+    reason: ShortText
+    operator: ShortText = "operator"
+
+
+class SetFeed(Request):
+    """How the feed of a location is watched. What is left out goes back to the default.
+
+    ``stale_after_seconds``: how old the newest count may be before the location is flagged (default a day). ``patience_seconds``: how long
+    a count waits for a message that it shows and that has not come (default an hour).
+    """
+
+    stale_after_seconds: StaleAfterSeconds | None = None
+    patience_seconds: PatienceSeconds | None = None
+    reason: ShortText
+    operator: ShortText = "operator"
+
+
+class CloseGap(Request):
+    """Messages that will not come: everything missing up to and including ``up_to_sequence`` is given up."""
+
+    up_to_sequence: FeedSequence
+    reason: ShortText
+    operator: ShortText = "operator"
+
+
+class ApplyCounts(Request):
+    """Applies an uploaded file. ``valid``: its valid rows; ``all``: every row or none."""
+
+    rows: Literal["valid", "all"] = "valid"
     reason: ShortText
     operator: ShortText = "operator"
 

@@ -20,7 +20,7 @@ ERROR_MEANINGS = {
     404: "What the address names does not exist.",
     409: "Refused by the service that owns it, with its reason.",
     413: "The body is too large.",
-    415: "The body is not application/json.",
+    415: "The body is not of the content type that is asked for.",
     422: "A field is wrong; `problems` names each one and the way out.",
     501: "Not set up here; the message says what is needed.",
     503: "The service that owns it does not answer. Whether it acted is unknown: repeat with the same Idempotency-Key.",
@@ -34,6 +34,19 @@ Operations that act take an `Idempotency-Key` header: repeat a request with the 
 with `"result": "already_handled"`.
 
 Every error has the same shape: `{"error": {"code", "message", "problems": [{"field", "problem", "remedy"}]}}`."""
+
+
+CSV_FILE: dict[str, Any] = {"text/csv": {"schema": {"type": "string"}}}
+CSV_UPLOAD: dict[str, Any] = {
+    **CSV_FILE,
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {"file": {"type": "string", "contentMediaType": "text/csv"}},
+            "required": ["file"],
+        }
+    },
+}
 
 
 def _models(operations: Sequence[Operation]) -> list[type[BaseModel]]:
@@ -72,15 +85,11 @@ IDEMPOTENCY_KEY = {
 
 
 def _operation(operation: Operation, references: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
-    responses: dict[str, Any] = {
-        str(operation.status): {
-            "description": "Done.",
-            "content": _content(references[operation.response, "serialization"]),
-        }
-    }
+    answer = CSV_FILE if operation.gives_file else _content(references[operation.response, "serialization"])
+    responses: dict[str, Any] = {str(operation.status): {"description": "Done.", "content": answer}}
     for status, meaning in operation.more_statuses.items():
         responses[str(status)] = {"description": meaning, "content": _content(references[operation.response, "serialization"])}
-    body_errors = (400, 413, 415, 422) if operation.request is not None else ()
+    body_errors = (400, 413, 415, 422) if operation.request is not None else (413, 415, 422) if operation.takes_file else ()
     for status in sorted({401, *body_errors, *operation.errors}):
         responses[str(status)] = {
             "description": ERROR_MEANINGS[status],
@@ -100,6 +109,8 @@ def _operation(operation: Operation, references: Mapping[Any, dict[str, Any]]) -
     }
     if operation.request is not None:
         document["requestBody"] = {"required": True, "content": _content(references[operation.request, "validation"])}
+    if operation.takes_file:
+        document["requestBody"] = {"required": True, "content": CSV_UPLOAD}
     return document
 
 

@@ -65,6 +65,7 @@ class Call:
     values: Mapping[str, Any]
     idempotency_key: str | None
     operation: str
+    request: web.Request
 
     def uuid(self, name: str) -> UUID:
         """A parameter that is an id."""
@@ -91,6 +92,8 @@ class Operation:
         errors: the error statuses it can answer beside 401, which all can.
         response: the model of the answer, for the documentation and the tests that hold answers against it.
         idempotent: accepts an Idempotency-Key.
+        takes_file: the body is a CSV file, by itself or as a part of a form; the function reads it as it comes in.
+        gives_file: the answer is a CSV file and not ``response``.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -104,6 +107,8 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     errors: Sequence[int] = ()
     idempotent: bool = False
+    takes_file: bool = False
+    gives_file: bool = False
     more_statuses: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -135,7 +140,7 @@ class Operation:
         if key is not None and not 1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH:
             raise invalid("Idempotency-Key", "empty or too long", f"1 to {IDEMPOTENCY_KEY_LENGTH} characters, or leave it out")
         body = await _body_of(self.request, request) if self.request is not None else None
-        return Call(environment, body, values, key, self.name)
+        return Call(environment, body, values, key, self.name, request)
 
 
 def _value_of(parameter: Parameter, request: web.Request) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from aiohttp import web
@@ -14,7 +13,10 @@ from services.portal import asking, neighbours, queries
 from services.portal.api.outcomes import problem_of
 from services.portal.asking import Answer, Reply, ServiceAway
 from services.portal.decide.traces import flatten
-from services.portal.pages.rendering import page, see_other
+from services.portal.pages.frame import back_to as _back
+from services.portal.pages.frame import console_page as _page
+from services.portal.pages.frame import stale_form as _stale
+from services.portal.pages.rendering import see_other
 from services.portal.pages.sessions import Session
 from services.portal.reading import as_uuid, read_order_view, read_order_views
 from shared.contracts.base import Message
@@ -27,22 +29,6 @@ from shared.service import Environment
 ORDERS_SHOWN = 50
 ADJUSTMENT_FIELDS = ("request_id", "sku", "location", "expected_on_hand", "new_on_hand")
 OPERATOR = Actor(kind="support", name="operator")
-
-
-def _page(session: Session, template: str, section: str, *, status: int = 200, **values: Any) -> web.Response:
-    return page(
-        session.environment,
-        template,
-        status=status,
-        section=section,
-        logout_token=session.token("logout"),
-        notice=session.notice,
-        **values,
-    )
-
-
-def _back(session: Session, path: str, notice: str) -> web.Response:
-    return see_other(session.environment, session.address_with(path, notice))
 
 
 async def go_to_orders(environment: Environment, _: web.Request) -> web.StreamResponse:
@@ -132,10 +118,6 @@ async def _told(session: Session, command: Message, event_id: UUID, order_id: UU
         return str(away)
 
 
-def _stale(session: Session, address: str) -> web.Response:
-    return page(session.environment, "stale_form.html", status=403, address=address)
-
-
 async def list_parked(session: Session) -> web.StreamResponse:
     """``GET /console/parked``: messages of all services that wait for a person."""
     found = await neighbours.read_parked(session.environment)
@@ -211,12 +193,14 @@ async def read_stock(session: Session) -> web.StreamResponse:
     """``GET /console/stock?sku=&after=``: one SKU at every location with who waits for it, or all SKUs page by page."""
     environment = session.environment
     sku, after = session.request.query.get("sku", "").strip()[:64], session.request.query.get("after", "")[:64]
-    document, supplies, away = None, None, None
+    document, supplies, feeds, away = None, None, {}, None
     try:
         reply = await (neighbours.read_stock(environment, sku) if sku else neighbours.list_stock(environment, after))
         document = reply.document if reply.succeeded else None
         if sku and document:
             supplies = (await neighbours.read_supplies(environment, sku)).document
+            told = await neighbours.list_feeds(environment)
+            feeds = {feed["location"]: feed for feed in told.document["feeds"]} if told.succeeded else {}
     except ServiceAway as error:
         away = str(error)
     adjustment_id = str(new_id())
@@ -227,6 +211,7 @@ async def read_stock(session: Session) -> web.StreamResponse:
         sku=sku,
         document=document,
         supplies=supplies,
+        feeds=feeds,
         away=away,
         adjustment={"request_id": adjustment_id, "token": session.token(f"adjust:{adjustment_id}")},
     )

@@ -63,7 +63,13 @@ def templates() -> Templates:
         auto_reload=False,
     )
     environment.filters.update(
-        money=wording.money, day=wording.day, minute=wording.minute, clock=wording.clock, sentence=wording.sentence, tail=wording.tail
+        money=wording.money,
+        day=wording.day,
+        minute=wording.minute,
+        clock=wording.clock,
+        duration=wording.duration,
+        sentence=wording.sentence,
+        tail=wording.tail,
     )
     environment.globals.update(
         tracking_url=tracking_url,

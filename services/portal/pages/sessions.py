@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from services.portal import queries
+from services.portal.files import UploadedFile, file_in_form
 from services.portal.links import signer_of
 from services.portal.pages.rendering import comes_from_our_page, page, read_form, see_other
 from services.portal.settings import PortalSettings
@@ -58,6 +59,15 @@ class Session:
         signer = signer_of(self.environment.settings)
         ours = comes_from_our_page(self.environment, self.request) and signer.form_is_ours(fields.get("token", ""), self.secret, purpose)
         return fields if ours else None
+
+    async def file(self, purpose: str) -> UploadedFile | None:
+        """The file of a form that one of our pages showed to this operator; None for any other. The token comes before the file."""
+        if self.request.content_type != "multipart/form-data" or not comes_from_our_page(self.environment, self.request):
+            return None
+        file = await file_in_form(self.request)
+        signer = signer_of(self.environment.settings)
+        ours = file is not None and signer.form_is_ours(file.fields.get("token", ""), self.secret, purpose)
+        return file if ours else None
 
 
 ConsolePage = Callable[[Session], Awaitable[web.StreamResponse]]

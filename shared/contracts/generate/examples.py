@@ -59,17 +59,22 @@ TEXTS = {
 
 NUMBERS = {
     "attempt": 1,
+    "first_sequence": 1038,
+    "last_sequence": 1039,
     "available": 41,
     "money_delta_cents": -2450,
     "new_on_hand": 48,
     "old_on_hand": 50,
     "on_hand": 48,
     "order_version": 1,
+    "patience_seconds": 3600,
     "quantity": 2,
     "quantity_delta": -2,
+    "stale_after_seconds": 86400,
     "tax_cents": 404,
     "unit_price_cents": 2450,
     "unit_weight_grams": 380,
+    "up_to_sequence": 1039,
     "wanted": 2,
     "watermark": 1041,
 }

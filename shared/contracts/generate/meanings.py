@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 
-from shared.contracts import base, channels, fulfillment, orders, returns, stock
+from shared.contracts import base, channels, feeds, fulfillment, orders, returns, stock
 
-MODULES: tuple[ModuleType, ...] = (base, orders, channels, stock, fulfillment, returns)
+MODULES: tuple[ModuleType, ...] = (base, orders, channels, stock, feeds, fulfillment, returns)
 
 
 @cache
