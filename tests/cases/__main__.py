@@ -15,7 +15,7 @@ async def _play(patterns: list[str]) -> int:
     with running_stack() as (stack, processes):
         async with open_system(stack, processes) as system:
             outcomes = await run_cases(system, cases)
-            system.audit()
+            await system.audit()
     for line in (*lines_of(outcomes), "", *table_of(outcomes)):
         print(line)
     print("\nThe audit of all services balances after the last case.")

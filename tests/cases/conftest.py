@@ -14,10 +14,10 @@ from tests.cases.verdicts import Outcome
 
 @dataclass(frozen=True)
 class Played:
-    """What became of every case, and whether the books of all services balanced after the last one."""
+    """What became of every case, and what the audit of all services found after the last one."""
 
     outcomes: Mapping[str, Outcome]
-    audit: Mapping[str, object]
+    violations: str
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +28,9 @@ async def played(request: pytest.FixtureRequest) -> Played:
     with running_stack() as (stack, processes):
         async with open_system(stack, processes) as system:
             outcomes = await run_cases(system, cases.values())
-            audit = system.audit()
-    return Played({outcome.case.id: outcome for outcome in outcomes}, audit)
+            try:
+                await system.audit()
+                violations = ""
+            except AssertionError as error:
+                violations = str(error)
+    return Played({outcome.case.id: outcome for outcome in outcomes}, violations)

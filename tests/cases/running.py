@@ -65,7 +65,7 @@ async def run_cases(system: System, cases: Iterable[Case]) -> list[Outcome]:
         async with gate:
             try:
                 return await run_case(case, World(system, case, f"{number:04}"))
-            except (AssertionError, LookupError) as error:
+            except (AssertionError, LookupError, TimeoutError, OSError, aiohttp.ClientError) as error:
                 return Outcome(case, Verdict.FAILED, why=f"{type(error).__name__}: {error}")
 
     return list(await asyncio.gather(*(one(number, case) for number, case in enumerate(cases, start=1))))
