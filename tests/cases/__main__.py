@@ -15,9 +15,9 @@ async def _play(patterns: list[str]) -> int:
     with running_stack() as (stack, processes):
         async with open_system(stack, processes) as system:
             outcomes = await run_cases(system, cases)
+            for line in (*lines_of(outcomes), "", *table_of(outcomes)):
+                print(line)
             await system.audit()
-    for line in (*lines_of(outcomes), "", *table_of(outcomes)):
-        print(line)
     print("\nThe audit of all services balances after the last case.")
     for name in arrived_features():
         print(f"{name} is in the contracts now: delete its row in tests/cases/standing.py")

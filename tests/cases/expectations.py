@@ -124,13 +124,6 @@ async def error(world: World, wanted: str | None) -> None:
             problems = world.refusal.body["error"]["problems"]
             raise Differs(f"refused: {'; '.join(problem['problem'] for problem in problems)}")
         return
-    if wanted == "item is not stocked at that location":
-        (said,) = world.remembered["plan"]["messages"]
-        shortfalls = [(short["wanted"], short["assignable"]) for short in said["data"].get("shortfalls", [])]
-        world.measure("said", said["type"], "fulfillment.assignment_rejected.v1")
-        world.measure("wanted and assignable there", shortfalls, [(world.case.units(world.case.when["qty"]), 0)])
-        world.measure("assigned", await world.units("assigned"), 0)
-        return
     if wanted != "not stocked at that location":
         raise ValueError("no such refusal is known")
     if world.refusal is None:

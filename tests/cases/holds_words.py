@@ -17,7 +17,7 @@ HTTP = ("HTTP",)
 FIRST_PLACE = "L1"
 
 
-async def ask_for_hold(world: World, lines: Mapping[str, int], *, hold_id: UUID | None = None) -> Json:
+async def ask_for_hold(world: World, lines: Mapping[str, int], *, hold_id: UUID | None = None, **more: str) -> Json:
     """A shop asks for units, all of them or none, and hears what it holds. A refusal is kept in ``refusal``."""
     world.needs("holds")
     own = hold_id or new_id()
@@ -26,6 +26,7 @@ async def ask_for_hold(world: World, lines: Mapping[str, int], *, hold_id: UUID 
         "channel": "webshop",
         "lines": [{"sku": world.sku(name), "quantity": units} for name, units in lines.items()],
         "policy": "all_or_nothing",
+        **more,
     }
     answer = await world.system.api("POST", "/api/holds", request)
     world.remembered["hold"] = answer
@@ -100,6 +101,24 @@ async def delete_then_get(world: World, _times: int) -> None:
     path = f"/api/holds/{world.hold_id}"
     world.remembered["released"] = await world.system.api("POST", f"{path}/release")
     world.remembered["looked at"] = await world.system.api("GET", path)
+
+
+@WHEN.word("reserve at", areas=("reservation",))
+async def reserve_at(world: World, place_name: str) -> None:
+    """A shop wants units from a place of its own choice. Nobody may choose: which place ships is found when the order is planned."""
+    await ask_for_hold(world, {ITEM: world.case.units(world.case.when["qty"])}, location=place_name.lower())
+
+
+@EXPECT.word("error", areas=("reservation",))
+async def place_is_refused(world: World, wanted: str) -> None:
+    """The wish for a place is refused by the name of its field, and nothing is held."""
+    if wanted != "item is not stocked at that location":
+        raise ValueError("no such refusal is known")
+    answer: Answer = world.remembered["hold"]
+    fields = [problem["field"] for problem in answer.body["error"]["problems"]] if answer.status >= 300 else []
+    world.measure("refused fields", fields, ["location"])
+    there = sum(quantity.units for shelf in world.scene.shelves.values() for quantity in shelf.values())
+    world.measure("free", await world.available(ITEM), there)
 
 
 @EXPECT.word("status", areas=HTTP)

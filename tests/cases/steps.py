@@ -10,8 +10,8 @@ from tests.cases.holds_words import buy
 from tests.cases.interpreter import WHEN
 from tests.cases.standing import COMING
 from tests.cases.tables import ANY_QUANTITY, Quantity
-from tests.cases.warehouse import plan_at, reject, say_short_picked, ship
-from tests.cases.world import ITEM, REST, World
+from tests.cases.warehouse import reject, say_short_picked, ship
+from tests.cases.world import ITEM, World
 
 
 def _lines(world: World, document: dict[str, Any]) -> dict[str, int]:
@@ -200,16 +200,6 @@ async def create_level(world: World, values: dict[str, int]) -> None:
     assert "promised" in str(world.refusal.body), world.refusal.body
     await world.put(ITEM, "near", Quantity(values["on_hand"]))
     world.asked_places = ["near"]
-
-
-@WHEN.word("reserve at")
-async def reserve_at(world: World, place_name: str) -> None:
-    """Somebody plans to ship from a place that has nothing: told to allocation in routing's words."""
-    units = world.case.units(world.case.when["qty"])
-    # An order that ships all together or not at all: what is reserved is planned by nobody, because its other line waits.
-    await world.order({ITEM: units, REST: 1}, split_policy="hold_all")
-    answer = await plan_at(world, f"nowhere-{place_name.lower()}", ITEM, units)
-    world.remembered["plan"] = answer.body
 
 
 @WHEN.word("qty")

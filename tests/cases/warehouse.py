@@ -6,10 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
-    FulfillmentPlanned,
-    PlannedFulfillment,
     ThirdPartyAccepted,
     ThirdPartyDelivered,
     ThirdPartyRejected,
@@ -18,7 +15,7 @@ from shared.contracts.fulfillment import (
 )
 from shared.contracts.orders import LineUnits
 from tests.cases.world import World
-from tests.system import Answer, Json
+from tests.system import Json
 
 
 async def pick_lists(world: World) -> list[Json]:
@@ -86,11 +83,3 @@ def _has_shipped(world: World, units: int) -> Callable[[], Awaitable[bool]]:
         return await world.units("shipped") >= units
 
     return shipped
-
-
-async def plan_at(world: World, location: str, name: str, units: int) -> Answer:
-    """Somebody plans reserved units of the order's first line at a location: told to allocation in routing's words."""
-    line = LineUnits(line_id="1", sku=world.sku(name), quantity=units)
-    parcel = PlannedFulfillment(fulfillment_id=new_id(), location=location, lines=[line])
-    plan = FulfillmentPlanned(plan_id=new_id(), order_id=world.own_order, order_version=1, fulfillments=[parcel])
-    return await world.tell("allocation", plan.type, plan.model_dump(mode="json"))

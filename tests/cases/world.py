@@ -194,21 +194,6 @@ class World:
         about: dict[str, Any] = {"subject": str(self.order_id)} if self.order_id else {}
         await self.system.say(message, PARTNER, **about)
 
-    async def tell(self, service: str, message_type: str, data: Json) -> Answer:
-        """Hands a service a message over HTTP, as another service or a program of the merchant's does, and hears its answer."""
-        envelope = {
-            "specversion": "1.0",
-            "id": str(new_id()),
-            "source": "tests/cases",
-            "type": message_type,
-            "time": datetime.now(UTC).isoformat(),
-            "datacontenttype": "application/json",
-            "data": data,
-        }
-        url = f"{self.system.processes.url(service)}/messages"
-        async with self.system.http.post(url, json=envelope, headers=self.system.operator_headers()) as answer:
-            return Answer(answer.status, await answer.json())
-
     # Stock.
 
     async def open(self) -> None:
