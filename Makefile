@@ -15,9 +15,10 @@ ORDER ?=
 WAIT ?=
 TESTS ?= tests
 WORKERS ?= 2
+CASES ?=
 export ORDERS ORDER WAIT
 
-.PHONY: help bootstrap demo up down status test check format bench audit trace lock contracts faults clean
+.PHONY: help bootstrap demo up down status test check format bench audit trace lock contracts cases faults clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +64,9 @@ trace: bootstrap ## show one order's trace across all services: make trace ORDER
 
 contracts: bootstrap ## write the generated contracts (AsyncAPI and JSON Schemas) from the models
 	@$(PYTHON) -m shared.contracts.generate
+
+cases: bootstrap ## play the case tables of other systems (beside the project) against ours; CASES="MSI SOL-0" plays a part
+	@$(PYTHON) -m tests.cases $(CASES)
 
 faults: bootstrap ## break things on purpose, on servers of their own, and audit the books
 	@$(IN_TEST_STACK) $(PYTHON) -m pytest tests/faults

@@ -106,9 +106,13 @@ class System:
         """A name that no other test uses."""
         return f"{what}-{new_id().hex[-10:]}"
 
-    async def api(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Answer:
+    async def api(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, idempotency_key: str | None = None
+    ) -> Answer:
         """One call of the operator's API; trouble on the way is tried again, as an operator would."""
-        headers = {"Authorization": f"Bearer {token or self._token}"}
+        headers = self.operator_headers(token)
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
         for attempt in range(20):
             try:
                 async with self.http.request(method, self.processes.url("portal") + path, json=body, headers=headers) as response:
@@ -119,6 +123,10 @@ class System:
             except aiohttp.ClientError:
                 await asyncio.sleep(0.5)
         raise AssertionError(f"{method} {path}: the API did not answer")
+
+    def operator_headers(self, token: str | None = None) -> dict[str, str]:
+        """What a request of an operator carries; the same at every service."""
+        return {"Authorization": f"Bearer {token or self._token}"}
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """A call that must succeed."""

@@ -127,6 +127,27 @@ async def test_a_locations_last_units_go_to_one_of_two_planners(stocked: Desk, c
     assert [(place.location, place.quantity) for place in rejected.assignable[0].locations] == [("west", 3)]
 
 
+async def test_stock_drained_at_the_moment_of_payment_is_the_same_explicit_shortfall_whoever_is_first(stocked: Desk, crowd: Crowd) -> None:
+    for number in range(12):
+        sku = f"SKU-{number}"
+        await stocked.hear(receipt(2, sku))
+        placed = order(line(2, sku))
+        await crowd.together([[placed], [adjustment(1, sku=sku)]])
+        assert await stocked.line(placed.order_id) == {"units": 2, "reserved": 1, "queued": 1}
+
+
+async def test_a_partial_refund_and_a_cancel_at_once_restock_once(stocked: Desk, crowd: Crowd) -> None:
+    await stocked.hear(receipt(60))
+    orders = [order(line(3)) for _ in range(20)]
+    await stocked.hear(*orders)
+    await crowd.together(
+        [[change] for placed in orders for change in (cancellation(placed, units(2), version=3), edit(placed, line(2), version=2))]
+    )
+    pool = await stocked.pool()
+    assert (pool["available"], pool["reserved"]) == (60, 0)
+    assert await stocked.ledger("released") == -60
+
+
 async def test_a_parcel_told_by_many_at_once_is_deducted_once(stocked: Desk, crowd: Crowd) -> None:
     await stocked.hear(receipt(5))
     placed, parcel = order(line(2)), planned("east", units(2))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import asyncpg
 import pytest
 
 from shared.contracts.base import Message
 from shared.contracts.fulfillment import FulfillmentAssigned
+from shared.contracts.orders import OrderEdited
 from shared.contracts.stock import StockBackordered, StockReservationReleased, StockReserved
-from tests.allocation.conftest import Desk
+from shared.messaging.message import Transaction
+from tests.allocation.conftest import HANDLERS, Desk
 from tests.allocation.messages import (
     adjustment,
     called_off,
@@ -107,6 +110,32 @@ async def test_a_price_only_edit_of_a_shipped_line_leaves_reservations_unchanged
     assert await two_places.available() == 2
 
 
+async def edit_and_then_fail(desk: Desk, change: OrderEdited) -> None:
+    """The edit is handled; the next statement of the same transaction fails."""
+    async with desk.connection.transaction():
+        await HANDLERS[OrderEdited](Transaction(desk.connection, desk.now), [received(change)])
+        await desk.connection.execute("SELECT 1 / 0")
+
+
+async def test_a_price_only_edit_whose_next_step_fails_leaves_reservations_unchanged_however_often_it_is_tried(two_places: Desk) -> None:
+    await two_places.hear(receipt(5, at_location="a"))
+    placed, parcel = order(line(2), line(1, line_id="2")), planned("a", units(2))
+    await two_places.hear(placed)
+    await two_places.hear(plan(placed, parcel))
+    await two_places.hear(shipped(placed, parcel))
+    change = edit(placed, *(part.model_copy(update={"unit_price_cents": 2_000}) for part in placed.lines))
+    before = [dict(row) for row in await two_places.connection.fetch("SELECT * FROM demand ORDER BY demand_id")]
+    pool = await two_places.pool()
+    for _ in range(3):
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await edit_and_then_fail(two_places, change)
+        assert [dict(row) for row in await two_places.connection.fetch("SELECT * FROM demand ORDER BY demand_id")] == before
+        assert await two_places.pool() == pool
+    await two_places.hear(change)
+    assert [dict(row) for row in await two_places.connection.fetch("SELECT * FROM demand ORDER BY demand_id")] == before
+    assert ((await two_places.pool())["available"], (await two_places.pool())["reserved"]) == (2, 1)
+
+
 async def test_cancel_fulfillment_refulfill_cancel_restores_allocation_each_time(two_places: Desk) -> None:
     await two_places.hear(receipt(5, at_location="a"))
     placed = order(line(2))
@@ -142,6 +171,33 @@ async def test_a_cancelled_order_whose_parcel_came_back_is_restocked_once(two_pl
     await two_places.hear(cancellation(placed, units(1)))
     await two_places.hear(received(back))
     assert await two_places.available() == 2
+
+
+@pytest.mark.parametrize("steps", list(permutations(("refunded", "cancelled"))))
+async def test_a_partial_refund_and_then_a_cancel_restock_once_in_either_order_of_arrival(two_places: Desk, steps: tuple[str, ...]) -> None:
+    """One of three units was refunded (the line got smaller), then the rest was cancelled: the cancellation lists two."""
+    await two_places.hear(receipt(3, at_location="a"))
+    placed = order(line(3))
+    await two_places.hear(placed)
+    facts: dict[str, Message] = {"refunded": edit(placed, line(2), version=2), "cancelled": cancellation(placed, units(2), version=3)}
+    for step in steps:
+        await two_places.hear(facts[step])
+        await two_places.hear(received(facts[step]))
+    assert await two_places.line(placed.order_id) == {"units": 2, "cancelled": 2}
+    pool = await two_places.pool()
+    assert (pool["available"], pool["reserved"]) == (3, 0)
+    assert await two_places.ledger("released") == -3
+
+
+async def test_a_line_that_is_added_and_removed_again_leaves_nothing_reserved(two_places: Desk) -> None:
+    await two_places.hear(receipt(5, at_location="a"))
+    placed = order(line(1))
+    await two_places.hear(placed)
+    await two_places.hear(edit(placed, line(1), line(2, line_id="2"), version=2))
+    assert await two_places.available() == 2
+    await two_places.hear(edit(placed, line(1), version=3))
+    assert await two_places.line(placed.order_id, "2") in ({}, {"units": 0})
+    assert await two_places.available() == 4
 
 
 async def test_editing_a_cancelled_order_leaves_stock_unchanged(two_places: Desk) -> None:

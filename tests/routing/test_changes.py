@@ -204,6 +204,16 @@ def test_a_swap_is_paid_from_the_line_that_goes_and_only_the_rest_comes_back() -
     assert [(line.line_id, line.quantity, line.amount_cents) for line in refund.lines] == [("1", 1, 850)]
 
 
+def test_an_unpaid_line_that_is_added_and_then_removed_refunds_nothing() -> None:
+    order = a_copy(a_line("1"))
+    addition = LineChange(sku="NEW", quantity=1, unit_price_cents=500, unit_weight_grams=100)
+    assert refusal(order, edit(order, addition)) == "payment_required"
+    gift = addition.model_copy(update={"unit_price_cents": 0})
+    enriched = request_change(order, edit(order, gift), NOON, PATIENCE).order
+    answers = said(enriched, edit(enriched, LineChange(line_id=enriched.lines[-1].line_id, quantity=0)))
+    assert [(answer.type, answer.money_delta_cents) for answer in answers] == [("order.edited.v1", 0)]
+
+
 def test_a_new_address_alone_costs_nothing_and_withdraws_what_is_planned() -> None:
     order = replace(a_copy(a_line("1", 3)), fulfillments=(a_fulfillment(State.PLANNED),))
     moved = HOME.model_copy(update={"postal_code": "10001", "region": "NY"})

@@ -22,8 +22,9 @@ def units_by_line(lines: Iterable[LineUnits | OrderLine]) -> dict[tuple[str, str
 def cancel_order(books: Books, event: OrderCancelled, cause: Cause) -> None:
     """Releases the units that will not ship: waiting, reserved or assigned (feature D4).
 
-    Units that the message does not list are on their way to the customer; their ``fulfillment.shipped`` follows. A cancellation told twice
-    releases once.
+    Units that the message does not list are on their way to the customer; their ``fulfillment.shipped`` follows. Units that are tied to no
+    fulfillment can not be on their way: they are released, listed or not. An edit took off those that are not listed; it comes later and
+    then only corrects how many count as cancelled. A cancellation told twice releases once.
     """
     order = books.orders[event.order_id]
     if order.cancelled_version is not None:
@@ -31,6 +32,9 @@ def cancel_order(books: Books, event: OrderCancelled, cause: Cause) -> None:
     books.set_order(event.order_id, OrderState(order.order_version, event.order_version))
     for (line_id, sku), quantity in units_by_line(event.lines).items():
         _take_back(books, (event.order_id, line_id, sku), quantity, cause, "cancelled")
+    for key in books.line_keys(event.order_id):
+        unassigned = sum(row.queued + row.unassigned for row in books.line(*key))
+        _take_back(books, key, unassigned, cause, "cancelled")
 
 
 def edit_order(books: Books, event: OrderEdited, cause: Cause, new_id: Callable[[], UUID]) -> None:
