@@ -205,7 +205,6 @@ class TestApi:
         world.allocation.away = True
         assert (await world.client.get(f"/api{address}/report.csv", headers=AUTHORISED)).status in (404, 503)
 
-
     async def test_files_are_described_as_files(self, world: World) -> None:
         document = await (await world.client.get("/openapi.json")).json()
         upload = document["paths"]["/api/count-uploads"]["post"]
