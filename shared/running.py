@@ -37,10 +37,15 @@ PARTITION_DAYS_AHEAD = 3
 
 @dataclass(frozen=True)
 class Schedule:
-    """Work that is looked for at a fixed interval."""
+    """Work that is looked for at a fixed interval.
+
+    One that is ``woken_by`` messages is also looked for right after these were handled, and again at once as long as it had something to
+    say: for work that is cut into steps so that none of them holds others up.
+    """
 
     seconds: float
     run: ScheduledHandler
+    woken_by: tuple[type[Message], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,19 +159,28 @@ async def _steadily(name: str, work: Callable[[], Awaitable[bool]], pause: Calla
             await pause()
 
 
-async def run_schedule(around: Surroundings, schedule: Schedule) -> None:
+async def _sleep_until(wake: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass
+
+
+async def run_schedule(around: Surroundings, schedule: Schedule, wake: asyncio.Event) -> None:
     """Looks for due work of one schedule until cancelled."""
 
     async def work() -> bool:
+        wake.clear()
         async with around.pool.acquire(timeout=10) as connection, connection.transaction():
             transaction = Transaction(connection, around.now())
             outgoing = await schedule.run(transaction)
             await write_outbox(around, transaction, outgoing)
         if outgoing:
             around.committed()
-        return False
+        return bool(outgoing and schedule.woken_by)
 
-    await _steadily(getattr(schedule.run, "__name__", "schedule"), work, lambda: asyncio.sleep(schedule.seconds))
+    await _steadily(getattr(schedule.run, "__name__", "schedule"), work, lambda: _sleep_until(wake, schedule.seconds))
 
 
 async def run_errand(around: Surroundings, errand: Errand[Any, Any], wake: asyncio.Event) -> None:
@@ -195,14 +209,7 @@ async def run_errand(around: Surroundings, errand: Errand[Any, Any], wake: async
             around.committed()
         return len(tasks) >= errand.concurrency
 
-    async def pause() -> None:
-        try:
-            async with asyncio.timeout(errand.poll_seconds):
-                await wake.wait()
-        except TimeoutError:
-            pass
-
-    await _steadily(errand.name, work, pause)
+    await _steadily(errand.name, work, lambda: _sleep_until(wake, errand.poll_seconds))
 
 
 async def run_retries(around: Surroundings, processors: Sequence[Processor]) -> None:
