@@ -129,12 +129,12 @@ class Pool:
     @property
     def available(self) -> int:
         """Units that may be promised to the next in line."""
-        return self.numbers.available
+        return self.sellable - self.pending_shortage - self.reserved - self.safety
 
     @property
     def is_scarce(self) -> bool:
         """Whether nothing of what is available is left for a new order."""
-        return self.numbers.is_scarce
+        return self.available <= self.queued
 
     @property
     def uncovered(self) -> int:
