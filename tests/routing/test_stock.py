@@ -86,7 +86,7 @@ def test_what_was_said_under_an_older_version_is_void_but_its_word_about_returne
 @pytest.mark.parametrize("cause", TAKEN_AWAY)
 def test_an_order_that_holds_all_and_gave_units_away_is_planned_when_they_are_back_and_not_before(cause: TakenAway) -> None:
     order = replace(a_copy(a_line("1", 2), a_line("2", 1)), split_policy="hold_all")
-    told = [
+    told: list[StockReserved | StockBackordered] = [
         reserved(order, STOCK, {"1": 2}),
         backordered(order, {"1": 1}, cause=cause),
         reserved(order, STOCK, {"2": 1}, cause="restocked"),
