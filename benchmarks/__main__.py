@@ -26,6 +26,7 @@ from benchmarks.failure import BenchmarkError
 from benchmarks.machine import describe_machine
 from benchmarks.pgbench import PgbenchBench
 from benchmarks.publishing import measure_publishing
+from benchmarks.restock import RestockBench
 from benchmarks.sizes import FULL, QUICK, Sizes
 from deploy.local.failure import LocalStackError
 from deploy.local.progress import Progress
@@ -35,6 +36,7 @@ PARTS = {
     "a": "allocation alone, against pgbench",
     "b": "the whole chain: highest sustained rate, latencies at half of it",
     "c": "processor time per order: a without pgbench, and b",
+    "d": "a restock of one SKU against a long queue, and what its neighbours feel of it",
     "drivers": "the two ways to consume, with allocation",
     "publishing": "the relay's way to publish, against aio-pika's",
 }
@@ -71,6 +73,8 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
             document["publishing"] = [run.as_json() for run in await measure_publishing(stack, databases, sizes, progress)]
         if {"a", "c", "drivers"} & set(parts):
             document.update(await _measure_allocation(stack, databases, parts, sizes, progress))
+        if "d" in parts:
+            document["restock"] = (await RestockBench(stack, databases, sizes, progress).measure()).as_json()
         if {"b", "c"} & set(parts):
             document["chain"] = await measure_chain(stack, databases, sizes, progress)
     finally:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
+from uuid import UUID
 
 from benchmarks.catalogue import envelope, for_one, sku_number
 from shared.contracts.base import INBOUND_EXCHANGE
@@ -39,40 +40,41 @@ def _address(random: Random) -> dict[str, Any]:
     }
 
 
+def placed_order(random: Random, skus: Sequence[str], external_id: str) -> tuple[UUID, Publication]:
+    """One canonical order for allocation's queue, as sync would publish it, with its id."""
+    order_id = new_id()
+    order = OrderPlaced.model_validate(
+        {
+            "order_id": order_id,
+            "channel": "webshop",
+            "external_id": external_id,
+            "placed_at": datetime.now(UTC).isoformat(),
+            "currency": "USD",
+            "segment": "dtc",
+            "lines": [
+                {
+                    "line_id": str(line),
+                    "sku": sku,
+                    "title": f"Thing number {sku}",
+                    "quantity": 1,
+                    "unit_price_cents": 2_000,
+                    "tax_cents": 145,
+                    "unit_weight_grams": 700,
+                }
+                for line, sku in enumerate(skus, start=1)
+            ],
+            "shipping_paid_cents": 595,
+            "ship_to": _address(random),
+            "customer": {"email": f"{external_id}@example.com"},
+        }
+    )
+    return order_id, for_one("allocation", order, subject=str(order_id))
+
+
 def placed_orders(count: int, skus: int, *, hot: bool, seed: int) -> list[Publication]:
-    """Canonical orders for allocation's queue, as sync would publish them."""
+    """Canonical orders of three lines."""
     random = Random(f"placed orders {seed} {hot}")
-    now = datetime.now(UTC).isoformat()
-    found = []
-    for number in range(count):
-        order_id = new_id()
-        order = OrderPlaced.model_validate(
-            {
-                "order_id": order_id,
-                "channel": "webshop",
-                "external_id": f"bench-{seed}-{number}",
-                "placed_at": now,
-                "currency": "USD",
-                "segment": "dtc",
-                "lines": [
-                    {
-                        "line_id": str(line),
-                        "sku": sku,
-                        "title": f"Thing number {sku}",
-                        "quantity": 1,
-                        "unit_price_cents": 2_000,
-                        "tax_cents": 145,
-                        "unit_weight_grams": 700,
-                    }
-                    for line, sku in enumerate(draw_skus(random, skus, hot=hot), start=1)
-                ],
-                "shipping_paid_cents": 595,
-                "ship_to": _address(random),
-                "customer": {"email": f"customer-{number}@example.com"},
-            }
-        )
-        found.append(for_one("allocation", order, subject=str(order_id)))
-    return found
+    return [placed_order(random, draw_skus(random, skus, hot=hot), f"bench-{seed}-{number}")[1] for number in range(count)]
 
 
 @dataclass(frozen=True, slots=True)

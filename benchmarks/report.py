@@ -21,6 +21,8 @@ HOT_RATIO = 3.0
 HOT_TO_UNIFORM = 0.9
 CHAIN_ORDERS_PER_SECOND = 300.0
 P99_MS = 500.0
+RESTOCK_P99_RATIO = 2.0
+PERCENTILES = ("p50_ms", "p99_ms", "longest_ms")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _best_pgbench(document: Document, *, hot: bool) -> Mapping[str, Any] | None:
 
 def targets_of(document: Document) -> list[Target]:
     """Every target that the measurements in this document say something about."""
-    return [*_targets_of_allocation(document), *_targets_of_chain(document)]
+    return [*_targets_of_allocation(document), *_targets_of_chain(document), *_targets_of_restock(document)]
 
 
 def _targets_of_allocation(document: Document) -> list[Target]:
@@ -116,6 +118,15 @@ def _targets_of_chain(document: Document) -> list[Target]:
         measured = f"p50 {spread['p50_ms']:,.0f} ms, p99 {spread['p99_ms']:,.0f} ms"
         found.append(Target(name, measured, f"at {latencies['rate']:,.0f} orders/s", spread["p99_ms"], P99_MS, at_most=True, unit="ms"))
     return found
+
+
+def _targets_of_restock(document: Document) -> list[Target]:
+    run = document.get("restock")
+    if run is None:
+        return []
+    measured, compared = (f"p99 {run[phase]['p99_ms']:,.0f} ms" for phase in ("during", "quiet"))
+    what = f"(d) neighbours' p99 during a restock of {run['queued_lines']:,} lines"
+    return [Target(what, measured, f"quiet {compared}, {run['rate']:,.0f} orders/s", run["p99_ratio"], RESTOCK_P99_RATIO, at_most=True)]
 
 
 def _targets_table(document: Document) -> str:
@@ -196,6 +207,17 @@ def _processor_table(document: Document) -> str:
     return table(["(c) processor us per order", *columns], rows)
 
 
+def _restock_table(document: Document) -> str:
+    run = document["restock"]
+    heading = ["(d) restock of one SKU", "lines/s", "lines in one step at most", "other SKUs: orders/s", "p50 ms", "p99 ms", "longest ms"]
+    rows = [
+        [name, *(lines if phase == "during" else ("", "")), f"{run['rate']:,.0f}", *(f"{run[phase][key]:,.1f}" for key in PERCENTILES)]
+        for phase, name in (("quiet", "before"), ("during", f"{run['queued_lines']:,} lines wait"))
+        for lines in [(f"{run['lines_per_second']:,.0f}", f"{run['longest_step_lines']:,}")]
+    ]
+    return table(heading, rows)
+
+
 def _machine_table(document: Document) -> str:
     return table(["machine", ""], [[name, value] for name, value in document["machine"].items()])
 
@@ -208,8 +230,9 @@ BLOCKS = {
     "publishing": _publishing_table,
     "trials": _trials_table,
     "processor time": _processor_table,
+    "restock": _restock_table,
 }
-NEEDS = {"pgbench": "pgbench", "drivers": "allocation", "publishing": "publishing", "trials": "chain"}
+NEEDS = {"pgbench": "pgbench", "drivers": "allocation", "publishing": "publishing", "trials": "chain", "restock": "restock"}
 
 
 def tables_of(document: Document) -> dict[str, str]:

@@ -23,6 +23,13 @@ class Sizes:
     trial_seconds: int = 25
     latency_seconds: int = 30
     most_trials: int = 6
+    restock_skus: int = 10_000
+    """Products beside the one that is restocked."""
+    queued_lines: int = 100_000
+    """Lines that wait for the one SKU."""
+    neighbour_rate: float = 200.0
+    """Orders a second of other SKUs, before and during the restock."""
+    quiet_seconds: float = 15.0
 
     def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
         """The same with what the command line asks for."""
@@ -45,4 +52,8 @@ QUICK = Sizes(
     trial_seconds=6,
     latency_seconds=6,
     most_trials=2,
+    restock_skus=1_000,
+    queued_lines=4_000,
+    neighbour_rate=100.0,
+    quiet_seconds=4.0,
 )

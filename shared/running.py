@@ -6,6 +6,7 @@ Everything due is rows with ``due_at``; these loops only ask for it. They surviv
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,15 +33,23 @@ OUTAGE_PAUSE_SECONDS = 1.0
 RETRY_POLL_SECONDS = 0.2
 GAUGE_SECONDS = 5.0
 HOUSEKEEPING_SECONDS = 3600.0
+REST_PER_STEP = 1.0
+LONGEST_REST_SECONDS = 1.0
 PARTITION_DAYS_AHEAD = 3
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Work that is looked for at a fixed interval."""
+    """Work that is looked for at a fixed interval.
+
+    One that is ``woken_by`` messages is also looked for right after these were handled, and again soon as long as it had something to say:
+    for work that is cut into steps so that it does not hold others up. Between two steps it rests as long as the last one took, so that it
+    never takes more than half of the time, and less when the others are busy.
+    """
 
     seconds: float
     run: ScheduledHandler
+    woken_by: tuple[type[Message], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,19 +163,32 @@ async def _steadily(name: str, work: Callable[[], Awaitable[bool]], pause: Calla
             await pause()
 
 
-async def run_schedule(around: Surroundings, schedule: Schedule) -> None:
+async def _sleep_until(wake: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass
+
+
+async def run_schedule(around: Surroundings, schedule: Schedule, wake: asyncio.Event) -> None:
     """Looks for due work of one schedule until cancelled."""
 
     async def work() -> bool:
+        wake.clear()
+        began = time.monotonic()
         async with around.pool.acquire(timeout=10) as connection, connection.transaction():
             transaction = Transaction(connection, around.now())
             outgoing = await schedule.run(transaction)
             await write_outbox(around, transaction, outgoing)
         if outgoing:
             around.committed()
-        return False
+        if not (outgoing and schedule.woken_by):
+            return False
+        await asyncio.sleep(min(LONGEST_REST_SECONDS, REST_PER_STEP * (time.monotonic() - began)))
+        return True
 
-    await _steadily(getattr(schedule.run, "__name__", "schedule"), work, lambda: asyncio.sleep(schedule.seconds))
+    await _steadily(getattr(schedule.run, "__name__", "schedule"), work, lambda: _sleep_until(wake, schedule.seconds))
 
 
 async def run_errand(around: Surroundings, errand: Errand[Any, Any], wake: asyncio.Event) -> None:
@@ -195,14 +217,7 @@ async def run_errand(around: Surroundings, errand: Errand[Any, Any], wake: async
             around.committed()
         return len(tasks) >= errand.concurrency
 
-    async def pause() -> None:
-        try:
-            async with asyncio.timeout(errand.poll_seconds):
-                await wake.wait()
-        except TimeoutError:
-            pass
-
-    await _steadily(errand.name, work, pause)
+    await _steadily(errand.name, work, lambda: _sleep_until(wake, errand.poll_seconds))
 
 
 async def run_retries(around: Surroundings, processors: Sequence[Processor]) -> None:

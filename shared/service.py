@@ -67,9 +67,9 @@ def consume(message: type[DataT], handler: Handler[DataT], *, answer_unreadable:
     return Subscription(message, handler, answer_unreadable)
 
 
-def every(*, seconds: float, run: ScheduledHandler) -> Schedule:
-    """Looks for due work at this interval."""
-    return Schedule(seconds, run)
+def every(*, seconds: float, run: ScheduledHandler, woken_by: Sequence[type[Message]] = ()) -> Schedule:
+    """Looks for due work at this interval, and right after messages of these types were handled."""
+    return Schedule(seconds, run, tuple(woken_by))
 
 
 def no_errands(_: Environment) -> Sequence[Errand[Any, Any]]:
@@ -235,7 +235,9 @@ class _Runtime:
         self._spawn(run_gauges(self.around, self.service.gauges), "gauges")
         self._spawn(self._watch_consumers(), "consumer watch")
         for schedule in self.service.schedules:
-            self._spawn(run_schedule(self.around, schedule), f"schedule {schedule.run}")
+            wake = asyncio.Event()
+            self.wakes.append((schedule.woken_by, wake))
+            self._spawn(run_schedule(self.around, schedule, wake), f"schedule {schedule.run}")
         for errand in self.service.errands(environment):
             wake = asyncio.Event()
             self.wakes.append((errand.woken_by, wake))

@@ -196,9 +196,36 @@ INVARIANTS = (
     ),
     Invariant(
         "I2-nobody-waits-beside-free-stock",
-        "no unit is for sale while an order waits for one",
+        "no unit is for sale while an order waits for one, but in a queue that is being served step by step",
         """
-        SELECT sku, format('%s available while %s wait', available, queued) FROM stock_pools WHERE available > 0 AND queued > 0
+        SELECT sku, format('%s available while %s wait', available, queued) FROM stock_pools
+        WHERE available > 0 AND queued > 0 AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = stock_pools.sku)
+        """,
+    ),
+    Invariant(
+        "I2-place-is-the-orders",
+        "every waiting or reserved unit has the priority class and the split policy of its order",
+        """
+        SELECT d.order_id || '|' || d.line_id,
+               format('line: class %s, holds all %s; order: class %s, %s', d.priority, d.hold_all, o.priority, o.split_policy)
+        FROM demand d JOIN orders o USING (order_id)
+        WHERE (d.priority, d.hold_all) IS DISTINCT FROM (o.priority, o.split_policy = 'hold_all')
+        """,
+    ),
+    Invariant(
+        "I2-nobody-waits-for-a-lower-hold",
+        "no order waits for units that an incomplete order of lower rank merely holds, unless that is noted as work",
+        """
+        WITH held AS (
+            SELECT d.sku, d.priority, d.order_id FROM demand d
+            WHERE d.hold_all AND d.reserved > d.assigned
+              AND EXISTS (SELECT FROM demand missing WHERE missing.order_id = d.order_id AND missing.queued > 0)
+        )
+        SELECT DISTINCT ON (held.sku) held.sku, format('order %s waits for what order %s holds', wanted.order_id, held.order_id)
+        FROM held JOIN demand wanted ON wanted.sku = held.sku AND wanted.queued > 0
+        WHERE (wanted.priority, wanted.order_id) < (held.priority, held.order_id)
+          AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = held.sku)
+        ORDER BY held.sku, wanted.priority, wanted.order_id
         """,
     ),
     Invariant(
@@ -292,7 +319,7 @@ FACTS = (
     Fact(
         "available_to_sell",
         """
-        SELECT sku, GREATEST(0, available)::bigint FROM stock_pools WHERE pool = 'default'
+        SELECT sku, GREATEST(0, available - queued)::bigint FROM stock_pools WHERE pool = 'default'
         UNION ALL
         SELECT c.kit_sku, min(GREATEST(0, p.available - p.queued) / c.quantity)::bigint
         FROM kit_components c JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' GROUP BY c.kit_sku

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from aiohttp import web
@@ -11,11 +11,13 @@ from asyncpg import Record
 
 from services.allocation.decide.kits import ComponentStock, sellable_kit
 from services.allocation.decide.promising import sellable_of
+from services.allocation.decide.shortage import DEFAULT_POLICY
 from services.allocation.handlers.announcing import supplies_by_sku
 from services.allocation.handlers.kits import read_component_stock
 from services.allocation.queries import reading as sql
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.channels import FieldProblem
+from shared.contracts.stock import ShortagePolicy
 from shared.http import error_response
 from shared.service import Environment
 
@@ -45,7 +47,7 @@ def _pool_as_json(row: Record) -> dict[str, Any]:
         "sellable_units": row["sellable"] - row["pending_shortage"],
         "reserved_units": row["reserved"],
         "safety_units": row["safety"],
-        "available_units": max(0, row["available"]),
+        "available_units": max(0, row["available"] - row["queued"]),
         "queued_units": row["queued"],
         "pending_shortage_units": row["pending_shortage"],
     }
@@ -104,6 +106,7 @@ async def read_stock(environment: Environment, request: web.Request) -> web.Stre
                 {
                     "order_id": str(row["order_id"]),
                     "line_id": row["line_id"],
+                    "priority": row["priority"],
                     "queued_units": row["queued"],
                     "units_ahead": row["units_ahead"],
                     "promised_ship_at": row["promised_ship_at"].isoformat() if row["promised_ship_at"] else None,
@@ -174,6 +177,8 @@ async def read_order_stock(environment: Environment, request: web.Request) -> we
             "order_id": str(order_id),
             "order_version": order["order_version"],
             "split_policy": order["split_policy"],
+            "priority": order["priority"],
+            "segment": order["segment"],
             "placed_at": order["placed_at"].isoformat(),
             "cancelled": order["cancelled_version"] is not None,
             "lines": [_demand_as_json(row) for row in demand],
@@ -210,6 +215,20 @@ def _assignment_as_json(row: Record) -> dict[str, Any]:
         "taken_back_units": row["units"] - row["open"] - row["shipped"],
         "shipped_at": row["shipped_at"].isoformat() if row["shipped_at"] else None,
     }
+
+
+async def read_shortage_policy(environment: Environment, _: web.Request) -> web.StreamResponse:
+    """``GET /shortage-policy``: whose reserved units queue again first in a shortage, who chose that and when; and the choice there is."""
+    async with environment.database.acquire(timeout=10) as connection:
+        chosen = await sql.read_chosen_policy(connection)
+    return web.json_response(
+        {
+            "policy": chosen["policy"] if chosen else DEFAULT_POLICY,
+            "operator": chosen["operator"] if chosen else None,
+            "set_at": chosen["set_at"].isoformat() if chosen else None,
+            "policies": list(get_args(ShortagePolicy)),
+        }
+    )
 
 
 async def list_supplies(environment: Environment, request: web.Request) -> web.StreamResponse:

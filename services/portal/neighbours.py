@@ -65,6 +65,11 @@ async def read_stock(environment: Environment, sku: str) -> Reply:
     return await read(environment, "allocation", f"/stock/{quote(sku, safe='')}")
 
 
+async def read_shortage_policy(environment: Environment) -> Reply:
+    """Whose units a shortage takes first."""
+    return await read(environment, "allocation", "/shortage-policy")
+
+
 async def list_stock(environment: Environment, after: str) -> Reply:
     """SKU by SKU in the order of their names, from behind ``after``."""
     return await read(environment, "allocation", "/stock", after=after, limit=str(STOCK_ROWS))

@@ -25,7 +25,7 @@ from shared.contracts.base import (
     Time,
     Units,
 )
-from shared.contracts.orders import Address, Customer, Segment, ServiceLevel, SplitPolicy
+from shared.contracts.orders import DEFAULT_PRIORITY, Address, Customer, Priority, Segment, ServiceLevel, SplitPolicy
 
 
 class ChannelOrderLine(Part):
@@ -61,6 +61,7 @@ class ChannelOrderReceived(PartnerMessage):
     ship_to: Address
     customer: Customer
     split_policy: SplitPolicy = "ship_available"
+    priority: Priority = DEFAULT_PRIORITY
 
 
 class FieldProblem(Part):

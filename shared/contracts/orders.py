@@ -30,6 +30,12 @@ SplitPolicy = Literal["ship_available", "hold_all"]
 ServiceLevel = Literal["standard", "two_day", "next_day"]
 OrderVersion = Annotated[int, Field(ge=1, strict=True)]
 
+Priority = Annotated[int, Field(ge=1, le=9, strict=True)]
+"""An order's class in the queues of scarce SKUs: lower is served first, within a class who came first."""
+
+DEFAULT_PRIORITY = 5
+"""Of every segment, unless the sender says otherwise: first come, first served is the only order in which nobody waits for ever."""
+
 
 class Address(Part):
     """Where a parcel goes. Personal data: never logged, never in routing keys."""
@@ -118,6 +124,7 @@ class OrderPlaced(Event):
     ship_to: Address
     customer: Customer
     split_policy: SplitPolicy = "ship_available"
+    priority: Priority = DEFAULT_PRIORITY
 
 
 class ComponentProduct(Part):

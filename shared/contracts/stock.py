@@ -81,13 +81,17 @@ class BackorderedLine(Part):
 
 
 class StockBackordered(Event):
-    """Units that could not be reserved and wait for supply. allocation -> routing, portal."""
+    """Units that could not be reserved and wait for supply. allocation -> routing, portal.
+
+    Two causes take units away that were reserved before: ``shortage`` (no shelf has them any more) and ``yielded`` (an order that ships as
+    a whole was still incomplete and gave them to one of higher rank).
+    """
 
     type: ClassVar[str] = "stock.backordered.v1"
 
     order_id: UUID
     order_version: OrderVersion
-    cause: Literal["placed", "shortage", "edited"]
+    cause: Literal["placed", "shortage", "edited", "yielded"]
     lines: Annotated[list[BackorderedLine], Field(min_length=1)]
     backordered_at: Time
 
@@ -198,6 +202,34 @@ class StockAdjustmentRejected(Refusal):
     location: Code
     reason: Literal["stale_expectation", "unknown_sku", "unknown_location", "kit_has_no_stock"]
     on_hand: UnitCount | None
+
+
+ShortagePolicy = Literal["newest_first", "lowest_priority_first", "wholesale_first"]
+"""Whose reserved units queue again first when a shelf holds less than is reserved."""
+
+
+class ShortagePolicyRequested(Command):
+    """An operator decides whose reserved units queue again first in a shortage. console -> allocation. In force at once, until the next.
+
+    ``newest_first``: who came last. ``lowest_priority_first``: the highest priority number, the newest of it first. ``wholesale_first``:
+    wholesale orders, then retail's, then shoppers'; the newest of them first.
+    """
+
+    type: ClassVar[str] = "stock.shortage_policy_requested.v1"
+
+    change_id: UUID
+    policy: ShortagePolicy
+    operator: ShortText
+
+
+class ShortagePolicySet(Answer):
+    """The policy that is in force from now on. allocation -> nobody but the console's answer."""
+
+    type: ClassVar[str] = "stock.shortage_policy_set.v1"
+
+    change_id: UUID
+    policy: ShortagePolicy
+    set_at: Time
 
 
 class SupplyLine(Part):

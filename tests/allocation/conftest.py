@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
 import pytest
 from asyncpg import Record
 
 from services.allocation.__main__ import SERVICE
 from services.allocation.audit import INVARIANTS
+from services.allocation.handlers.serving import serve_queues
 from shared.contracts.base import Message
+from shared.database import open_pool
 from shared.messaging.message import Connection, Outgoing, Received, Transaction
 from tests.allocation.messages import NOW, received
 from tests.conftest import Databases
 
+MOST_STEPS = 2_000
+CONNECTIONS = 8
 MessageT = TypeVar("MessageT", bound=Message)
 HANDLERS: dict[type[Message], Callable[..., Awaitable[Sequence[Outgoing]]]] = {item.message: item.handler for item in SERVICE.consumes}
 
@@ -68,6 +74,19 @@ class Desk:
             assert await violations(self.connection) == []
         return Heard(outgoing, list(tx.parked.values()), list(tx.deferred.values()))
 
+    async def serve(self) -> list[Heard]:
+        """Runs the schedule that serves queues until no work is left; returns what each step said."""
+        steps = []
+        while await self.connection.fetchval("SELECT count(*) FROM queue_work"):
+            async with self.connection.transaction():
+                tx = Transaction(self.connection, self.now)
+                outgoing = await serve_queues(tx)
+            if self.audited:
+                assert await violations(self.connection) == []
+            steps.append(Heard(outgoing, list(tx.parked.values()), list(tx.deferred.values())))
+            assert len(steps) < MOST_STEPS, "the work on queues never ends"
+        return steps
+
     async def pool(self, sku: str = "MUG") -> Record:
         """The pool row of a SKU."""
         row = await self.connection.fetchrow("SELECT * FROM stock_pools WHERE sku = $1", sku)
@@ -113,3 +132,30 @@ async def desk(databases: Databases) -> AsyncIterator[Desk]:
     desk = Desk(await databases.connect("allocation"))
     yield desk
     assert await violations(desk.connection) == []
+
+
+@dataclass
+class Crowd:
+    """Several workers of one service, each with transactions of its own."""
+
+    pool: asyncpg.Pool[asyncpg.Record]
+
+    async def hear(self, *messages: Message | Received[Any]) -> Heard:
+        """One batch in a transaction of its own, on whichever connection is free. Contention is not caught: there must be none."""
+        batch = [message if isinstance(message, Received) else received(message) for message in messages]
+        async with self.pool.acquire() as connection, connection.transaction():
+            tx = Transaction(connection, NOW)
+            outgoing = await HANDLERS[type(batch[0].data)](tx, batch)
+        return Heard(outgoing, list(tx.parked.values()), list(tx.deferred.values()))
+
+    async def together(self, batches: Sequence[Sequence[Message | Received[Any]]]) -> list[Heard]:
+        """All batches at once."""
+        return await asyncio.gather(*(self.hear(*batch) for batch in batches))
+
+
+@pytest.fixture
+async def crowd(databases: Databases) -> AsyncIterator[Crowd]:
+    """Eight workers."""
+    pool = await open_pool(databases.url("allocation"), application_name="crowd", size=CONNECTIONS, command_timeout_seconds=60)
+    yield Crowd(pool)
+    await pool.close()

@@ -17,7 +17,7 @@ from shared.contracts.fulfillment import (
     LocationRegistered,
     PlannedFulfillment,
 )
-from shared.contracts.orders import Actor, Address, Customer, LineUnits, OrderCancelled, OrderEdited, OrderLine, OrderPlaced
+from shared.contracts.orders import Actor, Address, Customer, LineUnits, OrderCancelled, OrderEdited, OrderLine, OrderPlaced, Segment
 from shared.contracts.returns import Disposition, DispositionLine, ReturnInspected
 from shared.contracts.stock import (
     SnapshotLine,
@@ -76,7 +76,11 @@ def line(quantity: int = 1, sku: str = "MUG", line_id: str = "1") -> OrderLine:
 
 
 def order(
-    *lines: OrderLine, order_id: UUID | None = None, split_policy: Literal["ship_available", "hold_all"] = "ship_available"
+    *lines: OrderLine,
+    order_id: UUID | None = None,
+    split_policy: Literal["ship_available", "hold_all"] = "ship_available",
+    priority: int = 5,
+    segment: Segment = "dtc",
 ) -> OrderPlaced:
     """A paid order."""
     own = order_id or new_id()
@@ -86,11 +90,12 @@ def order(
         external_id=str(own),
         placed_at=NOW,
         currency="USD",
-        segment="dtc",
+        segment=segment,
         lines=list(lines) or [line()],
         ship_to=HOME,
         customer=Customer(email="shopper@example.com"),
         split_policy=split_policy,
+        priority=priority,
     )
 
 

@@ -34,7 +34,8 @@ async def busy_books(desk: Desk) -> None:
     await desk.hear(location("east"), location("west"))
     await desk.hear(receipt(10), receipt(5, at_location="west"))
     sent, held, waiting, gone = order(line(3)), order(line(2)), order(line(4, "CUP")), order(line(1))
-    await desk.hear(sent, held, waiting, gone)
+    incomplete = order(line(1), line(1, "CUP", "2"), split_policy="hold_all", priority=9)
+    await desk.hear(sent, held, waiting, gone, incomplete)
     parcel, open_parcel = planned("east", units(3)), planned("west", units(1))
     await desk.hear(plan(sent, parcel), plan(held, open_parcel))
     await desk.hear(shipped(sent, parcel))
@@ -81,8 +82,13 @@ CORRUPTIONS = {
     ),
     "an order vanishes": ("DELETE FROM orders WHERE cancelled_version IS NULL", "I2-every-line-has-its-order"),
     "stock lies beside the queue": (
-        "UPDATE stock_pools SET sellable = 5 WHERE sku = 'CUP'",
+        "UPDATE stock_pools SET sellable = 9 WHERE sku = 'CUP'",
         "I2-nobody-waits-beside-free-stock",
+    ),
+    "a line forgets that its order holds all": ("UPDATE demand SET hold_all = false", "I2-place-is-the-orders"),
+    "an incomplete order holds what a higher rank waits for": (
+        "UPDATE demand SET units = units + 1, queued = queued + 1 WHERE sku = 'MUG' AND priority < 9 AND reserved > 0",
+        "I2-nobody-waits-for-a-lower-hold",
     ),
     "a cancelled order keeps its place": ("UPDATE orders SET cancelled_version = 2", "I2-cancelled-orders-hold-nothing-free"),
     "an assigned unit is lost": ("UPDATE assignments SET open = open - 1 WHERE open > 0", "I3-assigned-units-of-lines"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import get_args
 from uuid import UUID
 
 from hypothesis import settings
@@ -15,10 +16,11 @@ from services.allocation.decide.changing import cancel_order, edit_order
 from services.allocation.decide.counting import MovedSince, apply_count, set_on_hand
 from services.allocation.decide.placing import place_orders
 from services.allocation.decide.stock import Cause, Demand, Movement, OrderState, Pool
+from services.allocation.decide.yielding import yield_units
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import PlannedFulfillment
-from shared.contracts.orders import OrderPlaced
-from shared.contracts.stock import SnapshotLine
+from shared.contracts.orders import OrderPlaced, Segment, SplitPolicy
+from shared.contracts.stock import ShortagePolicy, SnapshotLine
 from tests.allocation.messages import at, called_off, cancellation, edit, line, order, plan, planned, shipped, units
 
 SKUS = ("A", "B")
@@ -43,6 +45,7 @@ class OneOrderBook(RuleBasedStateMachine):
         self.fulfillments: list[tuple[OrderPlaced, PlannedFulfillment]] = []
         self.placed: dict[tuple[UUID, str], int] = {}
         self.minutes = 0
+        self.policy: ShortagePolicy = "newest_first"
 
     def cause(self) -> Cause:
         return Cause(new_id(), self.moment())
@@ -56,17 +59,36 @@ class OneOrderBook(RuleBasedStateMachine):
             if self.books.pools[sku].available > 0 and self.books.pools[sku].queued:
                 self.books.share_out(sku)
             if self.books.pools[sku].uncovered:
-                self.books.requeue_uncovered(sku)
+                self.books.requeue_uncovered(sku, self.policy)
+        for sku in SKUS:
+            yield_units(self.books, sku, self.incomplete(), self.cause())
         self.books.announce()
+
+    def incomplete(self) -> set[UUID]:
+        return {row.order_id for row in self.books.demand.values() if row.hold_all and row.queued}
+
+    @rule(policy=st.sampled_from(get_args(ShortagePolicy)))
+    def choose_policy(self, policy: ShortagePolicy) -> None:
+        self.policy = policy
 
     @rule(sku=st.sampled_from(SKUS), location=st.sampled_from(PLACES), quantity=st.integers(1, 8))
     def receive(self, sku: str, location: str, quantity: int) -> None:
         self.books.move(self.books.shelf(sku, location), "received", quantity, self.cause())
         self.settle()
 
-    @rule(lines=st.lists(st.tuples(st.sampled_from(SKUS), st.integers(1, 4)), min_size=1, max_size=3))
-    def place(self, lines: list[tuple[str, int]]) -> None:
-        placed = order(*(line(quantity, sku, str(number)) for number, (sku, quantity) in enumerate(lines)))
+    @rule(
+        lines=st.lists(st.tuples(st.sampled_from(SKUS), st.integers(1, 4)), min_size=1, max_size=3),
+        split_policy=st.sampled_from(get_args(SplitPolicy)),
+        priority=st.sampled_from([1, 5, 9]),
+        segment=st.sampled_from(get_args(Segment)),
+    )
+    def place(self, lines: list[tuple[str, int]], split_policy: SplitPolicy, priority: int, segment: Segment) -> None:
+        placed = order(
+            *(line(quantity, sku, str(number)) for number, (sku, quantity) in enumerate(lines)),
+            split_policy=split_policy,
+            priority=priority,
+            segment=segment,
+        )
         placement = place_orders(
             [(0, placed)],
             known=(),
@@ -77,7 +99,17 @@ class OneOrderBook(RuleBasedStateMachine):
         cause = self.cause()
         for one in placement.orders[0].lines:
             demand = self.books.add_demand(
-                Demand(one.demand_id, placed.order_id, one.line_id, one.sku, one.units, one.units - one.reserved, one.reserved)
+                Demand(
+                    one.demand_id,
+                    placed.order_id,
+                    one.line_id,
+                    one.sku,
+                    one.units,
+                    one.units - one.reserved,
+                    one.reserved,
+                    priority=priority,
+                    hold_all=split_policy == "hold_all",
+                )
             )
             self.books.touch(one.sku, cause)
             if one.reserved:
@@ -85,9 +117,10 @@ class OneOrderBook(RuleBasedStateMachine):
         for sku, claim in placement.claims.items():
             self.books.pools[sku].reserved += claim.reserved
             self.books.pools[sku].queued += claim.queued
-        self.books.orders[placed.order_id] = OrderState(1)
+        self.books.orders[placed.order_id] = OrderState(1, None, priority, split_policy == "hold_all", segment)
         self.orders.append(placed)
         self.versions[placed.order_id] = 1
+        self.settle()
 
     @rule(data=st.data(), location=st.sampled_from(PLACES), quantity=st.integers(1, 4))
     def plan(self, data: st.DataObject, location: str, quantity: int) -> None:
@@ -195,6 +228,15 @@ class OneOrderBook(RuleBasedStateMachine):
     def nobody_waits_beside_free_stock(self) -> None:
         for pool in self.books.pools.values():
             assert pool.available <= 0 or pool.queued == 0
+
+    @invariant()
+    def nobody_waits_for_what_an_incomplete_order_of_lower_rank_merely_holds(self) -> None:
+        incomplete = self.incomplete()
+        for sku in SKUS:
+            rows = [row for row in self.books.demand.values() if row.sku == sku]
+            waiting = [row.rank for row in rows if row.queued]
+            holding = [row.rank for row in rows if row.unassigned and row.order_id in incomplete]
+            assert not waiting or not holding or min(waiting) >= max(holding)
 
     @invariant()
     def assignments_shelves_and_demand_tell_the_same(self) -> None:

@@ -26,7 +26,7 @@ from shared.contracts.stock import (
 )
 from shared.kits import Kit, lines_of
 from shared.messaging.message import Connection, Transaction
-from tests.allocation.conftest import Desk, Heard
+from tests.allocation.conftest import Crowd, Desk, Heard
 from tests.allocation.messages import (
     NOW,
     adjustment,
@@ -54,9 +54,8 @@ from tests.allocation.messages import (
     units,
 )
 from tests.allocation.test_pages import Office, office
-from tests.allocation.test_races import Crowd, crowd
 
-__all__ = ["crowd", "office"]  # fixtures of the neighbours
+__all__ = ["office"]  # fixtures of the neighbours
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import asyncpg
@@ -14,11 +13,9 @@ import pytest
 from shared.contracts.base import Message
 from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentAssignmentRejected
 from shared.contracts.stock import StockBackordered, StockReserved
-from shared.database import open_pool
-from shared.messaging.message import Received, Transaction
-from tests.allocation.conftest import HANDLERS, Desk, Heard
+from shared.messaging.message import Received
+from tests.allocation.conftest import Crowd, Desk, Heard
 from tests.allocation.messages import (
-    NOW,
     adjustment,
     at,
     called_off,
@@ -36,36 +33,6 @@ from tests.allocation.messages import (
     snapshot,
     units,
 )
-from tests.conftest import Databases
-
-CONNECTIONS = 8
-
-
-@dataclass
-class Crowd:
-    """Several workers of one service, each with transactions of its own."""
-
-    pool: asyncpg.Pool[asyncpg.Record]
-
-    async def hear(self, *messages: Message | Received[Any]) -> Heard:
-        """One batch in a transaction of its own, on whichever connection is free. Contention is not caught: there must be none."""
-        batch = [message if isinstance(message, Received) else received(message) for message in messages]
-        async with self.pool.acquire() as connection, connection.transaction():
-            tx = Transaction(connection, NOW)
-            outgoing = await HANDLERS[type(batch[0].data)](tx, batch)
-        return Heard(outgoing, list(tx.parked.values()), list(tx.deferred.values()))
-
-    async def together(self, batches: Sequence[Sequence[Message | Received[Any]]]) -> list[Heard]:
-        """All batches at once."""
-        return await asyncio.gather(*(self.hear(*batch) for batch in batches))
-
-
-@pytest.fixture
-async def crowd(databases: Databases) -> AsyncIterator[Crowd]:
-    """Eight workers."""
-    pool = await open_pool(databases.url("allocation"), application_name="crowd", size=CONNECTIONS, command_timeout_seconds=60)
-    yield Crowd(pool)
-    await pool.close()
 
 
 @pytest.fixture

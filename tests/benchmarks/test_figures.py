@@ -128,6 +128,23 @@ def test_ours_is_compared_with_pgbench_at_its_best_number_of_clients() -> None:
     assert (round(ratio.value, 2), ratio.row()[-1]) == (0.83, "missed by 7%")
 
 
+def test_a_restock_is_judged_by_what_its_neighbours_feel() -> None:
+    spread = {"p50_ms": 5.0, "p99_ms": 10.0, "longest_ms": 12.0, "count": 100}
+    run = {
+        "queued_lines": 100_000,
+        "lines_per_second": 900.0,
+        "longest_step_lines": 50,
+        "rate": 200.0,
+        "quiet": spread,
+        "during": {**spread, "p99_ms": 25.0},
+        "p99_ratio": 2.5,
+    }
+    document = {"machine": {}, "restock": run}
+    (target,) = report.targets_of(document)
+    assert (target.value, target.row()[-1]) == (2.5, "missed by 25%")
+    assert "100,000 lines wait" in report.tables_of(document)["restock"]
+
+
 def test_what_was_not_measured_has_no_table() -> None:
     assert "trials" not in report.tables_of(_document())
     assert "publishing" not in report.tables_of({"machine": {}})

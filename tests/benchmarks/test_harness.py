@@ -17,6 +17,7 @@ from benchmarks.databases import PREFIX, Databases
 from benchmarks.pgbench import PgbenchBench, best_of
 from benchmarks.processes import MeasuredProcesses
 from benchmarks.publishing import measure_publishing
+from benchmarks.restock import RestockBench
 from benchmarks.sizes import Sizes
 from deploy.local.lifecycle import Depth, running
 from deploy.local.progress import Progress
@@ -31,6 +32,10 @@ TINY = Sizes(
     listed_skus=400,
     trial_seconds=5,
     latency_seconds=3,
+    restock_skus=300,
+    queued_lines=400,
+    neighbour_rate=20.0,
+    quiet_seconds=3.0,
 )
 RATE = 10.0
 
@@ -74,6 +79,15 @@ async def test_publishing_is_measured_in_three_ways(stack: Stack) -> None:
     runs = await measure_publishing(stack, Databases(stack), TINY, Progress())
     assert len(runs) == 3
     assert all(run.messages_per_second > 0 for run in runs)
+
+
+async def test_a_restock_is_measured_with_what_its_neighbours_feel(stack: Stack) -> None:
+    run = await RestockBench(stack, Databases(stack), TINY, Progress()).measure()
+    assert run.lines_per_second > 0
+    assert 0 < run.longest_step_lines < TINY.queued_lines, "a restock of so many lines must take more than one transaction"
+    assert run.quiet.count > TINY.neighbour_rate
+    assert run.during.count > 0
+    assert await _databases_left(stack) == []
 
 
 async def test_the_whole_chain_is_measured_from_the_channel_to_the_3pl_and_back_to_the_channels(stack: Stack) -> None:

@@ -28,6 +28,8 @@ from shared.contracts.fulfillment import LocationRegistered, LocationRegistratio
 from shared.contracts.orders import OrderEditRejected, OrderEditRequested
 from shared.contracts.returns import ReturnDeclined, ReturnScanRejected, ReturnScanRequested
 from shared.contracts.stock import (
+    ShortagePolicyRequested,
+    ShortagePolicySet,
     StockAdjusted,
     StockAdjustmentRejected,
     StockAdjustmentRequested,
@@ -120,6 +122,7 @@ class TestTheDoor:
             "set_feed": {"stale_after_seconds": 3600, "reason": "x"},
             "close_gap": {"up_to_sequence": 3, "reason": "x"},
             "apply_upload": {"reason": "x"},
+            "set_shortage_policy": {"policy": "newest_first"},
             "schedule_supply": {"location": "reno", "expected_at": NOON.isoformat(), "lines": [{"sku": "A", "quantity": 1}]},
             "receive_supply": {"location": "reno", "lines": [{"sku": "A", "quantity": 1}]},
             "reschedule_supply": {"expected_at": NOON.isoformat()},
@@ -341,6 +344,16 @@ class TestStockAndSupplies:
         world.allocation.replies_with("done", refusal, http_status=409)
         status, raw = await request(world, "PUT", "/api/stock/A%2FB/reno", body)
         assert (status, problem(raw)[0]) == (409, "stale_expectation")
+
+    async def test_reads_and_sets_the_shortage_policy(self, world: World) -> None:
+        world.allocation.shows("/shortage-policy", {"policy": "newest_first", "operator": None})
+        assert (await request(world, "GET", "/api/shortage-policy")) == (200, {"policy": "newest_first", "operator": None})
+        world.allocation.replies_with("done", ShortagePolicySet(change_id=new_id(), policy="wholesale_first", set_at=NOON))
+        status, raw = await request(world, "PUT", "/api/shortage-policy", {"policy": "wholesale_first", "operator": "ada"})
+        command = ShortagePolicyRequested.model_validate(world.allocation.asked[0]["data"])
+        assert (status, raw["result"], command.policy, command.operator) == (200, "done", "wholesale_first", "ada")
+        status, raw = await request(world, "PUT", "/api/shortage-policy", {"policy": "oldest_first"})
+        assert (status, problem(raw)[1]) == (422, ["policy"])
 
     async def test_a_location_that_is_no_code_is_refused(self, world: World) -> None:
         status, raw = await request(world, "PUT", "/api/stock/A/Reno%20West", {"new_on_hand": 5, "reason": "x"})

@@ -12,7 +12,13 @@ from aiohttp import ClientResponse
 
 from services.portal.pages.sessions import FAILED_LOGINS
 from shared.contracts.envelope import new_id
-from shared.contracts.stock import StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
+from shared.contracts.stock import (
+    ShortagePolicyRequested,
+    ShortagePolicySet,
+    StockAdjusted,
+    StockAdjustmentRejected,
+    StockAdjustmentRequested,
+)
 from shared.database import Pool
 from shared.telemetry import handling_span_id, service_number
 from tests.portal import stories
@@ -395,6 +401,20 @@ class TestStock:
         hidden = form_to(await text_of(console, "/console/stock?sku=MUG%2FBLUE+1"), "/console/stock")
         answer = await console.client.post("/console/stock", data={**hidden, "new_on_hand": units, "reason": "x"}, allow_redirects=False)
         assert console.allocation.asked == []
+        assert "Nothing was changed" in await text_of(console, answer.headers["Location"])
+
+    async def test_sets_the_shortage_policy(self, console: World) -> None:
+        console.allocation.shows("/stock", {"stock": [STOCK], "next_after": None})
+        policies = ["newest_first", "lowest_priority_first", "wholesale_first"]
+        console.allocation.shows("/shortage-policy", {"policy": "newest_first", "operator": "kim", "set_at": None, "policies": policies})
+        page = await text_of(console, "/console/stock")
+        assert "chosen by kim" in page
+        hidden = form_to(page, "/console/shortage-policy")
+        console.allocation.replies_with("done", ShortagePolicySet(change_id=new_id(), policy="wholesale_first", set_at=NOON))
+        answer = await console.client.post("/console/shortage-policy", data={**hidden, "policy": "wholesale_first"}, allow_redirects=False)
+        assert ShortagePolicyRequested.model_validate(console.allocation.asked[0]["data"]).policy == "wholesale_first"
+        assert "policy is set" in await text_of(console, answer.headers["Location"])
+        answer = await console.client.post("/console/shortage-policy", data={**hidden, "policy": "x"}, allow_redirects=False)
         assert "Nothing was changed" in await text_of(console, answer.headers["Location"])
 
     async def test_lists_all_skus_and_says_when_allocation_is_away(self, console: World) -> None:

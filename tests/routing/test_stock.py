@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
+from typing import Literal, get_args
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.routing.messages import NOON, PATIENCE, a_copy, a_line, backordered, 
 from tests.routing.test_states import a_fulfillment
 
 STOCK = {"SKU-1": {"reno": 9}}
+TakenAway = Literal["shortage", "yielded"]
+TAKEN_AWAY = get_args(TakenAway)
 
 
 def hear(order: Order, *messages: StockReserved | StockBackordered) -> Order:
@@ -47,11 +50,12 @@ def test_never_more_is_planned_than_the_customer_still_expects() -> None:
     assert free(order) == 0, "the news that the plan lost two units is still on its way"
 
 
-def test_a_shortage_and_returned_units_end_the_same_whichever_is_told_first() -> None:
+@pytest.mark.parametrize("cause", TAKEN_AWAY)
+def test_a_shortage_and_returned_units_end_the_same_whichever_is_told_first(cause: TakenAway) -> None:
     """Three units are free, two are coming back, and a shortage takes two of them: allocation tells it as a shortage of two."""
     start = a_copy(a_line("1", 5))
     start = replace(start, lines=(replace(start.lines[0], unplanned=3, coming_back=2),))
-    taken = backordered(start, {"1": 1}, cause="shortage")
+    taken = backordered(start, {"1": 1}, cause=cause)
     given = reserved(start, STOCK, {"1": 2}, cause="fulfillment_cancelled")
     restock = reserved(start, STOCK, {"1": 1}, cause="restocked")
     messages: list[StockReserved | StockBackordered] = [taken, given, restock]
@@ -61,20 +65,36 @@ def test_a_shortage_and_returned_units_end_the_same_whichever_is_told_first() ->
         assert ended.lines[0].unplanned + ended.lines[0].coming_back == 5
 
 
-def test_units_that_came_back_and_are_lost_at_once_are_told_only_as_waiting() -> None:
+@pytest.mark.parametrize("cause", TAKEN_AWAY)
+def test_units_that_came_back_and_are_lost_at_once_are_told_only_as_waiting(cause: TakenAway) -> None:
     start = a_copy(a_line("1", 5))
     start = replace(start, lines=(replace(start.lines[0], coming_back=2),))
-    ended = hear(start, backordered(start, {"1": 2}, cause="shortage"))
+    ended = hear(start, backordered(start, {"1": 2}, cause=cause))
     assert (ended.lines[0].coming_back, free(ended)) == (0, 0)
 
 
-def test_what_was_said_under_an_older_version_is_void_but_its_word_about_returned_units_counts() -> None:
+@pytest.mark.parametrize("cause", TAKEN_AWAY)
+def test_what_was_said_under_an_older_version_is_void_but_its_word_about_returned_units_counts(cause: TakenAway) -> None:
     order = replace(a_copy(a_line("1", 5)), order_version=2)
     order = replace(order, lines=(replace(order.lines[0], coming_back=2),))
     ended = hear(order, reserved(order, STOCK, {"1": 2}, cause="fulfillment_cancelled", version=1))
     assert (ended.lines[0].coming_back, free(ended)) == (0, 0)
-    lost = hear(order, backordered(order, {"1": 2}, cause="shortage", version=1))
+    lost = hear(order, backordered(order, {"1": 2}, cause=cause, version=1))
     assert (lost.lines[0].coming_back, lost.lines[0].unplanned) == (0, 0)
+
+
+@pytest.mark.parametrize("cause", TAKEN_AWAY)
+def test_an_order_that_holds_all_and_gave_units_away_is_planned_when_they_are_back_and_not_before(cause: TakenAway) -> None:
+    order = replace(a_copy(a_line("1", 2), a_line("2", 1)), split_policy="hold_all")
+    told: list[StockReserved | StockBackordered] = [
+        reserved(order, STOCK, {"1": 2}),
+        backordered(order, {"1": 1}, cause=cause),
+        reserved(order, STOCK, {"2": 1}, cause="restocked"),
+    ]
+    for messages in permutations(told):
+        waiting = hear(order, *messages)
+        assert (free(waiting), waiting.lines[0].unplanned) == (0, 1)
+        assert free(hear(waiting, reserved(order, STOCK, {"1": 1}, cause="restocked"))) == 3
 
 
 def test_an_edited_order_of_which_nothing_is_reserved_waits_for_stock_again() -> None:

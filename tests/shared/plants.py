@@ -149,6 +149,23 @@ ALLOCATION = (
         "SELECT 'CHAIR'",
     ),
     Plant(
+        "a line waits in another class than its order",
+        ("UPDATE allocation.demand SET priority = 1 WHERE order_id = :waiting",),
+        (("allocation", "I2-place-is-the-orders"),),
+        "SELECT :waiting::text || '|1'",
+    ),
+    Plant(
+        "an incomplete order holds what one of higher rank waits for",
+        (
+            "UPDATE allocation.orders SET priority = 9, split_policy = 'hold_all' WHERE order_id = :waiting",
+            "UPDATE allocation.demand SET priority = 9, hold_all = true, units = units + 1, reserved = reserved + 1 "
+            "WHERE order_id = :waiting",
+            "UPDATE allocation.demand SET sku = 'CHAIR', units = units + 1, queued = queued + 1 WHERE order_id = :plain AND line_id = '1'",
+        ),
+        (("allocation", "I2-nobody-waits-for-a-lower-hold"), ("allocation", "I1-pool-is-demand")),
+        "SELECT 'CHAIR'",
+    ),
+    Plant(
         "a cancelled order waits for stock",
         ("UPDATE allocation.demand SET queued = cancelled, cancelled = 0 WHERE order_id = :cancelled",),
         (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from services.allocation.decide.shortage import first_to_lose
 from services.allocation.decide.stock import (
     Assignment,
     Cause,
@@ -23,6 +24,7 @@ from services.allocation.decide.stock import (
     Shelf,
     ShelfStock,
 )
+from shared.contracts.stock import ShortagePolicy
 
 LineKey = tuple[UUID, str, str]
 """order id, line id, SKU"""
@@ -40,7 +42,7 @@ class Notice(NamedTuple):
     """Something that one order must be told about one of its lines."""
 
     kind: Literal["reserved", "backordered", "released"]
-    reason: Literal["restocked", "fulfillment_cancelled", "shortage", "edited", "cancelled"]
+    reason: Literal["restocked", "fulfillment_cancelled", "shortage", "yielded", "edited", "cancelled"]
     demand: Demand
     quantity: int
     event_id: UUID
@@ -92,6 +94,10 @@ class Books:
         if known is assignment:
             self._assignments_of_line.setdefault((assignment.order_id, assignment.line_id, assignment.sku), []).append(assignment)
         return known
+
+    def demand_of(self, sku: str) -> Sequence[Demand]:
+        """The demand rows of one SKU that are in the books."""
+        return self._demand_of_sku.get(sku, ())
 
     def line(self, order_id: UUID, line_id: str, sku: str) -> Sequence[Demand]:
         """The demand rows of one order line, oldest first."""
@@ -301,34 +307,43 @@ class Books:
             known, _ = self.returning.get(demand.demand_id, (0, event_id))
             self.returning[demand.demand_id] = (known + quantity, event_id)
 
-    def share_out(self, sku: str) -> None:
-        """Gives available units to the queue, first come first served (features A2, B3)."""
+    def share_out(self, sku: str, last: tuple[int, UUID] | None = None) -> None:
+        """Gives available units to the queue: by priority class, then first come first served (features A2, B3, B5).
+
+        Args:
+            sku: whose queue.
+            last: the place at which to stop, when the books do not hold the queue behind it.
+        """
         pool = self.pools[sku]
         cause = self.causes[sku]
-        for demand in sorted(self._demand_of_sku.get(sku, ()), key=lambda row: row.demand_id):
+        for demand in sorted(self.demand_of(sku), key=lambda row: row.place):
             quantity = min(pool.available, demand.queued)
-            if pool.available <= 0:
+            if pool.available <= 0 or (last is not None and demand.place > last):
                 return
             if quantity:
                 self.reserve(demand, quantity, cause)
                 if demand.order_id not in self.listed_orders:
                     self.notices.append(Notice("reserved", "restocked", demand, quantity, cause.event_id))
 
-    def requeue_uncovered(self, sku: str) -> None:
-        """Queues reserved units that no shelf has any more: the newest unassigned first (feature A10).
+    def requeue_uncovered(self, sku: str, policy: ShortagePolicy) -> None:
+        """Queues reserved units that no shelf has any more: unassigned ones, in the order that the policy says (feature A10).
 
         Assigned units stay with their order: the 3PL's word about them is awaited, meanwhile they are the shelf's pending shortage.
         """
         pool = self.pools[sku]
         cause = self.causes[sku]
-        for demand in sorted(self._demand_of_sku.get(sku, ()), key=lambda row: row.demand_id, reverse=True):
+        for demand in first_to_lose(self.demand_of(sku), self.orders, policy):
             quantity = min(pool.uncovered, demand.unassigned)
             if pool.uncovered == 0:
                 return
             if quantity:
-                self.requeue(demand, quantity, cause)
-                self._keep_back(demand, quantity)
-                self.notices.append(Notice("backordered", "shortage", demand, quantity, cause.event_id))
+                self.take_away(demand, quantity, "shortage", cause)
+
+    def take_away(self, demand: Demand, quantity: int, reason: Literal["shortage", "yielded"], cause: Cause) -> None:
+        """Takes units back from a reservation and tells the order."""
+        self.requeue(demand, quantity, cause)
+        self._keep_back(demand, quantity)
+        self.notices.append(Notice("backordered", reason, demand, quantity, cause.event_id))
 
     def _keep_back(self, demand: Demand, quantity: int) -> None:
         """Units that have just come back and are lost again at once were never announced, so they are only told as waiting."""

@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.allocation.decide.books import Books, LineKey, Notice
-from services.allocation.decide.stock import Assignment, Cause, Demand, OrderState
+from services.allocation.decide.stock import Assignment, Cause, Demand
 from shared.contracts.orders import LineUnits, OrderCancelled, OrderEdited, OrderLine
 
 
@@ -29,7 +29,7 @@ def cancel_order(books: Books, event: OrderCancelled, cause: Cause) -> None:
     order = books.orders[event.order_id]
     if order.cancelled_version is not None:
         return
-    books.set_order(event.order_id, OrderState(order.order_version, event.order_version))
+    books.set_order(event.order_id, order._replace(cancelled_version=event.order_version))
     for (line_id, sku), quantity in units_by_line(event.lines).items():
         _take_back(books, (event.order_id, line_id, sku), quantity, cause, "cancelled")
     for key in books.line_keys(event.order_id):
@@ -63,7 +63,7 @@ def edit_order(books: Books, event: OrderEdited, cause: Cause, new_id: Callable[
     if order.cancelled_version is not None:
         _restate_cancelled(books, event, order.cancelled_version, new_id)
         return
-    books.set_order(event.order_id, OrderState(event.order_version))
+    books.set_order(event.order_id, order._replace(order_version=event.order_version))
     books.listed_orders[event.order_id] = cause.event_id
     wanted = units_by_line(event.lines)
     for key in books.line_keys(event.order_id):
@@ -73,8 +73,13 @@ def edit_order(books: Books, event: OrderEdited, cause: Cause, new_id: Callable[
     for (line_id, sku), quantity in wanted.items():
         missing = quantity - sum(row.units for row in books.line(event.order_id, line_id, sku))
         if missing > 0:
-            demand = books.add_demand(Demand(new_id(), event.order_id, line_id, sku, 0, is_new=True))
+            demand = books.add_demand(_fresh_demand(books, event.order_id, line_id, sku, new_id()))
             books.enqueue(demand, missing, cause)
+
+
+def _fresh_demand(books: Books, order_id: UUID, line_id: str, sku: str, demand_id: UUID) -> Demand:
+    order = books.orders[order_id]
+    return Demand(demand_id, order_id, line_id, sku, 0, priority=order.priority, hold_all=order.hold_all, is_new=True)
 
 
 def _take_back(books: Books, key: LineKey, quantity: int, cause: Cause, reason: Literal["cancelled", "edited"]) -> None:
@@ -124,7 +129,7 @@ def _restate_cancelled(books: Books, event: OrderEdited, cancelled_version: int,
     """An edit that was made before the cancellation but comes after it: only how many units count as cancelled changes."""
     if event.order_version > cancelled_version:
         return
-    books.set_order(event.order_id, OrderState(event.order_version, cancelled_version))
+    books.set_order(event.order_id, books.orders[event.order_id]._replace(order_version=event.order_version))
     wanted = units_by_line(event.lines)
     for _, line_id, sku in books.line_keys(event.order_id):
         wanted.setdefault((line_id, sku), 0)
@@ -132,7 +137,7 @@ def _restate_cancelled(books: Books, event: OrderEdited, cancelled_version: int,
         rows = books.line(event.order_id, line_id, sku)
         difference = quantity - sum(row.units for row in rows)
         if difference > 0:
-            row = rows[-1] if rows else books.add_demand(Demand(new_id(), event.order_id, line_id, sku, 0, is_new=True))
+            row = rows[-1] if rows else books.add_demand(_fresh_demand(books, event.order_id, line_id, sku, new_id()))
             row.units += difference
             row.cancelled += difference
         for row in reversed(rows):

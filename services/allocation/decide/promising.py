@@ -55,6 +55,11 @@ def date_of_unit(position: int, supplies: Sequence[SupplyUnits]) -> datetime | N
     return None
 
 
+def arrivals(available: int, now: datetime, supplies: Sequence[SupplyUnits]) -> Sequence[SupplyUnits]:
+    """What the queue of one SKU will be served from: what is here already and not shared out yet, then what is on its way."""
+    return [SupplyUnits("", now, available), *supplies] if available > 0 else supplies
+
+
 def promise_moves(queue: Iterable[QueuedUnits], supplies: Sequence[SupplyUnits]) -> list[PromiseMove]:
     """The dates that differ from what was told, for one SKU. A place is promised the day its last queued unit arrives.
 
@@ -82,16 +87,16 @@ def promise_moves(queue: Iterable[QueuedUnits], supplies: Sequence[SupplyUnits])
 
 
 def sellable_of(available: int, queued: int, supplies: Sequence[SupplyUnits]) -> Sellable:
-    """What may be sold now and, when nothing may, when the next order would ship (feature B3).
+    """What may be sold now and, when nothing may, when the next order would ship (feature B3) if it were the last in the queue.
 
     Args:
-        available: units that may be promised; none when zero or below.
+        available: units that nobody has; none when zero or below. The queue has the first claim to them.
         queued: units that already wait.
-        supplies: what is still expected of the SKU, earliest first; only looked at when nothing is available.
+        supplies: what is still expected of the SKU, earliest first; only looked at when nothing is left for a new order.
     """
-    if available > 0:
-        return Sellable(available, "in_stock", None)
-    return Sellable(0, "backorder", date_of_unit(queued + 1, supplies))
+    if available > queued:
+        return Sellable(available - queued, "in_stock", None)
+    return Sellable(0, "backorder", date_of_unit(queued + 1 - max(0, available), supplies))
 
 
 class Supply(NamedTuple):

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from shared.contracts.orders import DEFAULT_PRIORITY, Segment
+
 MovementKind = Literal[
     "received",
     "adjusted",
@@ -74,8 +76,13 @@ class PoolNumbers(NamedTuple):
 
     @property
     def available(self) -> int:
-        """Units that may be promised to the next order; below zero while more is reserved than a count still finds."""
+        """Units that nobody has; below zero while more is reserved than a count still finds."""
         return self.sellable - self.pending_shortage - self.reserved - self.safety
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether the queue has a claim to everything that is available, so that nothing is left for a new order."""
+        return self.available <= self.queued
 
 
 class ShelfNumbers(NamedTuple):
@@ -122,7 +129,12 @@ class Pool:
     @property
     def available(self) -> int:
         """Units that may be promised to the next in line."""
-        return self.numbers.available
+        return self.sellable - self.pending_shortage - self.reserved - self.safety
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether nothing of what is available is left for a new order."""
+        return self.available <= self.queued
 
     @property
     def uncovered(self) -> int:
@@ -217,7 +229,7 @@ class DemandNumbers(NamedTuple):
 
 @dataclass(slots=True)
 class Demand:
-    """Units that one order line asked for at one moment. ``demand_id`` (UUIDv7) is its place in the queue."""
+    """Units that one order line asked for at one moment. ``demand_id`` (UUIDv7) is its age; ``hold_all``: the order ships as a whole."""
 
     demand_id: UUID
     order_id: UUID
@@ -230,6 +242,8 @@ class Demand:
     shipped: int = 0
     cancelled: int = 0
     promised_ship_at: datetime | None = None
+    priority: int = DEFAULT_PRIORITY
+    hold_all: bool = False
     is_new: bool = False
     was: DemandNumbers = field(init=False)
     was_promised_ship_at: datetime | None = field(init=False)
@@ -246,6 +260,16 @@ class Demand:
     def unassigned(self) -> int:
         """Reserved units that no plan has tied to a location."""
         return self.reserved - self.assigned
+
+    @property
+    def place(self) -> tuple[int, UUID]:
+        """Where it stands in the queue of its SKU: by priority class, then first come. Kept through shortages."""
+        return self.priority, self.demand_id
+
+    @property
+    def rank(self) -> tuple[int, UUID]:
+        """Where its order stands among all orders: by priority class, then by age. Never changes, and no two orders share one."""
+        return self.priority, self.order_id
 
 
 class AssignmentNumbers(NamedTuple):
@@ -290,6 +314,9 @@ class OrderState(NamedTuple):
 
     order_version: int
     cancelled_version: int | None = None
+    priority: int = DEFAULT_PRIORITY
+    hold_all: bool = False
+    segment: Segment = "dtc"
 
 
 class SupplyUnits(NamedTuple):

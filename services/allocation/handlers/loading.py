@@ -65,7 +65,7 @@ async def load_orders(connection: Connection, books: Books, order_ids: Collectio
     """Adds orders, all their demand and their open assignments to the books."""
     wanted = list(order_ids)
     for row in await sql.read_orders(connection, wanted):
-        books.orders[row["order_id"]] = OrderState(row["order_version"], row["cancelled_version"])
+        books.orders[row["order_id"]] = _state_of(row)
     add_demand_rows(books, await sql.read_demand_of_orders(connection, wanted))
     add_assignment_rows(books, await sql.read_open_assignments(connection, wanted))
 
@@ -86,16 +86,23 @@ def add_demand_rows(books: Books, rows: Iterable[Record]) -> None:
                 row["shipped"],
                 row["cancelled"],
                 row["promised_ship_at"],
+                row["priority"],
+                row["hold_all"],
             )
         )
 
 
+def _state_of(row: Record) -> OrderState:
+    return OrderState(row["order_version"], row["cancelled_version"], row["priority"], row["hold_all"], row["segment"])
+
+
 def add_waiting_rows(books: Books, rows: Iterable[Record]) -> None:
-    """Adds demand rows that come with the version of their order."""
+    """Adds demand rows that come with what is known of their order."""
     rows = list(rows)
     add_demand_rows(books, rows)
     for row in rows:
-        books.orders.setdefault(row["order_id"], OrderState(row["order_version"], row["cancelled_version"]))
+        if row["order_id"] not in books.orders:
+            books.orders[row["order_id"]] = _state_of(row)
 
 
 def add_assignment_rows(books: Books, rows: Iterable[Record]) -> None:

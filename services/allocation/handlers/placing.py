@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from asyncpg import Record
 
-from services.allocation.decide.placing import PlacedLine, PlacedOrder, Placement, place_orders
-from services.allocation.decide.promising import date_of_unit, sellable_of
+from services.allocation.decide.placing import PlacedOrder, Placement, place_orders, queue_positions
+from services.allocation.decide.promising import arrivals, date_of_unit, sellable_of
 from services.allocation.decide.stock import SupplyUnits
 from services.allocation.handlers.announcing import availability_messages, supplies_by_sku
 from services.allocation.handlers.kits import tell_kits
 from services.allocation.queries.kits import read_kits
 from services.allocation.queries.placing import PlacedRows, lock_pools_for_orders, save_placed_orders
+from services.allocation.queries.queue import Newcomers, Work, insert_work, read_units_ahead
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.orders import OrderPlaced
 from shared.contracts.stock import AssignableStock, StockBackordered, StockReserved
 from shared.messaging.message import Outgoing, Received, Transaction
 
 Supplies = Mapping[str, Sequence[SupplyUnits]]
+Dates = Mapping[UUID, datetime | None]
+"""When the lines that wait will ship, by demand id."""
 
 
 async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[OrderPlaced]]) -> list[Outgoing]:
@@ -41,16 +45,68 @@ async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[Ord
     )
     if not placement.orders:
         return []
-    scarce = [sku for sku, claim in placement.claims.items() if claim.available <= 0]
+    scarce = [sku for sku, claim in placement.claims.items() if claim.is_scarce]
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
-    saving = asyncio.create_task(save_placed_orders(tx.connection, _rows_of(placement, messages, supplies)))
+    dates = await _dates(tx, placement, supplies) if placement.waiting else {}
+    saving = asyncio.create_task(_save(tx, placement, _rows_of(placement, messages, dates), messages))
     try:
         await asyncio.sleep(0)  # lets the statement leave; the messages are worded while the database writes
-        outgoing = _messages_of(placement, messages, rows, supplies, tx.now)
+        outgoing = _messages_of(placement, messages, rows, supplies, dates, tx.now)
     finally:
         await saving
     components = [row["sku"] for row in rows if row["in_kits"] and row["sku"] in placement.claims]
     return outgoing + await tell_kits(tx, components, messages) if components else outgoing
+
+
+async def _save(tx: Transaction, placement: Placement, rows: PlacedRows, messages: Sequence[Received[OrderPlaced]]) -> None:
+    await save_placed_orders(tx.connection, rows)
+    if placement.waiting:
+        await insert_work(tx.connection, *_work_of(placement, messages))
+
+
+def _work_of(placement: Placement, messages: Sequence[Received[OrderPlaced]]) -> tuple[Work, Newcomers]:
+    """Who waits may outrank an incomplete order that holds units of the same SKU; per SKU the highest rank speaks for all.
+
+    What a new order got itself was there for everybody, so nobody of higher rank waits for that.
+    """
+    first = messages[placement.orders[0].batch_index]
+    highest: dict[str, tuple[int, UUID]] = {}
+    for placed in placement.orders:
+        rank = placed.order.priority, placed.order.order_id
+        for line in placed.lines:
+            if line.reserved < line.units:
+                highest[line.sku] = min(highest.get(line.sku, rank), rank)
+    contested, count = placement.contested, len(highest)
+    return (
+        Work(contested, [first.event_id] * len(contested), [first.traceparent] * len(contested)),
+        Newcomers(
+            list(highest),
+            [priority for priority, _ in highest.values()],
+            [order_id for _, order_id in highest.values()],
+            [False] * count,
+            [first.event_id] * count,
+            [first.traceparent] * count,
+        ),
+    )
+
+
+async def _dates(tx: Transaction, placement: Placement, supplies: Supplies) -> dict[UUID, datetime | None]:
+    """When the new waiting lines will ship."""
+    claims = placement.claims
+    classes = sorted({(line.sku, line.priority) for line in placement.waiting})
+    longer = [(sku, priority) for sku, priority in classes if claims[sku].waiting > claims[sku].queued]
+    ahead: dict[tuple[str, int], int] = {}
+    if longer:
+        rows = await read_units_ahead(
+            tx.connection,
+            [sku for sku, _ in longer],
+            [priority for _, priority in longer],
+            [claims[sku].waiting - claims[sku].queued for sku, _ in longer],
+        )
+        ahead = {(row["sku"], row["priority"]): row["ahead"] for row in rows}
+    positions = queue_positions(placement.waiting, ahead)
+    coming = {sku: arrivals(claims[sku].available, tx.now, supplies.get(sku, ())) for sku, _ in classes}
+    return {line.demand_id: date_of_unit(positions[line.demand_id], coming[line.sku]) for line in placement.waiting}
 
 
 async def _kits_among(tx: Transaction, skus: Sequence[str], registered: Collection[str]) -> set[str]:
@@ -72,11 +128,7 @@ def _all_registered(tx: Transaction, message: Received[OrderPlaced], registered:
     return True
 
 
-def _promised(line: PlacedLine, supplies: Supplies) -> datetime | None:
-    return date_of_unit(line.queue_position, supplies.get(line.sku, ())) if line.queue_position else None
-
-
-def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], supplies: Supplies) -> PlacedRows:
+def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], dates: Dates) -> PlacedRows:
     orders = [placed.order for placed in placement.orders]
     lines = [line for placed in placement.orders for line in placed.lines]
     return PlacedRows(
@@ -87,19 +139,23 @@ def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], su
         order_versions=[order.order_version for order in orders],
         split_policies=[order.split_policy for order in orders],
         placed_at=[order.placed_at for order in orders],
+        priorities=[order.priority for order in orders],
+        segments=[order.segment for order in orders],
         line_order_ids=[placed.order.order_id for placed in placement.orders for _ in placed.lines],
         line_ids=[line.line_id for line in lines],
         line_skus=[line.sku for line in lines],
         demand_ids=[line.demand_id for line in lines],
         units=[line.units for line in lines],
         reserved=[line.reserved for line in lines],
-        promised_ship_at=[_promised(line, supplies) for line in lines],
+        promised_ship_at=[dates.get(line.demand_id) for line in lines],
         event_ids=[messages[placed.batch_index].event_id for placed in placement.orders for _ in placed.lines],
+        line_priorities=[placed.order.priority for placed in placement.orders for _ in placed.lines],
+        hold_all=[placed.order.split_policy == "hold_all" for placed in placement.orders for _ in placed.lines],
     )
 
 
 def _messages_of(
-    placement: Placement, messages: Sequence[Received[OrderPlaced]], rows: Sequence[Record], supplies: Supplies, now: datetime
+    placement: Placement, messages: Sequence[Received[OrderPlaced]], rows: Sequence[Record], supplies: Supplies, dates: Dates, now: datetime
 ) -> list[Outgoing]:
     """Built from plain values and validated whole, which costs half of building part by part."""
     assignable: dict[str, AssignableStock] = {}
@@ -126,7 +182,7 @@ def _messages_of(
             )
     outgoing: list[Outgoing] = []
     for placed in placement.orders:
-        outgoing.extend(_messages_of_order(placed, messages[placed.batch_index], assignable, supplies, now))
+        outgoing.extend(_messages_of_order(placed, messages[placed.batch_index], assignable, dates, now))
     outgoing.extend(availability_messages(changes, messages, now))
     return outgoing
 
@@ -135,7 +191,7 @@ def _messages_of_order(
     placed: PlacedOrder,
     message: Received[OrderPlaced],
     assignable: Mapping[str, AssignableStock],
-    supplies: Supplies,
+    dates: Dates,
     now: datetime,
 ) -> list[Outgoing]:
     order_id = placed.order.order_id
@@ -147,7 +203,7 @@ def _messages_of_order(
         if line.reserved:
             stock[line.sku] = assignable[line.sku]
             reserved.append({"reservation_id": line.demand_id, "line_id": line.line_id, "sku": line.sku, "quantity": line.reserved})
-        if line.queue_position:
+        if line.reserved < line.units:
             queued.append(
                 {
                     "demand_id": line.demand_id,
@@ -155,7 +211,7 @@ def _messages_of_order(
                     "sku": line.sku,
                     "quantity": line.units - line.reserved,
                     "demand_kind": "backorder",
-                    "promised_ship_at": _promised(line, supplies),
+                    "promised_ship_at": dates[line.demand_id],
                 }
             )
     outgoing: list[Outgoing] = []

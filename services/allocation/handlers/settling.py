@@ -8,11 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from services.allocation.decide.books import Books
-from services.allocation.decide.promising import QueuedUnits, promise_moves
 from services.allocation.decide.stock import Assignment, Demand, Shelf
 from services.allocation.handlers.announcing import Supplies, messages_of, supplies_by_sku
 from services.allocation.handlers.kits import changed_components, tell_kits
-from services.allocation.handlers.loading import add_waiting_rows
+from services.allocation.handlers.queueing import date_new_waiting, note_work, requeue_uncovered, share_out
 from services.allocation.queries import books as sql
 from services.allocation.queries.supplies import read_open_supplies
 from shared.messaging.message import Connection, Outgoing, Received, Transaction
@@ -29,55 +28,16 @@ async def settle(
         messages: the batch.
         supplies_before: what was on its way before, where the batch changed that.
     """
-    await _share_out(tx.connection, books)
-    await _requeue_uncovered(tx.connection, books)
+    await share_out(tx.connection, books)
+    await requeue_uncovered(tx.connection, books)
     books.announce()
-    await _date_new_waiting(tx.connection, books)
-    scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and (pool.available <= 0 or pool.was.available <= 0))
-    supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
     await save(tx.connection, books, tx.new_id)
+    scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and (pool.is_scarce or pool.was.is_scarce))
+    supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
+    await date_new_waiting(tx.connection, books, supplies, tx.now)
+    await note_work(tx.connection, books, messages)
     told = messages_of(books, messages, supplies if supplies_before is None else supplies_before, supplies, tx.now)
     return told + await tell_kits(tx, changed_components(books), messages)
-
-
-async def _share_out(connection: Connection, books: Books) -> None:
-    free = {sku: pool.available for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.available > 0}
-    if free:
-        heads = await sql.read_queue_heads(connection, list(free), list(free.values()), list(books.demand))
-        add_waiting_rows(books, heads)
-        for sku in sorted(free):
-            books.share_out(sku)
-
-
-async def _requeue_uncovered(connection: Connection, books: Books) -> None:
-    short = {sku: pool.uncovered for sku, pool in books.pools.items() if pool.touched and pool.uncovered}
-    if short:
-        tails = await sql.read_newest_unassigned(connection, list(short), list(short.values()), list(books.demand))
-        add_waiting_rows(books, tails)
-        for sku in sorted(short):
-            books.requeue_uncovered(sku)
-
-
-async def _date_new_waiting(connection: Connection, books: Books) -> None:
-    """Promises a date to units that have begun to wait in this transaction."""
-    waiting = [row for row in books.demand.values() if row.queued > row.was.queued or (row.is_new and row.queued)]
-    if not waiting:
-        return
-    skus = sorted({row.sku for row in waiting})
-    queues: dict[str, dict[UUID, QueuedUnits]] = {sku: {} for sku in skus}
-    for stored in await sql.read_queues(connection, skus):
-        queues[stored["sku"]][stored["demand_id"]] = QueuedUnits(*stored.values())
-    for row in books.demand.values():
-        if row.sku in queues:
-            queues[row.sku][row.demand_id] = QueuedUnits(
-                row.demand_id, row.order_id, row.line_id, row.sku, row.queued, row.promised_ship_at
-            )
-    supplies = supplies_by_sku(await read_open_supplies(connection, skus))
-    fresh = {row.demand_id: row for row in waiting}
-    for sku, places in queues.items():
-        for move in promise_moves(sorted(place for place in places.values() if place.queued), supplies.get(sku, ())):
-            if move.place.demand_id in fresh:
-                fresh[move.place.demand_id].promised_ship_at = move.new_ship_at
 
 
 async def save(connection: Connection, books: Books, new_id: Callable[[], UUID]) -> None:
@@ -155,7 +115,7 @@ def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
 
 
 def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
-    rows = sql.DemandRows([], [], [], [], [], [], [], [], [], [], [])
+    rows = sql.DemandRows([], [], [], [], [], [], [], [], [], [], [], [], [])
     for row in demand:
         new, was = row.numbers, row.was
         rows.order_ids.append(row.order_id)
@@ -169,6 +129,8 @@ def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
         rows.shipped.append(new.shipped - was.shipped)
         rows.cancelled.append(new.cancelled - was.cancelled)
         rows.promised_ship_at.append(row.promised_ship_at)
+        rows.priorities.append(row.priority)
+        rows.hold_all.append(row.hold_all)
     return rows
 
 

@@ -18,7 +18,8 @@ from services.allocation.handlers.loading import open_books, place_of
 from services.allocation.handlers.settling import save, settle
 from services.allocation.queries import feeds
 from services.allocation.queries import supplies as sql
-from services.allocation.queries.books import read_orders, read_queues
+from services.allocation.queries.books import read_orders
+from services.allocation.queries.queue import read_queues
 from shared.contracts.stock import (
     PromiseChange,
     StockPromiseChanged,

@@ -55,7 +55,11 @@ async def read_skus_of_orders(connection: Connection, order_ids: Sequence[UUID])
 async def read_orders(connection: Connection, order_ids: Sequence[UUID]) -> list[Record]:
     """Version and life of these orders; read after the pool locks, because an edit holds all pools of its order."""
     return await connection.fetch(
-        "SELECT order_id, order_version, cancelled_version FROM orders WHERE order_id = ANY($1::uuid[])", order_ids
+        """
+        SELECT order_id, order_version, cancelled_version, priority, split_policy = 'hold_all' AS hold_all, segment
+        FROM orders WHERE order_id = ANY($1::uuid[])
+        """,
+        order_ids,
     )
 
 
@@ -63,7 +67,8 @@ async def read_demand_of_orders(connection: Connection, order_ids: Sequence[UUID
     """Every demand row of these orders."""
     return await connection.fetch(
         """
-        SELECT demand_id, order_id, line_id, sku, units, queued, reserved, assigned, shipped, cancelled, promised_ship_at
+        SELECT demand_id, order_id, line_id, sku, units, queued, reserved, assigned, shipped, cancelled, promised_ship_at,
+               priority, hold_all
         FROM demand WHERE order_id = ANY($1::uuid[])
         """,
         order_ids,
@@ -89,68 +94,6 @@ async def read_assignments(connection: Connection, fulfillment_ids: Sequence[UUI
         FROM assignments WHERE fulfillment_id = ANY($1::uuid[])
         """,
         fulfillment_ids,
-    )
-
-
-async def read_queue_heads(connection: Connection, skus: Sequence[str], units: Sequence[int], without: Sequence[UUID]) -> list[Record]:
-    """For each SKU the first places of its queue that some units would serve, except demand that is in the books already.
-
-    A place waits for at least one unit, so no more than ``units`` places are looked at, however long the queue is.
-    """
-    return await connection.fetch(
-        """
-        SELECT head.demand_id, head.order_id, head.line_id, head.sku, head.units, head.queued, head.reserved, head.assigned,
-               head.shipped, head.cancelled, head.promised_ship_at, orders.order_version, orders.cancelled_version
-        FROM unnest($1::text[], $2::int[]) AS free(sku, units)
-        CROSS JOIN LATERAL (
-            SELECT place.*, sum(place.queued) OVER (ORDER BY place.demand_id) - place.queued AS ahead
-            FROM (
-                SELECT * FROM demand
-                WHERE demand.sku = free.sku AND demand.queued > 0 AND demand.demand_id <> ALL($3::uuid[])
-                ORDER BY demand.demand_id LIMIT free.units
-            ) place
-        ) head
-        JOIN orders USING (order_id)
-        WHERE head.ahead < free.units
-        """,
-        skus,
-        units,
-        without,
-    )
-
-
-async def read_newest_unassigned(
-    connection: Connection, skus: Sequence[str], units: Sequence[int], without: Sequence[UUID]
-) -> list[Record]:
-    """For each SKU the newest reservations that hold some unassigned units, except demand that is in the books already."""
-    return await connection.fetch(
-        """
-        SELECT tail.demand_id, tail.order_id, tail.line_id, tail.sku, tail.units, tail.queued, tail.reserved, tail.assigned,
-               tail.shipped, tail.cancelled, tail.promised_ship_at, orders.order_version, orders.cancelled_version
-        FROM (
-            SELECT demand.*, sum(reserved - assigned) OVER (PARTITION BY sku ORDER BY demand_id DESC) - (reserved - assigned) AS newer
-            FROM demand
-            WHERE reserved > assigned AND sku = ANY($1::text[]) AND demand_id <> ALL($3::uuid[])
-        ) tail
-        JOIN unnest($1::text[], $2::int[]) AS short(sku, units) ON short.sku = tail.sku
-        JOIN orders USING (order_id)
-        WHERE tail.newer < short.units
-        """,
-        skus,
-        units,
-        without,
-    )
-
-
-async def read_queues(connection: Connection, skus: Sequence[str]) -> list[Record]:
-    """The whole queues of these SKUs, first come first."""
-    return await connection.fetch(
-        """
-        SELECT demand_id, order_id, line_id, sku, queued, promised_ship_at
-        FROM demand WHERE sku = ANY($1::text[]) AND queued > 0
-        ORDER BY sku, demand_id
-        """,
-        skus,
     )
 
 
@@ -265,22 +208,25 @@ class DemandRows(NamedTuple):
     shipped: list[int]
     cancelled: list[int]
     promised_ship_at: list[datetime | None]
+    priorities: list[int]
+    hold_all: list[bool]
 
 
 async def insert_demand(connection: Connection, rows: DemandRows) -> None:
     """Demand that an edit added."""
     await connection.execute(
         """
-        INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, assigned, shipped, cancelled, promised_ship_at)
+        INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, assigned, shipped, cancelled, promised_ship_at,
+                            priority, hold_all)
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::int[], $7::int[], $8::int[], $9::int[],
-                             $10::int[], $11::timestamptz[])
+                             $10::int[], $11::timestamptz[], $12::smallint[], $13::bool[])
         """,
         *rows,
     )
 
 
 async def update_demand(connection: Connection, rows: DemandRows) -> None:
-    """Adds differences to demand; the promised date is set."""
+    """Adds differences to demand; the promised date is set. The place in the queue never changes."""
     await connection.execute(
         """
         UPDATE demand
@@ -292,7 +238,7 @@ async def update_demand(connection: Connection, rows: DemandRows) -> None:
             AS change(order_id, line_id, demand_id, sku, units, queued, reserved, assigned, shipped, cancelled, promised_ship_at)
         WHERE demand.order_id = change.order_id AND demand.line_id = change.line_id AND demand.demand_id = change.demand_id
         """,
-        *rows,
+        *rows[:11],
     )
 
 

@@ -40,6 +40,8 @@ class PlacedRows(NamedTuple):
     order_versions: list[int]
     split_policies: list[str]
     placed_at: list[datetime]
+    priorities: list[int]
+    segments: list[str]
     line_order_ids: list[UUID]
     line_ids: list[str]
     line_skus: list[str]
@@ -48,6 +50,8 @@ class PlacedRows(NamedTuple):
     reserved: list[int]
     promised_ship_at: list[datetime | None]
     event_ids: list[UUID]
+    line_priorities: list[int]
+    hold_all: list[bool]
 
 
 async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
@@ -58,20 +62,20 @@ async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
     await connection.execute(
         """
         WITH lines AS MATERIALIZED (
-            SELECT * FROM unnest($8::uuid[], $9::text[], $10::text[], $11::uuid[], $12::int[], $13::int[], $14::timestamptz[],
-                                 $15::uuid[])
-                AS line(order_id, line_id, sku, demand_id, units, reserved, promised_ship_at, event_id)
+            SELECT * FROM unnest($10::uuid[], $11::text[], $12::text[], $13::uuid[], $14::int[], $15::int[], $16::timestamptz[],
+                                 $17::uuid[], $18::smallint[], $19::bool[])
+                AS line(order_id, line_id, sku, demand_id, units, reserved, promised_ship_at, event_id, priority, hold_all)
         ), pooled AS (
             UPDATE stock_pools p
             SET reserved = p.reserved + claim.reserved, queued = p.queued + claim.queued, version = p.version + 1
             FROM unnest($1::text[], $2::int[], $3::int[]) AS claim(sku, reserved, queued)
             WHERE p.sku = claim.sku AND p.pool = 'default'
         ), placed AS (
-            INSERT INTO orders (order_id, order_version, split_policy, placed_at)
-            SELECT * FROM unnest($4::uuid[], $5::int[], $6::text[], $7::timestamptz[])
+            INSERT INTO orders (order_id, order_version, split_policy, placed_at, priority, segment)
+            SELECT * FROM unnest($4::uuid[], $5::int[], $6::text[], $7::timestamptz[], $8::smallint[], $9::text[])
         ), demanded AS (
-            INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, promised_ship_at)
-            SELECT order_id, line_id, demand_id, sku, units, units - reserved, reserved, promised_ship_at FROM lines
+            INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, promised_ship_at, priority, hold_all)
+            SELECT order_id, line_id, demand_id, sku, units, units - reserved, reserved, promised_ship_at, priority, hold_all FROM lines
         )
         INSERT INTO movements (movement_id, kind, quantity, sku, order_id, line_id, event_id)
         SELECT demand_id, 'reserved', reserved, sku, order_id, line_id, event_id FROM lines WHERE reserved > 0

@@ -61,8 +61,10 @@ async def list_queue(connection: Connection, sku: str, limit: int) -> list[Recor
     """The first places in the queue of a SKU."""
     return await connection.fetch(
         """
-        SELECT demand_id, order_id, line_id, queued, promised_ship_at, sum(queued) OVER (ORDER BY demand_id) - queued AS units_ahead
-        FROM (SELECT * FROM demand WHERE sku = $1 AND queued > 0 ORDER BY demand_id LIMIT $2) place ORDER BY demand_id
+        SELECT demand_id, order_id, line_id, queued, promised_ship_at, priority,
+               sum(queued) OVER (ORDER BY priority, demand_id) - queued AS units_ahead
+        FROM (SELECT * FROM demand WHERE sku = $1 AND queued > 0 ORDER BY priority, demand_id LIMIT $2) place
+        ORDER BY priority, demand_id
         """,
         sku,
         limit,
@@ -77,7 +79,8 @@ async def list_order_demand(connection: Connection, order_id: UUID) -> list[Reco
                own.promised_ship_at,
                CASE WHEN own.queued > 0 THEN (
                    SELECT COALESCE(sum(earlier.queued), 0) FROM demand earlier
-                   WHERE earlier.sku = own.sku AND earlier.queued > 0 AND earlier.demand_id < own.demand_id
+                   WHERE earlier.sku = own.sku AND earlier.queued > 0
+                     AND (earlier.priority, earlier.demand_id) < (own.priority, own.demand_id)
                ) END AS units_ahead
         FROM demand own WHERE own.order_id = $1 ORDER BY own.demand_id
         """,
@@ -88,7 +91,10 @@ async def list_order_demand(connection: Connection, order_id: UUID) -> list[Reco
 async def read_order(connection: Connection, order_id: UUID) -> Record | None:
     """An order as allocation knows it."""
     return await connection.fetchrow(
-        "SELECT order_id, order_version, split_policy, placed_at, cancelled_version FROM orders WHERE order_id = $1", order_id
+        """
+        SELECT order_id, order_version, split_policy, placed_at, cancelled_version, priority, segment FROM orders WHERE order_id = $1
+        """,
+        order_id,
     )
 
 
@@ -128,3 +134,8 @@ async def list_supply_lines(connection: Connection, supply_ids: Sequence[UUID]) 
         """,
         supply_ids,
     )
+
+
+async def read_chosen_policy(connection: Connection) -> Record | None:
+    """The shortage policy that an operator chose last."""
+    return await connection.fetchrow("SELECT policy, operator, set_at FROM shortage_policies ORDER BY set_at DESC, change_id DESC LIMIT 1")

@@ -15,7 +15,7 @@ from shared.contracts.feeds import PatienceSeconds, StaleAfterSeconds
 from shared.contracts.fulfillment import LocationRegistrationRequested
 from shared.contracts.orders import Address, LineChange, OrderVersion
 from shared.contracts.returns import ReturnLine, ScannedUnits
-from shared.contracts.stock import FeedSequence, SupplyLine
+from shared.contracts.stock import FeedSequence, ShortagePolicy, SupplyLine
 
 
 class Request(BaseModel):
@@ -119,6 +119,17 @@ class ApplyCounts(Request):
 
     rows: Literal["valid", "all"] = "valid"
     reason: ShortText
+    operator: ShortText = "operator"
+
+
+class SetShortagePolicy(Request):
+    """Whose reserved units queue again first when a shelf holds less than is reserved; in force at once.
+
+    ``newest_first``: who came last. ``lowest_priority_first``: the highest priority number, the newest of it first. ``wholesale_first``:
+    wholesale orders, then retail's, then shoppers'; the newest of them first.
+    """
+
+    policy: ShortagePolicy
     operator: ShortText = "operator"
 
 

@@ -15,6 +15,7 @@ from services.portal.api.models import (
     RegisterProducts,
     RescheduleSupply,
     ScheduleSupply,
+    SetShortagePolicy,
 )
 from services.portal.api.operation import Call, answered
 from services.portal.api.outcomes import outcome, problem_of
@@ -22,7 +23,14 @@ from services.portal.asking import ServiceName
 from shared.contracts.base import Message
 from shared.contracts.channels import ListingRegistrationRequested, ProductRegistrationRequested
 from shared.contracts.fulfillment import LocationRegistrationRequested
-from shared.contracts.stock import StockAdjustmentRequested, SupplyCancelled, SupplyReceived, SupplyRescheduled, SupplyScheduled
+from shared.contracts.stock import (
+    ShortagePolicyRequested,
+    StockAdjustmentRequested,
+    SupplyCancelled,
+    SupplyReceived,
+    SupplyRescheduled,
+    SupplyScheduled,
+)
 
 
 async def _told(
@@ -56,6 +64,22 @@ async def adjust_stock(call: Call) -> web.StreamResponse:
         operator=wanted.operator,
     )
     return await _told(call, "allocation", command, event_id=adjustment_id)
+
+
+async def read_shortage_policy(call: Call) -> web.StreamResponse:
+    """Whose reserved units queue again first when a shelf holds less than is reserved, who chose that, and the choice there is."""
+    reply = await neighbours.read_shortage_policy(call.environment)
+    if not reply.succeeded:
+        raise problem_of(reply)
+    return answered(Document.model_validate(reply.document))
+
+
+async def set_shortage_policy(call: Call) -> web.StreamResponse:
+    """Chooses whose reserved units queue again first when a shelf holds less than is reserved. Rules every shortage from now on."""
+    wanted: SetShortagePolicy = call.body
+    change_id = call.request_id("shortage policy")
+    command = ShortagePolicyRequested(change_id=change_id, policy=wanted.policy, operator=wanted.operator)
+    return await _told(call, "allocation", command, event_id=change_id)
 
 
 async def schedule_supply(call: Call) -> web.StreamResponse:

@@ -22,7 +22,7 @@ from services.portal.reading import as_uuid, read_order_view, read_order_views
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
 from shared.contracts.orders import Actor, OrderCancelled, OrderCancelRejected, OrderCancelRequested, OrderChangePending
-from shared.contracts.stock import StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
+from shared.contracts.stock import ShortagePolicyRequested, StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
 from shared.messaging.reading import problems_of
 from shared.service import Environment
 
@@ -193,7 +193,7 @@ async def read_stock(session: Session) -> web.StreamResponse:
     """``GET /console/stock?sku=&after=``: one SKU at every location with who waits for it, or all SKUs page by page."""
     environment = session.environment
     sku, after = session.request.query.get("sku", "").strip()[:64], session.request.query.get("after", "")[:64]
-    document, supplies, feeds, away = None, None, {}, None
+    document, supplies, policy, feeds, away = None, None, None, {}, None
     try:
         reply = await (neighbours.read_stock(environment, sku) if sku else neighbours.list_stock(environment, after))
         document = reply.document if reply.succeeded else None
@@ -201,6 +201,9 @@ async def read_stock(session: Session) -> web.StreamResponse:
             supplies = (await neighbours.read_supplies(environment, sku)).document
             told = await neighbours.list_feeds(environment)
             feeds = {feed["location"]: feed for feed in told.document["feeds"]} if told.succeeded else {}
+        if not sku:
+            chosen = await neighbours.read_shortage_policy(environment)
+            policy = chosen.document if chosen.succeeded else None
     except ServiceAway as error:
         away = str(error)
     adjustment_id = str(new_id())
@@ -214,7 +217,33 @@ async def read_stock(session: Session) -> web.StreamResponse:
         feeds=feeds,
         away=away,
         adjustment={"request_id": adjustment_id, "token": session.token(f"adjust:{adjustment_id}")},
+        policy=policy,
+        choice={"request_id": adjustment_id, "token": session.token(f"shortage policy:{adjustment_id}")},
     )
+
+
+async def set_shortage_policy(session: Session) -> web.StreamResponse:
+    """``POST /console/shortage-policy``: chooses whose reserved units a shortage takes first."""
+    fields = await session.form("shortage policy", of="request_id")
+    if fields is None:
+        return _stale(session, "/console/stock")
+    try:
+        command = ShortagePolicyRequested.model_validate(
+            {
+                "change_id": uuid5(NAMESPACE_URL, f"{fields.get('request_id', '')}\n{fields.get('policy', '')}"),
+                "policy": fields.get("policy"),
+                "operator": OPERATOR.name,
+            }
+        )
+    except ValidationError as error:
+        problem = problems_of(error)[0]
+        return _back(session, "/console/stock", f"Nothing was changed. {problem.field}: {problem.problem}")
+    try:
+        answer = await asking.ask(session.environment, "allocation", command, event_id=command.change_id)
+    except ServiceAway as away:
+        return _back(session, "/console/stock", str(away))
+    said = "The shortage policy is set." if answer.status == "done" else f"Not done: {answer.reason or answer.status}"
+    return _back(session, "/console/stock", "Handled before." if answer.status == "duplicate" else said)
 
 
 async def adjust_stock(session: Session) -> web.StreamResponse:

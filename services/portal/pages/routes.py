@@ -34,6 +34,7 @@ ROUTES = [
     get("/console/counts/{upload_id}", for_operators(feeds.read_upload), public=True),
     get("/console/counts/{upload_id}/report.csv", for_operators(feeds.download_report), public=True),
     post("/console/counts/{upload_id}/apply", for_operators(feeds.apply_upload), public=True),
+    post("/console/shortage-policy", for_operators(console.set_shortage_policy), public=True),
     get("/static/portal.css", read_style_sheet, public=True),
     get("/static/mark.svg", read_mark, public=True),
 ]

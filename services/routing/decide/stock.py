@@ -47,11 +47,11 @@ def reserve(order: Order, message: StockReserved, now: datetime, deadlines: Dead
 
 
 def backorder(order: Order, message: StockBackordered, now: datetime, deadlines: Deadlines) -> Outcome:
-    """Units that wait for supply. A shortage takes units away that were coming back or free to plan."""
+    """Units that wait for supply. A shortage, or an order of higher rank, takes units away that were coming back or free to plan."""
     if message.order_version > order.order_version:
         return Outcome(order, problem=_unknown_version(order, message.order_version))
     void = message.order_version < order.order_version or order.is_cancelled
-    if message.cause == "shortage":
+    if message.cause in ("shortage", "yielded"):
         order = order.with_lines(_lose_void if void else _lose, units_by_line(message.lines))
     if void:
         return Outcome(order)

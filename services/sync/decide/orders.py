@@ -223,6 +223,7 @@ def canonical_order(order: ChannelOrderReceived, order_id: UUID, catalogue: Cata
         ship_to=order.ship_to,
         customer=order.customer,
         split_policy=order.split_policy,
+        priority=order.priority,
     )
 
 
