@@ -262,14 +262,21 @@ async def test_the_same_component_in_two_kits_and_by_itself_is_counted_together(
         receipt(1, "SET"),
         third_party_receipt(1, sku="SET"),
         supply(1, NOW + timedelta(days=1), sku="SET"),
-        snapshot(1, sku="SET"),
         correction(1, sku="SET"),
     ],
-    ids=["receipt", "3PL receipt", "supply", "count", "correction"],
+    ids=["receipt", "3PL receipt", "supply", "correction"],
 )
 async def test_stock_of_a_kit_cannot_be_moved_and_the_reason_names_its_components(shop: Desk, message: Message) -> None:
     [reason] = (await shop.hear(message)).parked
     assert reason == "sku: 'SET' is a kit and has no stock of its own: say it of its components 'LAMP', 'MUG'"
+
+
+async def test_a_count_of_a_kit_is_reported_like_one_of_an_unknown_sku_and_moves_nothing(shop: Desk) -> None:
+    before = await shop.pool()
+    heard = await shop.hear(snapshot(1, sku="SET"))
+    assert (heard.parked, heard.deferred) == ([], [])
+    assert await shop.pool() == before
+    assert await shop.connection.fetchval("SELECT on_hand FROM unregistered_counts WHERE sku = 'SET'") == 1
 
 
 async def test_an_operator_who_adjusts_a_kit_is_told_its_components(shop: Desk) -> None:
