@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis.strategies import uuids
 from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local.progress import Progress
@@ -25,6 +26,9 @@ PASSWORD = "only-in-tests"
 
 
 configure_logging("tests", "ERROR")
+
+# Imported now and not by the first test that draws an id: CPython 3.11 may trip when a module is compiled while another thread compiles.
+uuids().validate()
 
 # Settings of the stack that `make test` runs in are not the tests' own: each test says what its services are to be told.
 for _name in [name for name in os.environ if name.startswith("ORDERMESH_")]:

@@ -267,7 +267,7 @@ async def test_the_admin_moves_stock_and_the_3pl_says_so(simulator: Simulator) -
     assert by_type["3pl.receipt.v1"]["sequence"] == 1
     assert by_type["3pl.stock_adjusted.v1"]["sequence"] == 2
     assert by_type["3pl.stock_snapshot.v1"]["watermark"] == 2
-    assert by_type["3pl.stock_snapshot.v1"]["lines"] == [{"sku": "MUG", "on_hand": 17, "damaged": 0, "quality_control": 0}]
+    assert by_type["3pl.stock_snapshot.v1"]["lines"] == [{"sku": "MUG", "on_hand": 17, "damaged": 0, "quality_control": 0, "set_aside": 0}]
     (row,) = (await simulator.get("/stock"))["rows"]
     assert (row["received"], row["adjusted"], row["on_hand"]) == (20, -3, 17)
     assert await simulator.post("/repeat", {}) == {"messages": 2}
