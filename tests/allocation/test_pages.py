@@ -135,6 +135,7 @@ async def test_a_sku_shows_its_units_by_state_and_place_and_who_waits(office: Of
             {
                 "order_id": str(waiting.order_id),
                 "line_id": "1",
+                "priority": 5,
                 "queued_units": 3,
                 "units_ahead": 0,
                 "promised_ship_at": at(900).isoformat(),
