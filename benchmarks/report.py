@@ -23,6 +23,7 @@ CHAIN_ORDERS_PER_SECOND = 300.0
 P99_MS = 500.0
 RESTOCK_P99_RATIO = 2.0
 PERCENTILES = ("p50_ms", "p99_ms", "longest_ms")
+HOLD_P99_MS = 50.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,12 @@ def _best_pgbench(document: Document, *, hot: bool) -> Mapping[str, Any] | None:
 
 def targets_of(document: Document) -> list[Target]:
     """Every target that the measurements in this document say something about."""
-    return [*_targets_of_allocation(document), *_targets_of_chain(document), *_targets_of_restock(document)]
+    return [
+        *_targets_of_allocation(document),
+        *_targets_of_chain(document),
+        *_targets_of_restock(document),
+        *_targets_of_holds(document),
+    ]
 
 
 def _targets_of_allocation(document: Document) -> list[Target]:
@@ -127,6 +133,21 @@ def _targets_of_restock(document: Document) -> list[Target]:
     measured, compared = (f"p99 {run[phase]['p99_ms']:,.0f} ms" for phase in ("during", "quiet"))
     what = f"(d) neighbours' p99 during a restock of {run['queued_lines']:,} lines"
     return [Target(what, measured, f"quiet {compared}, {run['rate']:,.0f} orders/s", run["p99_ratio"], RESTOCK_P99_RATIO, at_most=True)]
+
+
+def _targets_of_holds(document: Document) -> list[Target]:
+    return [
+        Target(
+            f"checkout hold answered by {run['way']}, {'one hot SKU' if run['hot'] else 'uniform'}, p99",
+            f"p50 {run['answers']['p50_ms']:.1f} ms, p99 {run['answers']['p99_ms']:.1f} ms",
+            f"at {run['rate']:,.0f} holds/s",
+            run["answers"]["p99_ms"],
+            HOLD_P99_MS,
+            at_most=True,
+            unit="ms",
+        )
+        for run in document.get("holds", ())
+    ]
 
 
 def _targets_table(document: Document) -> str:
@@ -181,6 +202,19 @@ def _publishing_table(document: Document) -> str:
     return table(heading, rows)
 
 
+def _holds_table(document: Document) -> str:
+    rows = [
+        [
+            f"{run['way']}, {'one hot SKU' if run['hot'] else 'uniform'}",
+            f"{run['rate']:,.0f}",
+            f"{run['answers']['count']:,}",
+            *(f"{run['answers'][key]:.1f}" for key in ("p50_ms", "p99_ms", "longest_ms")),
+        ]
+        for run in document.get("holds", ())
+    ]
+    return table(["checkout holds, from request to answer", "holds/s", "answers", "p50 ms", "p99 ms", "longest ms"], rows)
+
+
 def _trials_table(document: Document) -> str:
     rows = [[f"{trial['rate']:,.0f}", trial["verdict"]] for trial in document.get("chain", {}).get("trials", ())]
     return table(["orders/s offered", "what came of it"], rows)
@@ -228,11 +262,19 @@ BLOCKS = {
     "pgbench": _pgbench_table,
     "drivers": _drivers_table,
     "publishing": _publishing_table,
+    "holds": _holds_table,
     "trials": _trials_table,
     "processor time": _processor_table,
     "restock": _restock_table,
 }
-NEEDS = {"pgbench": "pgbench", "drivers": "allocation", "publishing": "publishing", "trials": "chain", "restock": "restock"}
+NEEDS = {
+    "pgbench": "pgbench",
+    "drivers": "allocation",
+    "publishing": "publishing",
+    "holds": "holds",
+    "trials": "chain",
+    "restock": "restock",
+}
 
 
 def tables_of(document: Document) -> dict[str, str]:

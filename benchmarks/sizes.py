@@ -30,6 +30,8 @@ class Sizes:
     neighbour_rate: float = 200.0
     """Orders a second of other SKUs, before and during the restock."""
     quiet_seconds: float = 15.0
+    hold_seconds: int = 20
+    """Of checkout holds, after a warm-up."""
 
     def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
         """The same with what the command line asks for."""
@@ -56,4 +58,5 @@ QUICK = Sizes(
     queued_lines=4_000,
     neighbour_rate=100.0,
     quiet_seconds=4.0,
+    hold_seconds=4,
 )

@@ -21,17 +21,16 @@ FIRST_SHARE = 0.75
 async def measure_chain(stack: Stack, databases: Databases, sizes: Sizes, progress: Progress) -> dict[str, Any]:
     """The highest sustained rate, the latencies at half of it, and whether the books held.
 
-    When not even the lowest rate that was tried was sustained, the highest is 0 and the latencies are taken at half of the lowest.
-
     Raises:
-        BenchmarkError: the audit found something.
+        BenchmarkError: no rate was sustained, or the audit found something.
     """
     async with running_system(stack, databases, sizes, progress) as system, connected_load(system) as load:
         burst = await measure_burst(system, load)
         trials = await search(system, load, max(5.0, round(burst * FIRST_SHARE / 5) * 5.0))
         sustained = [trial.rate for trial in trials if trial.sustained]
-        reference = max(sustained) if sustained else min(trial.rate for trial in trials)
-        latencies = await measure_latencies(system, load, reference / 2)
+        if not sustained:
+            raise BenchmarkError(f"the system sustained none of {', '.join(f'{trial.rate:,.0f}' for trial in trials)} orders/s")
+        latencies = await measure_latencies(system, load, max(sustained) / 2)
         with progress.step("audit") as step:
             violations = await system.violations()
             step.result = "the books hold" if violations == 0 else "violations found"
@@ -40,7 +39,7 @@ async def measure_chain(stack: Stack, databases: Databases, sizes: Sizes, progre
     return {
         "burst_orders_per_second": burst,
         "trials": [trial.as_json() for trial in trials],
-        "highest_sustained": max(sustained, default=0.0),
+        "highest_sustained": max(sustained),
         "latencies": latencies.as_json(),
         "audit_violations": violations,
     }

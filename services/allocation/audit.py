@@ -6,9 +6,11 @@ sums of shelves and demand; assignments, fulfillments and demand tell the same s
 
 from __future__ import annotations
 
+from services.allocation.keeping_audit import KEEPING_FACTS, KEEPING_INVARIANTS, TAKEABLE_BY_CHANNEL
 from shared.audit_model import Fact, Invariant
 
 INVARIANTS = (
+    *KEEPING_INVARIANTS,
     Invariant(
         "I1-shelf-is-ledger",
         "every shelf balance is the sum of its ledger entries",
@@ -70,15 +72,15 @@ INVARIANTS = (
     ),
     Invariant(
         "I1-reserved-on-hand",
-        "0 <= reserved <= sellable units, and no unit is promised twice",
+        "0 <= reserved and held <= sellable units, and no unit is promised twice",
         """
         SELECT sku,
-               format('reserved %s of %s sellable, %s of them missing, %s assigned',
-                      p.reserved, p.sellable, p.pending_shortage, s.assigned)
+               format('reserved %s and held %s of %s sellable, %s of them missing, %s assigned',
+                      p.reserved, p.held, p.sellable, p.pending_shortage, s.assigned)
         FROM stock_pools p
         LEFT JOIN (SELECT sku, sum(assigned) AS assigned FROM stock_locations GROUP BY sku) s USING (sku)
-        WHERE p.reserved < 0 OR p.reserved > p.sellable
-           OR p.reserved > GREATEST(p.sellable - p.pending_shortage, COALESCE(s.assigned, 0))
+        WHERE p.reserved < 0 OR p.held < 0 OR p.reserved + p.held > p.sellable
+           OR p.reserved + p.held > GREATEST(p.sellable - p.pending_shortage, COALESCE(s.assigned, 0))
         """,
     ),
     Invariant(
@@ -142,7 +144,8 @@ INVARIANTS = (
         """
         SELECT k.kit_sku, format('told %s as %s, can be made: %s', k.available, k.mode, d.kits)
         FROM kits k CROSS JOIN LATERAL (
-            SELECT COALESCE(min(GREATEST(0, COALESCE(p.available - p.queued, 0)) / c.quantity), 0) AS kits
+            SELECT COALESCE(min(GREATEST(0, COALESCE(
+                p.available - CASE WHEN p.ruled AND p.available > 0 THEN 0 ELSE p.queued END, 0)) / c.quantity), 0) AS kits
             FROM kit_components c LEFT JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' WHERE c.kit_sku = k.kit_sku
         ) d
         WHERE k.available <> d.kits OR (k.mode = 'in_stock') <> (d.kits > 0)
@@ -196,11 +199,17 @@ INVARIANTS = (
     ),
     Invariant(
         "I2-nobody-waits-beside-free-stock",
-        "no unit is for sale while an order waits for one, but in a queue that is being served step by step",
+        "no unit is for sale to a channel while an order of that channel waits for one, but in a queue that is being served step by step",
         """
         SELECT sku, format('%s available while %s wait', available, queued) FROM stock_pools
-        WHERE available > 0 AND queued > 0 AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = stock_pools.sku)
-        """,
+        WHERE available > 0 AND queued > 0 AND NOT ruled AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = stock_pools.sku)
+        UNION ALL
+        SELECT takeable.sku, format('%s for channel %s while %s wait', takeable.units, takeable.channel, waiting.queued)
+        FROM ({takeable}) AS takeable
+        JOIN (SELECT sku, channel, sum(queued) AS queued FROM demand WHERE queued > 0 GROUP BY sku, channel) waiting
+            USING (sku, channel)
+        WHERE takeable.units > 0
+        """.replace("{takeable}", TAKEABLE_BY_CHANNEL),
     ),
     Invariant(
         "I2-place-is-the-orders",
@@ -214,10 +223,10 @@ INVARIANTS = (
     ),
     Invariant(
         "I2-nobody-waits-for-a-lower-hold",
-        "no order waits for units that an incomplete order of lower rank merely holds, unless that is noted as work",
+        "no order waits for units that an incomplete order of lower rank merely holds, unless noted as work or because of a channel's rule",
         """
         WITH held AS (
-            SELECT d.sku, d.priority, d.order_id FROM demand d
+            SELECT d.sku, d.priority, d.order_id FROM demand d JOIN stock_pools p ON p.sku = d.sku AND p.pool = 'default' AND NOT p.ruled
             WHERE d.hold_all AND d.reserved > d.assigned
               AND EXISTS (SELECT FROM demand missing WHERE missing.order_id = d.order_id AND missing.queued > 0)
         )
@@ -304,6 +313,7 @@ INVARIANTS = (
 )
 
 FACTS = (
+    *KEEPING_FACTS,
     Fact(
         "units_ordered",
         "SELECT order_id || '|' || line_id, sum(units)::bigint FROM demand GROUP BY order_id, line_id HAVING sum(units) > 0",
@@ -319,9 +329,11 @@ FACTS = (
     Fact(
         "available_to_sell",
         """
-        SELECT sku, GREATEST(0, available - queued)::bigint FROM stock_pools WHERE pool = 'default'
+        SELECT sku, GREATEST(0, available - CASE WHEN ruled AND available > 0 THEN 0 ELSE queued END)::bigint
+        FROM stock_pools WHERE pool = 'default'
         UNION ALL
-        SELECT c.kit_sku, min(GREATEST(0, p.available - p.queued) / c.quantity)::bigint
+        SELECT c.kit_sku,
+               min(GREATEST(0, p.available - CASE WHEN p.ruled AND p.available > 0 THEN 0 ELSE p.queued END) / c.quantity)::bigint
         FROM kit_components c JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' GROUP BY c.kit_sku
         """,
     ),

@@ -23,7 +23,6 @@ from tests.allocation.messages import NOW, received
 from tests.conftest import Databases
 
 MOST_STEPS = 2_000
-CONNECTIONS = 8
 MessageT = TypeVar("MessageT", bound=Message)
 HANDLERS: dict[type[Message], Callable[..., Awaitable[Sequence[Outgoing]]]] = {item.message: item.handler for item in SERVICE.consumes}
 
@@ -126,12 +125,7 @@ class Desk:
         return units
 
 
-@pytest.fixture
-async def desk(databases: Databases) -> AsyncIterator[Desk]:
-    """One desk; the books must balance when the test is done with it."""
-    desk = Desk(await databases.connect("allocation"))
-    yield desk
-    assert await violations(desk.connection) == []
+CONNECTIONS = 8
 
 
 @dataclass
@@ -159,3 +153,11 @@ async def crowd(databases: Databases) -> AsyncIterator[Crowd]:
     pool = await open_pool(databases.url("allocation"), application_name="crowd", size=CONNECTIONS, command_timeout_seconds=60)
     yield Crowd(pool)
     await pool.close()
+
+
+@pytest.fixture
+async def desk(databases: Databases) -> AsyncIterator[Desk]:
+    """One desk; the books must balance when the test is done with it."""
+    desk = Desk(await databases.connect("allocation"))
+    yield desk
+    assert await violations(desk.connection) == []

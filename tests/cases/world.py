@@ -307,7 +307,7 @@ class World:
     @property
     def own_order(self) -> UUID:
         """The order that the case is about."""
-        assert self.order_id is not None, f"the case has placed no order: {self.refusal.body if self.refusal else 'nobody tried'}"
+        assert self.order_id is not None, f"{self.case.id} has placed no order"
         return self.order_id
 
     async def document(self) -> Json:

@@ -205,14 +205,6 @@ class TestApi:
         world.allocation.away = True
         assert (await world.client.get(f"/api{address}/report.csv", headers=AUTHORISED)).status in (404, 503)
 
-    async def test_files_are_described_as_files(self, world: World) -> None:
-        document = await (await world.client.get("/openapi.json")).json()
-        upload = document["paths"]["/api/count-uploads"]["post"]
-        assert set(upload["requestBody"]["content"]) == {"text/csv", "multipart/form-data"}
-        report = document["paths"]["/api/count-uploads/{upload_id}/report.csv"]["get"]
-        assert set(report["responses"]["200"]["content"]) == {"text/csv"}
-        assert "MUG-BLUE,reno-1,48" in await (await world.client.get("/docs")).text()
-
 
 def _type_of(form: FormData) -> dict[str, str]:
     return {"Content-Type": form().content_type}

@@ -6,11 +6,12 @@ is the difference. All quantities are whole units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from services.allocation.decide.pools import ChannelPool, fenced_units, takeable_units
 from shared.contracts.orders import DEFAULT_PRIORITY, Segment
 
 MovementKind = Literal[
@@ -26,6 +27,8 @@ MovementKind = Literal[
     "requeued",
     "damaged",
     "quarantined",
+    "held",
+    "unheld",
 ]
 
 
@@ -73,11 +76,18 @@ class PoolNumbers(NamedTuple):
     reserved: int
     queued: int
     safety: int = 0
+    held: int = 0
+    fenced: int = 0
+
+    @property
+    def free(self) -> int:
+        """Units that nobody has and nobody keeps back; below zero while more is reserved than a count still finds."""
+        return self.sellable - self.pending_shortage - self.reserved - self.held - self.safety
 
     @property
     def available(self) -> int:
-        """Units that nobody has; below zero while more is reserved than a count still finds."""
-        return self.sellable - self.pending_shortage - self.reserved - self.safety
+        """Units that may be promised to the next order of any channel."""
+        return self.free - self.fenced
 
     @property
     def is_scarce(self) -> bool:
@@ -106,7 +116,11 @@ class ShelfNumbers(NamedTuple):
 
 @dataclass(slots=True)
 class Pool:
-    """What may be sold of one SKU: the pool row, held under its lock. ``in_kits``: some kit is made of it."""
+    """What may be sold of one SKU: the pool row, held under its lock. ``in_kits``: some kit is made of it.
+
+    ``safety`` is what is kept back: ``sku_safety`` of the SKU wherever it lies, and what locations keep back. ``held`` units are those of
+    open checkout holds. ``channels`` are the rules of channels, oldest first; most SKUs have none.
+    """
 
     sku: str
     sellable: int = 0
@@ -115,26 +129,66 @@ class Pool:
     queued: int = 0
     safety: int = 0
     version: int = 1
+    held: int = 0
+    sku_safety: int = 0
+    channels: list[ChannelPool] = field(default_factory=list)
     touched: bool = False
     in_kits: bool = False
     was: PoolNumbers = field(init=False)
+    was_sku_safety: int = field(init=False)
+    channels_were: list[ChannelPool] = field(init=False)
 
     def __post_init__(self) -> None:
         self.was = self.numbers
+        self.was_sku_safety = self.sku_safety
+        self.channels_were = [replace(rule) for rule in self.channels]
 
     @property
     def numbers(self) -> PoolNumbers:
-        return PoolNumbers(self.sellable, self.pending_shortage, self.reserved, self.queued, self.safety)
+        return PoolNumbers(
+            self.sellable, self.pending_shortage, self.reserved, self.queued, self.safety, self.held, fenced_units(self.channels)
+        )
 
     @property
     def available(self) -> int:
-        """Units that may be promised to the next in line."""
-        return self.sellable - self.pending_shortage - self.reserved - self.safety
+        """Units that may be promised to the next in line, whatever its channel."""
+        return self.free - fenced_units(self.channels) if self.channels else self.free
+
+    @property
+    def free(self) -> int:
+        """Units that nobody has and nobody keeps back."""
+        return self.sellable - self.pending_shortage - self.reserved - self.held - self.safety
 
     @property
     def is_scarce(self) -> bool:
         """Whether nothing of what is available is left for a new order."""
         return self.available <= self.queued
+
+    @property
+    def ruled(self) -> bool:
+        """Whether channels have rules, or had some before."""
+        return bool(self.channels or self.channels_were)
+
+    @property
+    def keepings_changed(self) -> bool:
+        """Whether something beside the shelves, the reservations and the queue is new."""
+        new, was = self.numbers, self.was
+        return (new.held, new.safety, new.fenced, self.sku_safety, bool(self.channels)) != (
+            was.held,
+            was.safety,
+            was.fenced,
+            self.was_sku_safety,
+            bool(self.channels_were),
+        )
+
+    def takeable(self, channel: str) -> int:
+        """Units that may be promised to the next in line of one channel."""
+        return takeable_units(self.free, self.channels, channel)
+
+    @property
+    def held_shortage(self) -> int:
+        """Held units that no shelf has any more: holds give way before reservations do."""
+        return min(self.held, max(0, self.reserved + self.held - (self.sellable - self.pending_shortage)))
 
     @property
     def uncovered(self) -> int:
@@ -154,6 +208,7 @@ class Shelf:
     ``on_shelf`` is what the messages that have arrived add up to; it is below zero while units left before the message that brought them.
     ``counts`` says whether the pool may sell from here. ``counted_as_of`` and ``counted_watermark`` are the stamp of the newest count.
     ``counted_short`` are assigned units that this count did not find, ``missed`` those that pickers have not found since it.
+    ``safety`` is what an operator keeps back here.
     """
 
     sku: str
@@ -168,6 +223,7 @@ class Shelf:
     counted_short: int = 0
     missed: int = 0
     is_new: bool = False
+    safety: int = 0
     was: ShelfNumbers = field(init=False)
     was_stamp: tuple[datetime | None, int, int, int, bool] = field(init=False)
 
@@ -192,6 +248,11 @@ class Shelf:
     def sellable(self) -> int:
         """What the shelf gives to the pool. A place that may not sell still honours the units already assigned there."""
         return max(self.on_shelf, self.assigned) if self.counts else self.assigned
+
+    @property
+    def withheld(self) -> int:
+        """Safety units that lie here: an empty shelf keeps nothing back from the others."""
+        return min(self.safety, max(0, self.on_shelf)) if self.counts else 0
 
     @property
     def pending_shortage(self) -> int:
@@ -229,7 +290,8 @@ class DemandNumbers(NamedTuple):
 
 @dataclass(slots=True)
 class Demand:
-    """Units that one order line asked for at one moment. ``demand_id`` (UUIDv7) is its age; ``hold_all``: the order ships as a whole."""
+    """Units that one order line asked for at one moment. ``demand_id`` (UUIDv7) is its age; ``hold_all``: the order ships as a whole;
+    ``channel``: who sold them."""
 
     demand_id: UUID
     order_id: UUID
@@ -245,6 +307,7 @@ class Demand:
     priority: int = DEFAULT_PRIORITY
     hold_all: bool = False
     is_new: bool = False
+    channel: str = ""
     was: DemandNumbers = field(init=False)
     was_promised_ship_at: datetime | None = field(init=False)
 
@@ -325,6 +388,23 @@ class SupplyUnits(NamedTuple):
     sku: str
     expected_at: datetime
     quantity: int
+
+
+@dataclass(slots=True)
+class HeldUnits:
+    """Units of one SKU in an open checkout hold: asked for, granted at first, and still held."""
+
+    hold_id: UUID
+    channel: str
+    sku: str
+    opened_at: datetime
+    asked: int
+    granted: int
+    held: int
+    was_held: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.was_held = self.held
 
 
 class ShelfStock(NamedTuple):

@@ -9,13 +9,20 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from services.allocation.decide.offering import offers_of
 from services.allocation.decide.placing import PlacedOrder, Placement, place_orders, queue_positions
+from services.allocation.decide.pools import SharedPool
 from services.allocation.decide.promising import arrivals, date_of_unit, sellable_of
-from services.allocation.decide.stock import SupplyUnits
-from services.allocation.handlers.announcing import availability_messages, supplies_by_sku
+from services.allocation.decide.stock import Cause, SupplyUnits
+from services.allocation.handlers.announcing import availability_messages, changes_of, supplies_by_sku
+from services.allocation.handlers.confirming import lock_open_holds, read_usable_holds, save_confirmed_holds
+from services.allocation.handlers.keeping import channel_pool_rows
 from services.allocation.handlers.kits import tell_kits
+from services.allocation.handlers.loading import open_books, shared_pools
+from services.allocation.handlers.settling import settle
 from services.allocation.queries.kits import read_kits
 from services.allocation.queries.placing import PlacedRows, lock_pools_for_orders, save_placed_orders
+from services.allocation.queries.pools import update_channel_pools
 from services.allocation.queries.queue import Newcomers, Work, insert_work, read_units_ahead
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.orders import OrderPlaced
@@ -29,39 +36,65 @@ Dates = Mapping[UUID, datetime | None]
 
 async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[OrderPlaced]]) -> list[Outgoing]:
     """Reserves what is there for new paid orders and queues the rest (features A1, B3)."""
-    skus = sorted({line.sku for message in messages for line in message.data.lines})
-    rows = await lock_pools_for_orders(tx.connection, skus, [message.data.order_id for message in messages])
+    skus = {line.sku for message in messages for line in message.data.lines}
+    hold_ids, held_skus = await lock_open_holds(tx, {message.data.hold_id for message in messages if message.data.hold_id is not None})
+    rows = await lock_pools_for_orders(tx.connection, sorted(skus | held_skus), [message.data.order_id for message in messages])
     available = {row["sku"]: row["available"] for row in rows}
-    kits = await _kits_among(tx, skus, available) if len(available) < len(skus) else ()
+    kits = await _kits_among(tx, skus, available) if not skus <= available.keys() else ()
     orders = [(index, message.data) for index, message in enumerate(messages) if _all_registered(tx, message, available, kits)]
     if not orders:
         return []
+    ruled = await shared_pools(tx.connection, [row for row in rows if row["ruled"]])
     placement = place_orders(
         orders,
         known=rows[0]["known_order_ids"] or (),
         available=available,
         queued={row["sku"]: row["queued"] for row in rows},
         new_id=tx.new_id,
+        holds=await read_usable_holds(tx, hold_ids),
+        ruled=ruled,
     )
     if not placement.orders:
         return []
-    scarce = [sku for sku, claim in placement.claims.items() if claim.is_scarce]
+    scarce = [sku for sku, claim in placement.claims.items() if claim.is_scarce or sku in ruled]
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
-    dates = await _dates(tx, placement, supplies) if placement.waiting else {}
-    saving = asyncio.create_task(_save(tx, placement, _rows_of(placement, messages, dates), messages))
+    dates = await _dates(tx, placement, supplies, ruled) if placement.waiting else {}
+    saving = asyncio.create_task(_save(tx, placement, _rows_of(placement, messages, dates, ruled), messages, ruled))
     try:
         await asyncio.sleep(0)  # lets the statement leave; the messages are worded while the database writes
-        outgoing = _messages_of(placement, messages, rows, supplies, dates, tx.now)
+        outgoing = _messages_of(placement, messages, rows, supplies, dates, ruled, tx.now)
     finally:
         await saving
+    outgoing += await _serve_queue(tx, placement, messages, rows)
     components = [row["sku"] for row in rows if row["in_kits"] and row["sku"] in placement.claims]
     return outgoing + await tell_kits(tx, components, messages) if components else outgoing
 
 
-async def _save(tx: Transaction, placement: Placement, rows: PlacedRows, messages: Sequence[Received[OrderPlaced]]) -> None:
+async def _save(
+    tx: Transaction, placement: Placement, rows: PlacedRows, messages: Sequence[Received[OrderPlaced]], ruled: Mapping[str, SharedPool]
+) -> None:
     await save_placed_orders(tx.connection, rows)
+    if placement.confirmed:
+        await save_confirmed_holds(tx, placement.confirmed, messages)
+    if ruled:
+        await update_channel_pools(tx.connection, channel_pool_rows((pool.channels, pool.channels_were) for pool in ruled.values()))
     if placement.waiting:
         await insert_work(tx.connection, *_work_of(placement, messages))
+
+
+async def _serve_queue(
+    tx: Transaction, placement: Placement, messages: Sequence[Received[OrderPlaced]], rows: Sequence[Record]
+) -> list[Outgoing]:
+    """What holds held beyond their orders goes to those who waited before, in the same transaction; rare, so it takes the long way."""
+    freed = {sku for hold in placement.confirmed for sku, units in hold.held.items() if units > hold.used[sku]}
+    waited_for = [row["sku"] for row in rows if row["queued"] and row["sku"] in freed]
+    if not waited_for:
+        return []
+    causes = [messages[index] for index in sorted({hold.batch_index for hold in placement.confirmed})]
+    books = await open_books(tx.connection, waited_for)
+    for sku in books.pools:
+        books.touch(sku, Cause(causes[0].event_id, tx.now, placement.confirmed[0].hold_id))
+    return await settle(tx, books, causes)
 
 
 def _work_of(placement: Placement, messages: Sequence[Received[OrderPlaced]]) -> tuple[Work, Newcomers]:
@@ -90,8 +123,8 @@ def _work_of(placement: Placement, messages: Sequence[Received[OrderPlaced]]) ->
     )
 
 
-async def _dates(tx: Transaction, placement: Placement, supplies: Supplies) -> dict[UUID, datetime | None]:
-    """When the new waiting lines will ship."""
+async def _dates(tx: Transaction, placement: Placement, supplies: Supplies, ruled: Collection[str]) -> dict[UUID, datetime | None]:
+    """When the new waiting lines will ship. Where channels have rules, what is available is not for who waits."""
     claims = placement.claims
     classes = sorted({(line.sku, line.priority) for line in placement.waiting})
     longer = [(sku, priority) for sku, priority in classes if claims[sku].waiting > claims[sku].queued]
@@ -105,11 +138,11 @@ async def _dates(tx: Transaction, placement: Placement, supplies: Supplies) -> d
         )
         ahead = {(row["sku"], row["priority"]): row["ahead"] for row in rows}
     positions = queue_positions(placement.waiting, ahead)
-    coming = {sku: arrivals(claims[sku].available, tx.now, supplies.get(sku, ())) for sku, _ in classes}
+    coming = {sku: arrivals(0 if sku in ruled else claims[sku].available, tx.now, supplies.get(sku, ())) for sku, _ in classes}
     return {line.demand_id: date_of_unit(positions[line.demand_id], coming[line.sku]) for line in placement.waiting}
 
 
-async def _kits_among(tx: Transaction, skus: Sequence[str], registered: Collection[str]) -> set[str]:
+async def _kits_among(tx: Transaction, skus: Collection[str], registered: Collection[str]) -> set[str]:
     rows = await read_kits(tx.connection, [sku for sku in skus if sku not in registered])
     return {row["kit_sku"] for row in rows}
 
@@ -128,13 +161,15 @@ def _all_registered(tx: Transaction, message: Received[OrderPlaced], registered:
     return True
 
 
-def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], dates: Dates) -> PlacedRows:
+def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], dates: Dates, ruled: Mapping[str, SharedPool]) -> PlacedRows:
     orders = [placed.order for placed in placement.orders]
     lines = [line for placed in placement.orders for line in placed.lines]
     return PlacedRows(
         pool_skus=list(placement.claims),
         pool_reserved=[claim.reserved for claim in placement.claims.values()],
         pool_queued=[claim.queued for claim in placement.claims.values()],
+        pool_unheld=[placement.unheld.get(sku, 0) for sku in placement.claims],
+        pool_fenced=[ruled[sku].fenced_change if sku in ruled else 0 for sku in placement.claims],
         order_ids=[order.order_id for order in orders],
         order_versions=[order.order_version for order in orders],
         split_policies=[order.split_policy for order in orders],
@@ -151,11 +186,18 @@ def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], da
         event_ids=[messages[placed.batch_index].event_id for placed in placement.orders for _ in placed.lines],
         line_priorities=[placed.order.priority for placed in placement.orders for _ in placed.lines],
         hold_all=[placed.order.split_policy == "hold_all" for placed in placement.orders for _ in placed.lines],
+        line_channels=[placed.order.channel for placed in placement.orders for _ in placed.lines],
     )
 
 
 def _messages_of(
-    placement: Placement, messages: Sequence[Received[OrderPlaced]], rows: Sequence[Record], supplies: Supplies, dates: Dates, now: datetime
+    placement: Placement,
+    messages: Sequence[Received[OrderPlaced]],
+    rows: Sequence[Record],
+    supplies: Supplies,
+    dates: Dates,
+    ruled: Mapping[str, SharedPool],
+    now: datetime,
 ) -> list[Outgoing]:
     """Built from plain values and validated whole, which costs half of building part by part."""
     assignable: dict[str, AssignableStock] = {}
@@ -168,6 +210,11 @@ def _messages_of(
             places = [{"location": location, "quantity": quantity} for location, quantity in zip(locations, free, strict=True)]
             assignable[sku] = AssignableStock.model_validate({"sku": sku, "stock_version": version + 1, "locations": places})
         known = supplies.get(sku, ())
+        if sku in ruled:
+            pool = ruled[sku]
+            before = offers_of(pool.free_was, queued, pool.channels_were, known)
+            changes.extend(changes_of(sku, version + 1, before, offers_of(pool.free, queued + claim.queued, pool.channels, known)))
+            continue
         left, mode, next_ship_at = sellable_of(claim.available, queued + claim.queued, known)
         if claim.reserved or (left, mode, next_ship_at) != sellable_of(available, queued, known):
             changes.append(

@@ -29,8 +29,12 @@ waits for the step: for the processor, and behind what the step has to say."""
 
 
 async def share_out(connection: Connection, books: Books) -> None:
-    """Gives what is free to the heads of the queues, a limited number of lines."""
-    free = {sku: pool.available for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.available > 0}
+    """Gives what is free to the heads of the queues, a limited number of lines; of SKUs for which no channel has a rule."""
+    free = {
+        sku: pool.available
+        for sku, pool in books.pools.items()
+        if pool.touched and pool.queued and pool.available > 0 and not pool.channels
+    }
     if not free:
         return
     lines = max(1, LINES_AT_ONCE // len(free))
@@ -80,7 +84,8 @@ async def date_new_waiting(connection: Connection, books: Books, supplies: Mappi
         rows = await sql.read_positions_from_back(connection, _places(back, min))
         positions.update((row["demand_id"], row["position"]) for row in rows)
     for row in waiting:
-        coming = arrivals(books.pools[row.sku].available, now, supplies.get(row.sku, ()))
+        pool = books.pools[row.sku]
+        coming = arrivals(0 if pool.channels else pool.available, now, supplies.get(row.sku, ()))
         row.promised_ship_at = date_of_unit(positions[row.demand_id], coming)
     dated = [row for row in waiting if row.promised_ship_at != row.was_promised_ship_at]
     if dated:
@@ -118,7 +123,7 @@ async def note_work(connection: Connection, books: Books, messages: Sequence[Rec
     """
     traces = {message.event_id: message.traceparent for message in messages}
     waiting = _began_to_wait(books)
-    named = {sku for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.available > 0}
+    named = {sku for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.available > 0 and not pool.channels}
     named |= {row.sku for row in books.demand.values() if _holds_more(row) and books.pools[row.sku].queued}
     if not waiting and not named:
         return

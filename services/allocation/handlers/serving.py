@@ -58,7 +58,7 @@ async def serve_queues(tx: Transaction) -> Sequence[Outgoing]:
         )
     for sku, pool in books.pools.items():
         cause = Cause(origins[sku].event_id, tx.now)
-        if pool.queued and pool.available > 0:
+        if pool.queued and pool.available > 0 and not pool.channels:
             books.touch(sku, cause)
         yield_units(books, sku, incomplete, cause)
     if not any(pool.touched for pool in books.pools.values()):

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from services.allocation.decide.books import Books
 from services.allocation.decide.stock import Assignment, Demand, Shelf
-from services.allocation.handlers.announcing import Supplies, messages_of, supplies_by_sku
+from services.allocation.handlers.announcing import Supplies, messages_of, shrunken_holds, supplies_by_sku
+from services.allocation.handlers.keeping import let_holds_give_way, save_keepings, share_out_by_channel
 from services.allocation.handlers.kits import changed_components, tell_kits
 from services.allocation.handlers.queueing import date_new_waiting, note_work, requeue_uncovered, share_out
 from services.allocation.queries import books as sql
@@ -29,14 +30,17 @@ async def settle(
         supplies_before: what was on its way before, where the batch changed that.
     """
     await share_out(tx.connection, books)
+    await share_out_by_channel(tx.connection, books)
+    shrunk = await let_holds_give_way(tx.connection, books)
     await requeue_uncovered(tx.connection, books)
     books.announce()
     await save(tx.connection, books, tx.new_id)
-    scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and (pool.is_scarce or pool.was.is_scarce))
+    scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and (pool.ruled or pool.is_scarce or pool.was.is_scarce))
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
     await date_new_waiting(tx.connection, books, supplies, tx.now)
     await note_work(tx.connection, books, messages)
     told = messages_of(books, messages, supplies if supplies_before is None else supplies_before, supplies, tx.now)
+    told += shrunken_holds(books, shrunk, messages, tx.now)
     return told + await tell_kits(tx, changed_components(books), messages)
 
 
@@ -50,6 +54,7 @@ async def save(connection: Connection, books: Books, new_id: Callable[[], UUID])
     if changed_shelves:
         await sql.update_shelves(connection, _shelf_rows(changed_shelves))
     pools = [pool for pool in books.pools.values() if pool.touched]
+    await save_keepings(connection, books, pools)
     if pools:
         await sql.update_pools(
             connection,
@@ -115,7 +120,7 @@ def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
 
 
 def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
-    rows = sql.DemandRows([], [], [], [], [], [], [], [], [], [], [], [], [])
+    rows = sql.DemandRows([], [], [], [], [], [], [], [], [], [], [], [], [], [])
     for row in demand:
         new, was = row.numbers, row.was
         rows.order_ids.append(row.order_id)
@@ -131,6 +136,7 @@ def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
         rows.promised_ship_at.append(row.promised_ship_at)
         rows.priorities.append(row.priority)
         rows.hold_all.append(row.hold_all)
+        rows.channels.append(row.channel)
     return rows
 
 

@@ -45,7 +45,9 @@ async def read_components(connection: Connection, kit_skus: Sequence[str]) -> li
     """What kits are made of, with the pools of their components."""
     return await connection.fetch(
         """
-        SELECT part.kit_sku, part.sku, part.quantity, pool.available, pool.queued
+        SELECT part.kit_sku, part.sku, part.quantity, pool.available,
+               -- where channels have rules, whoever waits may not take what is available
+               CASE WHEN pool.ruled AND pool.available > 0 THEN 0 ELSE pool.queued END AS queued
         FROM kit_components part JOIN stock_pools pool ON pool.sku = part.sku AND pool.pool = 'default'
         WHERE part.kit_sku = ANY($1::text[]) ORDER BY part.kit_sku, part.sku
         """,

@@ -86,7 +86,7 @@ def refused_upload(document: Any) -> Problem:
 
 
 async def list_uploads(call: Call) -> web.StreamResponse:
-    """The newest uploads, with who uploaded them and what became of them."""
+    """The newest uploads."""
     return _shown(await neighbours.list_uploads(call.environment))
 
 

@@ -13,7 +13,6 @@ from services.portal.pages.rendering import page
 from shared.service import Environment
 
 DEEPEST = 4
-CSV_EXAMPLE = "sku,location,on_hand\nMUG-BLUE,reno-1,48"
 
 
 def _reference(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,10 +46,7 @@ def example_of(document: Mapping[str, Any], schema: Mapping[str, Any], depth: in
 def _body_of(document: Mapping[str, Any], content: Mapping[str, Any] | None) -> str | None:
     if content is None:
         return None
-    media = content["content"].get("application/json")
-    if media is None:
-        return CSV_EXAMPLE
-    schema = media["schema"]
+    schema = content["content"]["application/json"]["schema"]
     return json.dumps(example_of(document, schema), indent=2, ensure_ascii=False)
 
 

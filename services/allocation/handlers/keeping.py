@@ -1,0 +1,96 @@
+"""What is kept from the queue, and how it gives way: units that only some channels may take, and units of checkout holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from services.allocation.decide.books import Books
+from services.allocation.decide.holds import shrink_holds
+from services.allocation.decide.pools import ChannelPool
+from services.allocation.decide.stock import Pool
+from services.allocation.handlers.loading import add_held_rows, add_waiting_rows
+from services.allocation.queries.holds import read_held_units, update_hold_lines
+from services.allocation.queries.pools import (
+    ChannelPoolRows,
+    PoolKeepings,
+    read_queue_heads_by_channel,
+    update_channel_pools,
+    update_pool_keepings,
+)
+from shared.messaging.message import Connection
+
+
+async def share_out_by_channel(connection: Connection, books: Books) -> None:
+    """Where channels have rules: gives what is free to the first places of every channel that may take something.
+
+    All of it at once and not in steps, so that afterwards whoever waits may not take what is free, and a new order that may takes nothing
+    from anybody.
+    """
+    ruled = [(sku, pool) for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.channels]
+    asking = [
+        (sku, channel, units)
+        for sku, pool in sorted(ruled, key=lambda found: found[0])
+        for channel in (None, *(rule.channel for rule in pool.channels))
+        if (units := pool.takeable(channel or "")) > 0
+    ]
+    if not asking:
+        return
+    heads = await read_queue_heads_by_channel(
+        connection,
+        [sku for sku, _, _ in asking],
+        [channel for _, channel, _ in asking],
+        [units for _, _, units in asking],
+        list(books.demand),
+    )
+    add_waiting_rows(books, heads)
+    for sku in dict.fromkeys(sku for sku, _, _ in asking):
+        books.share_out(sku)
+
+
+async def let_holds_give_way(connection: Connection, books: Books) -> list[UUID]:
+    """Takes held units that no shelf has any more; returns the holds that got smaller."""
+    short = sorted(sku for sku, pool in books.pools.items() if pool.touched and pool.held_shortage)
+    if not short:
+        return []
+    add_held_rows(books, await read_held_units(connection, short))
+    return shrink_holds(books, short)
+
+
+async def save_keepings(connection: Connection, books: Books, pools: Sequence[Pool]) -> None:
+    """What is held, kept back and fenced; before the reservations, which may take what a hold gave back."""
+    kept = [pool for pool in pools if pool.keepings_changed]
+    if kept:
+        numbers = [(pool.numbers, pool.was) for pool in kept]
+        keepings = PoolKeepings(
+            skus=[pool.sku for pool in kept],
+            held=[new.held - was.held for new, was in numbers],
+            safety=[new.safety - was.safety for new, was in numbers],
+            fenced=[new.fenced - was.fenced for new, was in numbers],
+            sku_safety=[pool.sku_safety for pool in kept],
+            ruled=[bool(pool.channels) for pool in kept],
+        )
+        await update_pool_keepings(connection, keepings)
+    rules = channel_pool_rows((pool.channels, pool.channels_were) for pool in pools if pool.channels)
+    if rules.skus:
+        await update_channel_pools(connection, rules)
+    held = [units for units in books.held_units.values() if units.held != units.was_held]
+    if held:
+        await update_hold_lines(
+            connection, [units.hold_id for units in held], [units.sku for units in held], [units.held for units in held]
+        )
+
+
+def channel_pool_rows(changed: Iterable[tuple[Sequence[ChannelPool], Sequence[ChannelPool]]]) -> ChannelPoolRows:
+    """What rules say now against what they said; rules that are new or gone are not among them."""
+    rows = ChannelPoolRows([], [], [], [])
+    for rules, were in changed:
+        known = {rule.channel: rule for rule in were}
+        for rule in rules:
+            was = known.get(rule.channel)
+            if was is not None and (rule.open, rule.fence) != (was.open, was.fence):
+                rows.skus.append(rule.sku)
+                rows.channels.append(rule.channel)
+                rows.open.append(rule.open - was.open)
+                rows.fence.append(rule.fence - was.fence)
+    return rows
