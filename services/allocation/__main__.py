@@ -1,8 +1,10 @@
 """The allocation service: who has which units, what waits, what each channel may sell. Run with ``python -m services.allocation``."""
 
-from services.allocation import feed_pages, pages, upload_pages
+from services.allocation import feed_pages, findings_pages, pages, upload_pages
 from services.allocation.handlers import (
+    auditing,
     changing,
+    compensating,
     counting,
     feeds,
     fulfilling,
@@ -36,13 +38,15 @@ SERVICE = Service(
         consume(stock.StockAdjustmentRequested, counting.adjust_stock),
         *(consume(feed.FeedSettingsRequested, feeds.set_feed_settings), consume(feed.FeedGapCloseRequested, feeds.close_feed_gaps)),
         consume(stock.ShortagePolicyRequested, policies.set_shortage_policy),
+        consume(stock.StockCompensationRequested, compensating.apply_compensations),
+        consume(stock.StockFindingDismissalRequested, compensating.dismiss_findings),
         consume(channels.ProductRegistered, registering.open_pools),
         consume(fulfillment.LocationRegistered, registering.register_locations),
     ],
     publishes=[
         *(stock.StockReserved, stock.StockBackordered, stock.StockReservationReleased, stock.StockPromiseChanged),
         *(stock.StockAvailabilityChanged, stock.StockAdjusted, stock.StockAdjustmentRejected, stock.ShortagePolicySet),
-        *(fulfillment.FulfillmentAssigned, fulfillment.FulfillmentAssignmentRejected),
+        *(fulfillment.FulfillmentAssigned, fulfillment.FulfillmentAssignmentRejected, stock.StockFindingDecided, stock.StockFindingRefused),
         *(feed.FeedSettingsChanged, feed.FeedSettingsRejected, feed.FeedGapClosed, feed.FeedGapCloseRejected),
     ],
     schedules=[
@@ -50,13 +54,13 @@ SERVICE = Service(
         *(every(seconds=30.0, run=feeds.settle_sequences), every(seconds=5.0, run=snapshots.apply_remembered_counts)),
         *(every(seconds=0.5, run=uploading.apply_uploads), every(seconds=60.0, run=uploading.forget_uploads)),
         every(seconds=0.5, run=serving.serve_queues, woken_by=serving.LEAVES_WORK),
-        every(seconds=60.0, run=serving.find_neglected_queues),
+        *(every(seconds=60.0, run=serving.find_neglected_queues), every(seconds=2.0, run=auditing.audit_some)),
     ],
-    gauges=[feed_pages.GAUGES],
+    gauges=[feed_pages.GAUGES, findings_pages.GAUGES],
     routes=[
         *(get("/stock/{sku}", pages.read_stock), get("/stock", pages.list_stock), get("/supplies", pages.list_supplies)),
         *(get("/orders/{order_id}/stock", pages.read_order_stock), get("/shortage-policy", pages.read_shortage_policy)),
-        *(*feed_pages.ROUTES, *upload_pages.ROUTES),
+        *(*feed_pages.ROUTES, *upload_pages.ROUTES, *findings_pages.ROUTES),
     ],
 )
 if __name__ == "__main__":

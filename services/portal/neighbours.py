@@ -145,6 +145,16 @@ async def pass_on_report(environment: Environment, request: web.Request, upload_
     return answer
 
 
+async def list_findings(environment: Environment, **query: str) -> Reply:
+    """What the continuous auditor found in allocation's books."""
+    return await read(environment, "allocation", "/findings", **query)
+
+
+async def read_finding(environment: Environment, finding_id: UUID) -> Reply:
+    """One finding with what was decided about it."""
+    return await read(environment, "allocation", f"/findings/{finding_id}")
+
+
 async def read_product(environment: Environment, sku: str) -> Reply:
     """One product of the product master."""
     return await read(environment, "sync", f"/products/{quote(sku, safe='')}")

@@ -114,6 +114,17 @@ CORRUPTIONS = {
         "I11-components-are-marked",
     ),
     "a return is booked twice": ("UPDATE inspected_units SET disposition = 'damaged'", "I5-returned-once"),
+    "a compensation nobody agreed to": (
+        "INSERT INTO movements (movement_id, kind, quantity, sku, location, compensates) "
+        "VALUES (gen_random_uuid(), 'adjusted', 1, 'MUG', 'east', gen_random_uuid())",
+        "A11-compensations-were-agreed",
+    ),
+    "a finding is applied by nobody": (
+        "INSERT INTO audit_findings (finding_id, key, status, sku, balance, found, expected, balances, culprit, explanation, mends, "
+        "compensation, found_at, confirmed_at, closed_at) "
+        "VALUES (gen_random_uuid(), 'x', 'applied', 'MUG', 'x', 1, 2, '[]', 'x', 'x', 'ledger', '[]', now(), now(), now())",
+        "A11-decisions-close-findings",
+    ),
     "a receipt is booked elsewhere": ("UPDATE receipts SET location = 'west'", "I9-one-receipt-one-effect"),
 }
 

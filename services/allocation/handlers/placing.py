@@ -48,7 +48,7 @@ async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[Ord
     scarce = [sku for sku, claim in placement.claims.items() if claim.is_scarce]
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
     dates = await _dates(tx, placement, supplies) if placement.waiting else {}
-    saving = asyncio.create_task(_save(tx, placement, _rows_of(placement, messages, dates), messages))
+    saving = asyncio.create_task(_save(tx, placement, _rows_of(placement, messages, dates, rows), messages))
     try:
         await asyncio.sleep(0)  # lets the statement leave; the messages are worded while the database writes
         outgoing = _messages_of(placement, messages, rows, supplies, dates, tx.now)
@@ -128,7 +128,14 @@ def _all_registered(tx: Transaction, message: Received[OrderPlaced], registered:
     return True
 
 
-def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], dates: Dates) -> PlacedRows:
+def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], dates: Dates, pools: Sequence[Record]) -> PlacedRows:
+    versions: dict[str, int] = {}
+    reserved: dict[str, int] = {}
+    for row in pools:
+        claim = placement.claims.get(row["sku"])
+        if claim is not None:
+            versions[row["sku"]] = row["version"] + 1
+            reserved[row["sku"]] = row["reserved"] + claim.reserved
     orders = [placed.order for placed in placement.orders]
     lines = [line for placed in placement.orders for line in placed.lines]
     return PlacedRows(
@@ -151,6 +158,8 @@ def _rows_of(placement: Placement, messages: Sequence[Received[OrderPlaced]], da
         event_ids=[messages[placed.batch_index].event_id for placed in placement.orders for _ in placed.lines],
         line_priorities=[placed.order.priority for placed in placement.orders for _ in placed.lines],
         hold_all=[placed.order.split_policy == "hold_all" for placed in placement.orders for _ in placed.lines],
+        pool_versions=[versions[line.sku] for line in lines],
+        reserved_after=[reserved[line.sku] for line in lines],
     )
 
 

@@ -20,7 +20,7 @@ async def lock_pools_for_orders(connection: Connection, skus: Sequence[str], ord
     """
     return await connection.fetch(
         """
-        SELECT sku, available, queued, version, locations, assignable, in_kits,
+        SELECT sku, available, queued, version, locations, assignable, in_kits, reserved,
                (SELECT array_agg(order_id) FROM orders WHERE order_id = ANY($2::uuid[])) AS known_order_ids
         FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
         ORDER BY sku FOR NO KEY UPDATE
@@ -52,6 +52,8 @@ class PlacedRows(NamedTuple):
     event_ids: list[UUID]
     line_priorities: list[int]
     hold_all: list[bool]
+    pool_versions: list[int]
+    reserved_after: list[int]
 
 
 async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
@@ -63,8 +65,9 @@ async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
         """
         WITH lines AS MATERIALIZED (
             SELECT * FROM unnest($10::uuid[], $11::text[], $12::text[], $13::uuid[], $14::int[], $15::int[], $16::timestamptz[],
-                                 $17::uuid[], $18::smallint[], $19::bool[])
-                AS line(order_id, line_id, sku, demand_id, units, reserved, promised_ship_at, event_id, priority, hold_all)
+                                 $17::uuid[], $18::smallint[], $19::bool[], $20::bigint[], $21::int[])
+                AS line(order_id, line_id, sku, demand_id, units, reserved, promised_ship_at, event_id, priority, hold_all, pool_version,
+                        reserved_after)
         ), pooled AS (
             UPDATE stock_pools p
             SET reserved = p.reserved + claim.reserved, queued = p.queued + claim.queued, version = p.version + 1
@@ -77,8 +80,9 @@ async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
             INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, promised_ship_at, priority, hold_all)
             SELECT order_id, line_id, demand_id, sku, units, units - reserved, reserved, promised_ship_at, priority, hold_all FROM lines
         )
-        INSERT INTO movements (movement_id, kind, quantity, sku, order_id, line_id, event_id)
-        SELECT demand_id, 'reserved', reserved, sku, order_id, line_id, event_id FROM lines WHERE reserved > 0
+        INSERT INTO movements (movement_id, kind, quantity, sku, order_id, line_id, event_id, pool_version, reserved_after)
+        SELECT demand_id, 'reserved', reserved, sku, order_id, line_id, event_id, pool_version, reserved_after
+        FROM lines WHERE reserved > 0
         """,
         *rows,
     )

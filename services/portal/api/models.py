@@ -133,6 +133,14 @@ class SetShortagePolicy(Request):
     operator: ShortText = "operator"
 
 
+class DecideFinding(Request):
+    """Why a finding is mended or left. ``expected_found`` is the finding's ``found`` as you read it."""
+
+    expected_found: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000, strict=True)]
+    reason: ShortText
+    operator: ShortText = "operator"
+
+
 class ScheduleSupply(Request):
     """Goods that are on the way. ``supply_id`` is chosen here when it is left out."""
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import Field
 
-from services.portal.api import feeds, models, operations, orders, returns, stock
+from services.portal.api import feeds, findings, models, operations, orders, returns, stock
 from services.portal.api.openapi import openapi_document
 from services.portal.api.operation import Operation, Parameter
 from services.portal.pages.documentation import documentation_page
@@ -29,6 +29,12 @@ SUPPLY = _path("supply_id", "The supply's id.")
 SKU = _path("sku", "The stock keeping unit, exactly as the merchant writes it; percent-encoded.", Sku)
 SEARCH = Parameter("query", "query", str, "An order id, a channel's order number, an e-mail address or a tracking number.", "")
 LIMIT = Parameter("limit", "query", Annotated[int, Field(ge=1, le=200)], "How many at most, 1 to 200.", 50)
+
+FINDING = _path("finding_id", "The finding's id.")
+FINDING_STATUS = Parameter(
+    "status", "query", Literal["open", "applied", "dismissed", "vanished"], "open, applied, dismissed or vanished.", "open"
+)
+AFTER = Parameter("after", "query", UUID, "next_after of the page before.")
 
 PENDING = {202: "Passed on: a 3PL is asked, and its word decides."}
 CHANGES = (404, 409, 422, 503)
@@ -365,6 +371,50 @@ OPERATIONS: tuple[Operation, ...] = (
         parameters=(UPLOAD,),
         errors=(404, 409, 422, 503),
         more_statuses={202: "Begun: the rest is applied portion by portion; read the upload to see how far it is."},
+    ),
+    Operation(
+        "GET",
+        "/api/findings",
+        "Books",
+        "List findings",
+        findings.list_findings,
+        models.Document,
+        parameters=(FINDING_STATUS, AFTER, LIMIT),
+        errors=(422, 503),
+    ),
+    Operation(
+        "GET",
+        "/api/findings/{finding_id}",
+        "Books",
+        "Read a finding",
+        findings.read_finding,
+        models.Document,
+        parameters=(FINDING,),
+        errors=(404, 503),
+    ),
+    Operation(
+        "POST",
+        "/api/findings/{finding_id}/apply",
+        "Books",
+        "Apply a compensation",
+        findings.apply_finding,
+        models.Outcome,
+        request=models.DecideFinding,
+        parameters=(FINDING,),
+        errors=CHANGES,
+        idempotent=True,
+    ),
+    Operation(
+        "POST",
+        "/api/findings/{finding_id}/dismiss",
+        "Books",
+        "Dismiss a finding",
+        findings.dismiss_finding,
+        models.Outcome,
+        request=models.DecideFinding,
+        parameters=(FINDING,),
+        errors=CHANGES,
+        idempotent=True,
     ),
     Operation("GET", "/api/parked", "Operations", "List parked messages", operations.list_parked, models.ParkedList),
     Operation(
