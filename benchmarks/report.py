@@ -200,7 +200,8 @@ def _processor_table(document: Document) -> str:
             columns[f"(b) at {busiest['rate']:,.0f}/s"] = busiest["processor_us_per_order"]
         columns[f"(b) at {chain['latencies']['rate']:,.0f}/s"] = chain["latencies"]["processor_us_per_order"]
     names = sorted(
-        {name for costs in columns.values() for name in costs}, key=lambda name: -max(costs.get(name, 0.0) for costs in columns.values())
+        {name for costs in columns.values() for name in costs},
+        key=lambda name: (-max(costs.get(name, 0.0) for costs in columns.values()), name),
     )
     rows = [[name, *(f"{costs[name]:,.0f}" if name in costs else "" for costs in columns.values())] for name in names]
     rows.append(["all", *(f"{sum(costs.values()):,.0f}" for costs in columns.values())])
@@ -264,8 +265,8 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
     for name, written in tables.items():
         before, found, rest = text.partition(f"<!-- benchmark: {name} -->\n")
         if found:
-            _, end, after = rest.partition("\n<!-- end -->")
-            text = before + found + written + end + after
+            _, end, after = rest.partition("<!-- end -->")
+            text = before + found + written + "\n" + end + after
     return text
 
 

@@ -15,6 +15,7 @@ else:
     Pool: TypeAlias = asyncpg.Pool
 
 ACQUIRE_TIMEOUT_SECONDS = 10.0
+STATEMENT_LIFETIME_SECONDS = 10
 
 _UNAVAILABLE = (
     # What a connection says whose server was killed in the middle of a reply; the pool replaces it.
@@ -61,8 +62,21 @@ async def prepare_connection(connection: Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 
+async def _keep_session(_: Connection) -> None:
+    """What the pool does to a connection that comes back: nothing.
+
+    asyncpg's own way is one more round trip per transaction, to undo session settings, session locks, cursors and LISTENs. No service has
+    any of these (locks and settings are of a transaction), and open transactions are rolled back without it.
+    """
+
+
 async def open_pool(database_url: str, *, application_name: str, size: int, command_timeout_seconds: float) -> Pool:
-    """Opens the pool of one process. The role's search_path is its service's schema (set by ``shared.migrate``)."""
+    """Opens the pool of one process. The role's search_path is its service's schema (set by ``shared.migrate``).
+
+    Postgres plans a prepared statement once and for all after a few uses. One that was planned while its tables were empty would read them
+    from end to end for each row for as long as the connection lives: the more orders, the slower. So every statement is prepared anew after
+    some seconds, and plans prefer indexes even where a table is still small.
+    """
     return await asyncpg.create_pool(
         database_url,
         min_size=min(2, size),
@@ -70,6 +84,8 @@ async def open_pool(database_url: str, *, application_name: str, size: int, comm
         command_timeout=command_timeout_seconds,
         timeout=ACQUIRE_TIMEOUT_SECONDS,
         max_inactive_connection_lifetime=300,
-        server_settings={"application_name": application_name, "jit": "off"},
+        max_cached_statement_lifetime=STATEMENT_LIFETIME_SECONDS,
+        server_settings={"application_name": application_name, "jit": "off", "enable_seqscan": "off"},
         init=prepare_connection,
+        reset=_keep_session,
     )

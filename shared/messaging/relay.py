@@ -117,7 +117,7 @@ class Relay:
             if confirmed < claimed:
                 self._around.metrics.publish_failures.inc(claimed - confirmed)
                 await asyncio.sleep(RECONNECT_SECONDS)
-            if claimed == 0:
+            if claimed < self._around.settings.relay_batch:
                 return
 
     async def _broker_trouble(self, error: Exception) -> None:

@@ -157,6 +157,12 @@ def test_tables_are_renewed_between_their_markers_and_nowhere_else() -> None:
     assert report.with_tables(renewed, {"drivers": "new"}) == renewed
 
 
+def test_a_table_that_is_filled_for_the_first_time_takes_nothing_of_the_page_with_it() -> None:
+    page = "<!-- benchmark: drivers -->\n<!-- end -->\nbetween\n<!-- benchmark: pgbench -->\n<!-- end -->\nafter\n"
+    renewed = report.with_tables(page, {"drivers": "new", "pgbench": "too"})
+    assert renewed == "<!-- benchmark: drivers -->\nnew\n<!-- end -->\nbetween\n<!-- benchmark: pgbench -->\ntoo\n<!-- end -->\nafter\n"
+
+
 def test_the_documentation_shows_the_result_that_is_kept() -> None:
     if not report.RESULTS.exists():
         pytest.skip("no result is kept yet: run `make bench`")
