@@ -121,7 +121,7 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": State.SHIPPED,
         "cancel_accepted": "park",
         "cancel_rejected": State.INCOMPLETE,
-        "delivered": State.DELIVERED,
+        "delivered": "defer",
     },
     State.SHIPPED: {
         "accepted": State.SHIPPED,
@@ -190,6 +190,18 @@ def an_order_with(*fulfillments: Fulfillment) -> Order:
     order = a_copy(a_line("1", 3))
     shipped = sum(line.shipped for item in fulfillments for line in item.lines)
     return replace(order, fulfillments=fulfillments, lines=(replace(order.lines[0], shipped=shipped),))
+
+
+def test_a_delivery_that_overtakes_the_short_pick_waits_so_that_missing_units_are_written_off() -> None:
+    order = an_order_with(a_fulfillment(State.INCOMPLETE))
+    overtaken = answer(order, WORDS["delivered"], NOON, PATIENCE)
+    assert isinstance(overtaken.problem, Defer)
+    explained = answer(order, WORDS["short"], NOON, PATIENCE)
+    [cancelled] = [say.data for say in explained.says if isinstance(say.data, FulfillmentCancelled)]
+    assert [line.quantity for line in cancelled.missing] == [1]
+    delivered = answer(explained.order, WORDS["delivered"], NOON, PATIENCE)
+    assert delivered.problem is None
+    assert delivered.order.fulfillment(FULFILLMENT).state is State.DELIVERED
 
 
 def test_there_is_an_entry_for_every_state_and_answer() -> None:
