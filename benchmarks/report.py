@@ -23,6 +23,7 @@ CHAIN_ORDERS_PER_SECOND = 300.0
 P99_MS = 500.0
 RESTOCK_P99_RATIO = 2.0
 PERCENTILES = ("p50_ms", "p99_ms", "longest_ms")
+MEANWHILE_TO_QUIET = 2.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,12 @@ def _best_pgbench(document: Document, *, hot: bool) -> Mapping[str, Any] | None:
 
 def targets_of(document: Document) -> list[Target]:
     """Every target that the measurements in this document say something about."""
-    return [*_targets_of_allocation(document), *_targets_of_chain(document), *_targets_of_restock(document)]
+    return [
+        *_targets_of_allocation(document),
+        *_targets_of_promises(document),
+        *_targets_of_chain(document),
+        *_targets_of_restock(document),
+    ]
 
 
 def _targets_of_allocation(document: Document) -> list[Target]:
@@ -104,6 +110,32 @@ def _targets_of_allocation(document: Document) -> list[Target]:
         measured, compared = (f"{run['orders_per_second']:,.0f} orders/s" for run in (hot_run, uniform))
         found.append(Target("(a) hot SKU against uniform", measured, compared, value, HOT_TO_UNIFORM))
     return found
+
+
+def _targets_of_promises(document: Document) -> list[Target]:
+    run = document.get("promises")
+    if run is None:
+        return []
+    quiet, meanwhile = float(run["quiet"]["p99_ms"]), float(run["meanwhile"]["p99_ms"])
+    name = f"(d) other SKUs while {run['waiting_orders']:,} orders are promised anew, p99"
+    compared = f"{quiet:,.0f} ms quiet, at {run['rate']:,.0f} orders/s"
+    return [Target(name, f"{meanwhile:,.0f} ms", compared, meanwhile / quiet, MEANWHILE_TO_QUIET, at_most=True)]
+
+
+def _promises_table(document: Document) -> str:
+    run = document["promises"]
+    heading = ["date change for a long queue", "orders", "s until all are told", "orders/s", "other SKUs", "p50 ms", "p99 ms", "longest ms"]
+    rows = []
+    for name, first in (("quiet", True), ("meanwhile", False)):
+        spread = run[name]
+        told = (
+            ["", "", ""]
+            if first
+            else [f"{run['waiting_orders']:,}", f"{run['seconds']:.1f}", f"{run['waiting_orders'] / run['seconds']:,.0f}"]
+        )
+        figures = [f"{spread[key]:,.1f}" for key in ("p50_ms", "p99_ms", "longest_ms")]
+        rows.append([name, *told, f"{spread['count']:,} orders", *figures])
+    return table(heading, rows)
 
 
 def _targets_of_chain(document: Document) -> list[Target]:
@@ -229,11 +261,19 @@ BLOCKS = {
     "pgbench": _pgbench_table,
     "drivers": _drivers_table,
     "publishing": _publishing_table,
+    "promises": _promises_table,
     "trials": _trials_table,
     "processor time": _processor_table,
     "restock": _restock_table,
 }
-NEEDS = {"pgbench": "pgbench", "drivers": "allocation", "publishing": "publishing", "trials": "chain", "restock": "restock"}
+NEEDS = {
+    "pgbench": "pgbench",
+    "drivers": "allocation",
+    "publishing": "publishing",
+    "promises": "promises",
+    "trials": "chain",
+    "restock": "restock",
+}
 
 
 def tables_of(document: Document) -> dict[str, str]:

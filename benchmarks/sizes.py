@@ -22,6 +22,8 @@ class Sizes:
     burst_orders: int = 3_000
     trial_seconds: int = 25
     latency_seconds: int = 30
+    queued_orders: int = 50_000
+    """Orders that wait for one SKU when its date changes."""
     most_trials: int = 6
     restock_skus: int = 10_000
     """Products beside the one that is restocked."""
@@ -51,6 +53,7 @@ QUICK = Sizes(
     burst_orders=300,
     trial_seconds=6,
     latency_seconds=6,
+    queued_orders=2_000,
     most_trials=2,
     restock_skus=1_000,
     queued_lines=4_000,

@@ -145,6 +145,16 @@ async def pass_on_report(environment: Environment, request: web.Request, upload_
     return answer
 
 
+async def list_supplies(environment: Environment, query: Mapping[str, str]) -> Reply:
+    """Goods on their way, page by page."""
+    return await read(environment, "allocation", "/supplies", **query)
+
+
+async def list_preorders(environment: Environment, query: Mapping[str, str]) -> Reply:
+    """SKUs that are sold before their release, page by page."""
+    return await read(environment, "allocation", "/preorders", **query)
+
+
 async def read_product(environment: Environment, sku: str) -> Reply:
     """One product of the product master."""
     return await read(environment, "sync", f"/products/{quote(sku, safe='')}")

@@ -103,6 +103,7 @@ async def test_locations_are_listed(client: TestClient[Any, Any]) -> None:
         ("newark", "east", "07114"),
         ("reno", "west", "89506"),
     ]
+    assert (body["locations"][0]["working_days"], body["locations"][0]["holidays"]) == ([1, 2, 3, 4, 5], [])
 
 
 async def test_an_order_in_the_exception_queue_can_be_retried_and_then_leaves_it(desk: Desk, client: TestClient[Any, Any]) -> None:

@@ -32,6 +32,9 @@ class Plant:
         return self.name.replace(" ", "_").replace("'", "")
 
 
+QUEUES_ARE_DATED = "DELETE FROM allocation.promise_dating"
+"""An edit moved the queue of the day, and its dates would be looked at some seconds later; they are right as they are."""
+
 ALLOCATION = (
     Plant(
         "channels are told of a kit that cannot be made",
@@ -164,6 +167,36 @@ ALLOCATION = (
         ),
         (("allocation", "I2-nobody-waits-for-a-lower-hold"), ("allocation", "I1-pool-is-demand")),
         "SELECT 'CHAIR'",
+    ),
+    Plant(
+        "a preorder is held back though its goods are there and its date has come",
+        ("UPDATE allocation.stock_pools SET release_at = now() - interval '1 day' WHERE sku = 'LAMP'",),
+        (("allocation", "I2-preorders-are-released"),),
+        "SELECT 'LAMP'",
+    ),
+    Plant(
+        "a supply is forgotten while it is on its way",
+        (QUEUES_ARE_DATED, "UPDATE allocation.supply_lines SET open = false WHERE sku = 'CHAIR'"),
+        (("allocation", "I2-supplies-are-expected-while-units-are"), ("allocation", "I2-promises-follow-supply")),
+        "SELECT 'CHAIR'",
+    ),
+    Plant(
+        "an order is promised a day that no supply keeps",
+        (
+            QUEUES_ARE_DATED,
+            "UPDATE allocation.demand SET promised_ship_at = promised_ship_at - interval '1 day' WHERE order_id = :waiting",
+        ),
+        (("allocation", "I2-promises-follow-supply"),),
+        "SELECT :waiting::text || '|1'",
+    ),
+    Plant(
+        "a date has moved and nobody will tell its order",
+        (
+            "INSERT INTO allocation.promise_changes (round_id, order_id, line_id, demand_id, sku, quantity) "
+            "VALUES (gen_random_uuid(), :waiting, '1', gen_random_uuid(), 'CHAIR', 1)",
+        ),
+        (("allocation", "I6-moved-dates-are-told"),),
+        "SELECT :waiting::text",
     ),
     Plant(
         "a cancelled order waits for stock",

@@ -15,7 +15,7 @@ from shared.contracts.feeds import PatienceSeconds, StaleAfterSeconds
 from shared.contracts.fulfillment import LocationRegistrationRequested
 from shared.contracts.orders import Address, LineChange, OrderVersion
 from shared.contracts.returns import ReturnLine, ScannedUnits
-from shared.contracts.stock import FeedSequence, ShortagePolicy, SupplyLine
+from shared.contracts.stock import FeedSequence, ShortagePolicy, SupplyChange, SupplyLine
 
 
 class Request(BaseModel):
@@ -134,12 +134,13 @@ class SetShortagePolicy(Request):
 
 
 class ScheduleSupply(Request):
-    """Goods that are on the way. ``supply_id`` is chosen here when it is left out."""
+    """Goods that are on the way. ``supply_id`` is chosen here when it is left out; ``purchase_order`` is the number people know it by."""
 
     supply_id: UUID | None = None
     location: Code
     expected_at: Time
     lines: Annotated[list[SupplyLine], Field(min_length=1, max_length=1_000)]
+    purchase_order: ShortText | None = None
 
 
 class ReceiveSupply(Request):
@@ -153,6 +154,19 @@ class RescheduleSupply(Request):
     """The new expected date of a supply."""
 
     expected_at: Time
+
+
+class ChangeSupply(Request):
+    """How many units of some SKUs the supply brings in all, received ones included. Lines that are not listed stay as they are."""
+
+    lines: Annotated[list[SupplyChange], Field(min_length=1, max_length=1_000)]
+
+
+class OpenPreorder(Request):
+    """When a SKU is released, and whether its orders may ship before that when goods are there earlier."""
+
+    release_at: Time
+    early_release: bool = False
 
 
 class RegisterProducts(Request):

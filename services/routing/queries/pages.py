@@ -104,7 +104,8 @@ async def list_locations(connection: Connection) -> Sequence[Record]:
     """All locations."""
     return await connection.fetch(
         """
-        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at
+        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
+               working_days, holidays, dock_to_stock_days
         FROM locations ORDER BY location
         """
     )
