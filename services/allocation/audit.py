@@ -138,14 +138,23 @@ INVARIANTS = (
     ),
     Invariant(
         "I11-kits-are-their-components",
-        "what channels were told of a kit is how many can be made of its components",
+        "what channels were told of a kit is how many can be made of its components, those on their way of a preorder included",
         """
-        SELECT k.kit_sku, format('told %s as %s, can be made: %s', k.available, k.mode, d.kits)
+        SELECT k.kit_sku, format('told %s as %s, can be made: %s as %s', k.available, k.mode, d.kits, d.mode)
         FROM kits k CROSS JOIN LATERAL (
-            SELECT COALESCE(min(GREATEST(0, COALESCE(p.available - p.queued, 0)) / c.quantity), 0) AS kits
-            FROM kit_components c LEFT JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' WHERE c.kit_sku = k.kit_sku
+            SELECT COALESCE(min(kits), 0) AS kits,
+                   CASE WHEN min(kits) > 0 THEN CASE WHEN bool_or(preorder) THEN 'preorder' ELSE 'in_stock' END
+                        WHEN bool_or(preorder AND kits = 0) THEN 'sold_out' ELSE 'backorder' END AS mode
+            FROM (
+                SELECT COALESCE(p.release_at IS NOT NULL, false) AS preorder,
+                       GREATEST(0, COALESCE(p.available - p.queued, 0) + CASE WHEN p.release_at IS NULL THEN 0 ELSE (
+                           SELECT COALESCE(sum(l.quantity - l.called_off - l.received), 0) FROM supply_lines l
+                           WHERE l.sku = c.sku AND l.open
+                       ) END) / c.quantity AS kits
+                FROM kit_components c LEFT JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' WHERE c.kit_sku = k.kit_sku
+            ) part
         ) d
-        WHERE k.available <> d.kits OR (k.mode = 'in_stock') <> (d.kits > 0)
+        WHERE k.available <> d.kits OR k.mode <> d.mode
         """,
     ),
     Invariant(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from services.allocation.queries import preorders, promises, supplies
@@ -52,13 +54,20 @@ class Asked:
     fetchval = fetchrow = fetch
 
 
-@pytest.fixture
-async def full(fresh_databases: Databases) -> Connection:
-    """Much of everything."""
-    admin = await fresh_databases.connect_as_admin()
+@pytest.fixture(scope="module")
+async def full(migrated_template: str, servers: dict[str, str]) -> AsyncIterator[Connection]:
+    """Much of everything; filled once, because nothing is changed."""
+    name = f"promise_plans_{secrets.token_hex(6)}"
+    server = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+    databases = Databases(servers["ADMIN_DATABASE_URL"], name)
+    admin = await databases.connect_as_admin()
     await admin.execute("SET search_path = allocation")
     await admin.execute(FILL)
-    return admin
+    yield admin
+    await databases.close()
+    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await server.close()
 
 
 ROUND = UUID(int=7)
