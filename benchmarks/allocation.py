@@ -76,7 +76,7 @@ class AllocationBench:
         with self._progress.step("filling allocation") as step:
             await self._databases.create(FILLED)
             # A supply has a thousand lines: few of them in one transaction.
-            async with self.running(FILLED, {"ORDERMESH_BATCH_MESSAGES": "4"}) as (connection, processes, _):
+            async with self._running(FILLED, {"ORDERMESH_BATCH_MESSAGES": "4"}) as (connection, processes, _):
                 await asyncio.to_thread(processes.start, ["allocation"])
                 async with bulk_publisher(self._stack.rabbitmq.url) as publisher:
                     for publications in filling_of_allocation(self._sizes.skus):
@@ -89,7 +89,7 @@ class AllocationBench:
         self._filled = True
 
     @asynccontextmanager
-    async def running(
+    async def _running(
         self, database: str, changes: Mapping[str, str]
     ) -> AsyncIterator[tuple[Connection, MeasuredProcesses, ProcessorClock]]:
         """Surroundings of one run: empty queues before and after, and allocation stopped at the end."""
@@ -113,7 +113,7 @@ class AllocationBench:
         name = f"allocation, {driver}, {'one hot SKU' if hot else 'uniform'}"
         with self._progress.step(name) as step:
             await self._databases.copy(FILLED, RUN)
-            async with self.running(RUN, {"ORDERMESH_CONSUMER_DRIVER": driver}) as (connection, processes, clock):
+            async with self._running(RUN, {"ORDERMESH_CONSUMER_DRIVER": driver}) as (connection, processes, clock):
                 orders = placed_orders(self._sizes.orders, self._sizes.skus, hot=hot, seed=1)
                 async with bulk_publisher(self._stack.rabbitmq.url) as publisher:
                     await publisher.publish(orders)

@@ -77,12 +77,6 @@ def placed_orders(count: int, skus: int, *, hot: bool, seed: int) -> list[Public
     return [placed_order(random, draw_skus(random, skus, hot=hot), f"bench-{seed}-{number}")[1] for number in range(count)]
 
 
-def waiting_orders(count: int, sku: str) -> list[Publication]:
-    """Canonical orders for one unit of one SKU."""
-    random = Random(f"waiting orders {sku}")
-    return [placed_order(random, [sku], f"bench-{sku}-{number}")[1] for number in range(count)]
-
-
 @dataclass(frozen=True, slots=True)
 class ChannelOrder:
     """One paid order, ready for the wire."""

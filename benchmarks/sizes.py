@@ -22,15 +22,15 @@ class Sizes:
     burst_orders: int = 3_000
     trial_seconds: int = 25
     latency_seconds: int = 30
-    queued_orders: int = 50_000
-    """Orders that wait for one SKU when its date changes."""
     most_trials: int = 6
     restock_skus: int = 10_000
-    """Products beside the one that is restocked."""
+    """Products beside the one that is restocked, or gets another date."""
     queued_lines: int = 100_000
-    """Lines that wait for the one SKU."""
+    """Lines that wait for the one SKU when it is restocked."""
+    queued_orders: int = 50_000
+    """Orders that wait for it when its date changes."""
     neighbour_rate: float = 200.0
-    """Orders a second of other SKUs, before and during the restock."""
+    """Orders a second of other SKUs, before and meanwhile."""
     quiet_seconds: float = 15.0
 
     def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
@@ -53,10 +53,10 @@ QUICK = Sizes(
     burst_orders=300,
     trial_seconds=6,
     latency_seconds=6,
-    queued_orders=2_000,
     most_trials=2,
     restock_skus=1_000,
     queued_lines=4_000,
+    queued_orders=2_000,
     neighbour_rate=100.0,
     quiet_seconds=4.0,
 )
