@@ -37,7 +37,7 @@ from shared.contracts.stock import (
 from shared.messaging.message import Outgoing, Received, Transaction
 
 DATED_AT_ONCE = 5_000
-"""Places in one transaction: about a tenth of a second under the pool's lock."""
+"""Places in one transaction: some tenths of a second under the pool's lock, of which reading a queue of 50,000 is about half."""
 
 TOLD_AT_ONCE = 200
 """Orders in one transaction: a few milliseconds of this process, between which it serves others."""
