@@ -13,7 +13,19 @@ NOW = "2026-03-02T15:04:05Z"
 LATER = "2026-03-05T20:00:00Z"
 
 LATER_FIELDS = frozenset(
-    {"answer_due_at", "deliver_by", "due_at", "expected_at", "expires_at", "new_ship_at", "next_ship_at", "promised_ship_at", "ship_by"}
+    {
+        "agreed_ship_at",
+        "answer_by",
+        "answer_due_at",
+        "deliver_by",
+        "due_at",
+        "expected_at",
+        "expires_at",
+        "new_ship_at",
+        "next_ship_at",
+        "promised_ship_at",
+        "ship_by",
+    }
 )
 
 TEXTS = {
