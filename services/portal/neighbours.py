@@ -45,6 +45,11 @@ async def routing_of(environment: Environment, order_id: UUID) -> Shown:
     return await _shown(environment, "routing", f"/orders/{order_id}")
 
 
+async def list_delays(environment: Environment, after: str) -> Reply:
+    """Orders that wait for their customer's answer about a delay."""
+    return await read(environment, "routing", "/delays", **({"after": after} if after else {}))
+
+
 async def stock_of(environment: Environment, order_id: UUID) -> Shown:
     """What the order holds and what it waits for."""
     return await _shown(environment, "allocation", f"/orders/{order_id}/stock")

@@ -25,7 +25,7 @@ from shared.contracts.channels import (
 )
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import LocationRegistered, LocationRegistrationRejected
-from shared.contracts.orders import OrderEditRejected, OrderEditRequested
+from shared.contracts.orders import OrderDelayAnswered, OrderDelayAnswerRejected, OrderEditRejected, OrderEditRequested
 from shared.contracts.returns import ReturnDeclined, ReturnScanRejected, ReturnScanRequested
 from shared.contracts.stock import (
     ReceiptBookedLine,
@@ -122,6 +122,7 @@ class TestTheDoor:
             "place_order": ORDER_BODY,
             "cancel_order": {"reason": "x"},
             "edit_order": {"ship_to": ADDRESS},
+            "answer_delay": {"consent_id": str(new_id()), "answer": "yes"},
             "request_return": {"lines": [{"line_id": "1", "quantity": 1, "reason": "other"}]},
             "scan_return": {"location": "reno", "units": []},
             "adjust_stock": {"new_on_hand": 1, "reason": "x"},
@@ -261,6 +262,40 @@ class TestChangingOrders:
     async def test_an_empty_idempotency_key_is_refused(self, world: World) -> None:
         status, raw = await request(world, "POST", f"/api/orders/{new_id()}/cancel", {"reason": "x"}, Idempotency_Key="")
         assert (status, problem(raw)[1]) == (422, ["Idempotency-Key"])
+
+    async def test_the_question_about_a_delay_is_shown_and_answered_for_the_customer(self, world: World, pool: Pool) -> None:
+        order, question = new_id(), new_id()
+        await happened(pool, stories.placed(order), stories.backordered(order, 1), stories.delayed(order, consent_id=question))
+        _, raw = await request(world, "GET", f"/api/orders/{order}")
+        delay = raw["delay"]
+        assert (delay["consent_id"], delay["consent"], delay["new_ship_at"], delay["outcome"]) == (str(question), "required", None, None)
+        assert [entry["type"] for entry in raw["timeline"]][-1] == "order.delayed.v1"
+        address = f"/api/orders/{order}/delay-answer"
+        world.routing.replies_with("done", stories.delay_settled(order, question, "consented"))
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "yes", "operator": "maria"})
+        assert (status, raw["result"]) == (200, "done")
+        command = OrderDelayAnswered.model_validate(world.routing.asked[0]["data"])
+        assert (command.actor.name, command.answer, command.answered_at) == ("maria", "yes", NOON)
+        _, raw = await request(world, "GET", f"/api/orders/{order}")
+        assert raw["delay"]["outcome"] == "consented"
+        world.routing.replies_with("done", stories.delay_settled(order, question, "refused"), stories.change_pending(order, question))
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "no"})
+        assert (status, raw["result"]) == (202, "pending")
+        refused = OrderDelayAnswerRejected(order_id=order, consent_id=question, reason="replaced", detail="the date has moved again")
+        world.routing.replies_with("done", refused, http_status=409)
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "no"})
+        assert (status, problem(raw)[0], raw["error"]["message"]) == (409, "replaced", "the date has moved again")
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "maybe"})
+        assert (status, problem(raw)[1]) == (422, ["answer"])
+
+    async def test_lists_the_orders_that_wait_for_their_customer_as_routing_tells_them(self, world: World) -> None:
+        waiting = {"delays": [{"order_id": str(new_id()), "answer_by": NOON.isoformat()}], "next_after": None}
+        world.routing.shows("/delays", waiting)
+        assert await request(world, "GET", "/api/delays") == (200, waiting)
+        await request(world, "GET", "/api/delays?after=0199")
+        assert world.routing.paths == ["GET /delays", "GET /delays?after=0199"]
+        world.routing.away = True
+        assert (await request(world, "GET", "/api/delays"))[0] == 503
 
     async def test_an_added_line_is_completed_from_the_product_master(self, world: World, pool: Pool) -> None:
         order = new_id()

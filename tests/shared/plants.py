@@ -1,7 +1,8 @@
 """Corruptions to plant into the books of a lived day, and the checks that must name them.
 
 ``plain`` was shipped and partly came back, ``split`` was shipped and is coming back, ``cancelled`` was called off, ``edited`` was made
-smaller, ``waiting`` waits for chairs, ``short`` was short-picked, ``kit`` are two kits that were shipped. See ``tests/shared/world.py``.
+smaller, ``waiting`` waits for chairs and for its customer's answer, the customer of ``declined`` did not want to wait, ``short`` was
+short-picked, ``kit`` are two kits that were shipped. See ``tests/shared/world.py``.
 """
 
 from __future__ import annotations
@@ -497,6 +498,27 @@ ROUTING = (
         "SELECT :cancelled::text",
     ),
     Plant(
+        "a customer is asked without a deadline",
+        ("UPDATE routing.orders SET waiting_for = 'stock', due_at = due_at + interval '1 year' WHERE order_id = :waiting",),
+        (("routing", "B8-customers-have-a-deadline"),),
+        "SELECT :waiting::text",
+    ),
+    Plant(
+        "a customer who did not want to wait gets no money back",
+        ("DELETE FROM routing.refunds WHERE order_id = :declined",),
+        (("routing", "B8-lapsed-is-cancelled-and-refunded"), ("routing", "I4-cancellation-refund")),
+        "SELECT :declined::text",
+    ),
+    Plant(
+        "a customer waits longer than was agreed and is not asked",
+        (
+            "UPDATE routing.orders SET waiting_for = 'stock' WHERE order_id = :waiting",
+            "UPDATE routing.delay_consents SET outcome = 'not_needed', settled_at = now() WHERE order_id = :waiting",
+        ),
+        (("routing", "B8-agreed-or-asked"),),
+        "SELECT :waiting::text",
+    ),
+    Plant(
         "nobody knows why an order ships from where it ships",
         ("DELETE FROM routing.decisions WHERE order_id = :plain",),
         (("routing", "C10-every-plan-is-explained"),),
@@ -644,10 +666,10 @@ PORTAL = (
         (
             "INSERT INTO portal.timeline "
             "SELECT order_id, type, '00000000-0000-7000-8000-0000000000aa', event_id, source, at, trace_id, data "
-            "FROM portal.timeline WHERE type = 'stock.promise_changed.v1' AND order_id = :waiting",
+            "FROM portal.timeline WHERE type = 'order.delayed.v1' AND order_id = :waiting AND data ->> 'cause' = 'supply_scheduled'",
             "INSERT INTO portal.notifications SELECT order_id, kind, '00000000-0000-7000-8000-0000000000aa', type, created_at, status, "
             "attempts, due_at, sent_at, reason FROM portal.notifications "
-            "WHERE type = 'stock.promise_changed.v1' AND order_id = :waiting",
+            "WHERE type = 'order.delayed.v1' AND order_id = :waiting LIMIT 1",
         ),
         (("portal", "I12-dates"),),
         "SELECT :waiting::text",

@@ -37,7 +37,7 @@ async def shown(world: World, sku: str = "MUG") -> tuple[int, str, datetime | No
 async def delays(world: World, order_id: UUID) -> int:
     """How many mails about dates a customer got."""
     count: int = await world.admin.fetchval(
-        "SELECT count(*) FROM portal.notifications WHERE order_id = $1 AND kind = 'delay' AND type = 'stock.promise_changed.v1'", order_id
+        "SELECT count(*) FROM portal.notifications WHERE order_id = $1 AND kind = 'delay' AND type = 'order.delayed.v1'", order_id
     )
     return count
 

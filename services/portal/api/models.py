@@ -56,6 +56,15 @@ class CancelOrder(Request):
     expected_order_version: OrderVersion | None = None
 
 
+class AnswerDelay(Request):
+    """What the customer said to an operator about a delay. ``consent_id`` names the question; ``delay`` of the order and
+    ``GET /api/delays`` have it."""
+
+    consent_id: UUID
+    answer: Literal["yes", "no"]
+    operator: ShortText = "operator"
+
+
 class EditOrder(Request):
     """The wished changes. A line without ``line_id`` adds its ``sku``; what is not said of it is taken from the product master.
 
@@ -299,6 +308,21 @@ class RefundDocument(Response):
     reason: str | None
 
 
+class DelayDocument(Response):
+    """The newest delay about which the customer may say something.
+
+    ``silence``: who says nothing agrees. ``required``: without a yes by ``answer_by`` what has not shipped is cancelled. ``outcome`` is
+    null while nothing was said, or ``consented``; a no is possible until it ships.
+    """
+
+    consent_id: UUID
+    consent: Literal["silence", "required"]
+    old_ship_at: datetime | None
+    new_ship_at: datetime | None
+    answer_by: datetime | None
+    outcome: str | None
+
+
 class TimelineEntry(Response):
     """One thing that happened, with the trace it belongs to."""
 
@@ -345,6 +369,7 @@ class OrderDocument(Response):
     returns: list[ReturnDocument]
     refunds: list[RefundDocument]
     pending_changes: list[str]
+    delay: DelayDocument | None
     trace_id: str | None
     timeline: list[TimelineEntry]
     notifications: list[NotificationDocument]
