@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from services.routing import handlers
 from services.routing.decide.consent import agreed_of, ask_on_the_day, hear_answer, original_of, review, ship_date
-from services.routing.decide.order import Order, Outcome
+from services.routing.decide.order import Order, Outcome, State
 from services.routing.decide.stock import backorder, move_promise
 from services.routing.decide.waiting import settled
 from shared.contracts.envelope import new_id
@@ -48,6 +48,7 @@ from tests.routing.conftest import Desk, Heard
 from tests.routing.messages import NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, received, reserved, units
 from tests.routing.test_changes import edit
 from tests.routing.test_handlers import AMPLE, shipped
+from tests.routing.test_states import a_fulfillment
 
 ORIGINAL = NOON + timedelta(days=10)
 SUPPORT = Actor(kind="support", name="maria")
@@ -190,6 +191,16 @@ def test_units_lost_to_a_shortage_are_a_delay_of_which_the_customer_is_told_once
         assert (delayed.cause, delayed.consent, delayed.new_ship_at) == (cause, "not_needed", day(12)), "within the rule's 30 days"
     undated = told(backorder(order, backordered(order, {"1": 1}, cause="shortage"), NOON, PATIENCE))
     assert (undated.consent, undated.answer_by) == ("required", day(60))
+
+
+def test_units_that_a_shortage_takes_from_a_plan_wait_until_the_date_that_was_told() -> None:
+    """The plan still holds them: allocation is about to refuse it."""
+    order = replace(a_copy(a_line("1", 3)), fulfillments=(a_fulfillment(State.PLANNED, 3),))
+    lost = backorder(order, backordered(order, {"1": 1}, cause="shortage", promised_ship_at=day(12)), NOON, PATIENCE)
+    assert (told(lost).consent, told(lost).new_ship_at) == ("not_needed", day(12))
+    asked = settled(hear(lost.order, None, at=day(1)).order, NOON, PATIENCE)
+    assert asked.answer_by == day(42), "and whoever is asked has a deadline, whatever else the order waits for"
+    assert asked.due_at == day(42)
 
 
 def test_lines_that_a_customer_adds_are_agreed_to_however_late_they_are() -> None:

@@ -17,7 +17,7 @@ else:
 
 SERVICES = ("sync", "allocation", "routing", "returns", "portal")
 
-ORDERS_AT_REST = frozenset({"stock", "operator"})
+ORDERS_AT_REST = frozenset({"stock", "customer_consent", "operator"})
 """What an order may wait for when the day is over; everything else is still moving."""
 
 
