@@ -195,7 +195,7 @@ def test_units_lost_to_a_shortage_are_a_delay_of_which_the_customer_is_told_once
 
 def test_units_that_a_shortage_takes_from_a_plan_wait_until_the_date_that_was_told() -> None:
     """The plan still holds them: allocation is about to refuse it."""
-    order = replace(a_copy(a_line("1", 3)), fulfillments=(a_fulfillment(State.PLANNED, 3),))
+    order = replace(a_copy(a_line("1", 3)), fulfillments=(replace(a_fulfillment(State.PLANNED, 3), due_at=None),))
     lost = backorder(order, backordered(order, {"1": 1}, cause="shortage", promised_ship_at=day(12)), NOON, PATIENCE)
     assert (told(lost).consent, told(lost).new_ship_at) == ("not_needed", day(12))
     asked = settled(hear(lost.order, None, at=day(1)).order, NOON, PATIENCE)
