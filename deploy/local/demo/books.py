@@ -193,7 +193,7 @@ async def read_supply(connection: Connection, preorder_sku: str | None) -> Suppl
                count(DISTINCT mail.order_id) AS orders_told_of_delay, count(*) AS delay_mails
         FROM portal.notifications mail
         JOIN portal.timeline fact ON fact.order_id = mail.order_id AND fact.type = mail.type AND fact.fact_id = mail.cause_id
-        WHERE mail.type = 'stock.promise_changed.v1' AND fact.data ->> 'cause' = 'supply_rescheduled'
+        WHERE mail.type = 'order.delayed.v1' AND fact.data ->> 'cause' = 'supply_rescheduled'
         """,
         preorder_sku,
     )
