@@ -25,6 +25,7 @@ from benchmarks.databases import Databases
 from benchmarks.failure import BenchmarkError
 from benchmarks.machine import describe_machine
 from benchmarks.pgbench import PgbenchBench
+from benchmarks.promises import PromisesBench
 from benchmarks.publishing import measure_publishing
 from benchmarks.restock import RestockBench
 from benchmarks.sizes import FULL, QUICK, Sizes
@@ -37,6 +38,7 @@ PARTS = {
     "b": "the whole chain: highest sustained rate, latencies at half of it",
     "c": "processor time per order: a without pgbench, and b",
     "d": "a restock of one SKU against a long queue, and what its neighbours feel of it",
+    "promises": "a date change for a long queue, and what its neighbours feel of it",
     "drivers": "the two ways to consume, with allocation",
     "publishing": "the relay's way to publish, against aio-pika's",
 }
@@ -75,6 +77,8 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
             document.update(await _measure_allocation(stack, databases, parts, sizes, progress))
         if "d" in parts:
             document["restock"] = (await RestockBench(stack, databases, sizes, progress).measure()).as_json()
+        if "promises" in parts:
+            document["promises"] = (await PromisesBench(stack, databases, sizes, progress).measure()).as_json()
         if {"b", "c"} & set(parts):
             document["chain"] = await measure_chain(stack, databases, sizes, progress)
     finally:

@@ -22,6 +22,7 @@ HOT_TO_UNIFORM = 0.9
 CHAIN_ORDERS_PER_SECOND = 300.0
 P99_MS = 500.0
 RESTOCK_P99_RATIO = 2.0
+PROMISES_P99_RATIO = 2.0
 PERCENTILES = ("p50_ms", "p99_ms", "longest_ms")
 
 
@@ -83,7 +84,12 @@ def _best_pgbench(document: Document, *, hot: bool) -> Mapping[str, Any] | None:
 
 def targets_of(document: Document) -> list[Target]:
     """Every target that the measurements in this document say something about."""
-    return [*_targets_of_allocation(document), *_targets_of_chain(document), *_targets_of_restock(document)]
+    return [
+        *_targets_of_allocation(document),
+        *_targets_of_chain(document),
+        *_targets_of_restock(document),
+        *_targets_of_promises(document),
+    ]
 
 
 def _targets_of_allocation(document: Document) -> list[Target]:
@@ -127,6 +133,15 @@ def _targets_of_restock(document: Document) -> list[Target]:
     measured, compared = (f"p99 {run[phase]['p99_ms']:,.0f} ms" for phase in ("during", "quiet"))
     what = f"(d) neighbours' p99 during a restock of {run['queued_lines']:,} lines"
     return [Target(what, measured, f"quiet {compared}, {run['rate']:,.0f} orders/s", run["p99_ratio"], RESTOCK_P99_RATIO, at_most=True)]
+
+
+def _targets_of_promises(document: Document) -> list[Target]:
+    run = document.get("promises")
+    if run is None:
+        return []
+    measured, compared = (f"p99 {run[phase]['p99_ms']:,.0f} ms" for phase in ("meanwhile", "quiet"))
+    what = f"neighbours' p99 during a date change for {run['waiting_orders']:,} orders"
+    return [Target(what, measured, f"quiet {compared}, {run['rate']:,.0f} orders/s", run["p99_ratio"], PROMISES_P99_RATIO, at_most=True)]
 
 
 def _targets_table(document: Document) -> str:
@@ -219,6 +234,18 @@ def _restock_table(document: Document) -> str:
     return table(heading, rows)
 
 
+def _promises_table(document: Document) -> str:
+    run = document["promises"]
+    heading = ["another date for one SKU", "orders/s", "s until all are told", "other SKUs: orders/s", "p50 ms", "p99 ms", "longest ms"]
+    told = {"quiet": ("", ""), "meanwhile": (f"{run['orders_per_second']:,.0f}", f"{run['seconds']:,.1f}")}
+    names = {"quiet": "before", "meanwhile": f"{run['waiting_orders']:,} orders wait"}
+    rows = [
+        [names[phase], *told[phase], f"{run['rate']:,.0f}", *(f"{run[phase][key]:,.1f}" for key in PERCENTILES)]
+        for phase in ("quiet", "meanwhile")
+    ]
+    return table(heading, rows)
+
+
 def _machine_table(document: Document) -> str:
     return table(["machine", ""], [[name, value] for name, value in document["machine"].items()])
 
@@ -232,8 +259,16 @@ BLOCKS = {
     "trials": _trials_table,
     "processor time": _processor_table,
     "restock": _restock_table,
+    "promises": _promises_table,
 }
-NEEDS = {"pgbench": "pgbench", "drivers": "allocation", "publishing": "publishing", "trials": "chain", "restock": "restock"}
+NEEDS = {
+    "pgbench": "pgbench",
+    "drivers": "allocation",
+    "publishing": "publishing",
+    "trials": "chain",
+    "restock": "restock",
+    "promises": "promises",
+}
 
 
 def tables_of(document: Document) -> dict[str, str]:

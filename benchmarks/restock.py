@@ -1,44 +1,30 @@
 """(d) A restock of one SKU against a long queue: how fast it is shared out, and what the neighbours of that SKU feel of it.
 
-The queue is made of real orders that found nothing. Orders of other SKUs are offered at a fixed rate, first while nothing else happens and
-then while the restock is shared out. An order's latency is from the moment when it is handed to the broker until the broker has confirmed
-the reservation, so it includes waiting behind the messages of the restock.
+The queue is made of real orders that found nothing; the goods come in one receipt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from random import Random
-from uuid import UUID
 
-from benchmarks.broker import BulkPublisher, bulk_publisher, watched_queues, work_queues
-from benchmarks.catalogue import filling_of_allocation, for_one, places
+from benchmarks.broker import BulkPublisher
+from benchmarks.catalogue import for_one, places
 from benchmarks.chain.latency import Percentiles, percentiles
 from benchmarks.databases import Databases
 from benchmarks.failure import BenchmarkError
-from benchmarks.orders import draw_skus, placed_order
-from benchmarks.processes import MeasuredProcesses
+from benchmarks.neighbours import HOT, TIMEOUT_SECONDS, WARM_UP_SECONDS, Offer, allocation_on, latencies, queue_up
 from benchmarks.sizes import Sizes
-from benchmarks.waiting import until_handled, until_sent
+from benchmarks.waiting import until_sent
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack
-from shared.contracts.channels import Product, ProductRegistered
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import OrderPlaced
 from shared.contracts.stock import StockReserved, SupplyLine, SupplyReceived
 from shared.messaging.message import Connection
 
 DATABASE = "restock"
-HOT = "9999999"
-"""The SKU that everybody waits for; not part of the catalogue, whose SKUs all have stock."""
-TICK_SECONDS = 0.005
 POLL_SECONDS = 0.1
-TIMEOUT_SECONDS = 600.0
-WARM_UP_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,51 +65,18 @@ class RestockBench:
         Raises:
             BenchmarkError: it did not end in time, or the books are wrong.
         """
-        await self._databases.create(DATABASE)
-        try:
-            async with self._running() as (connection, publisher):
-                await self._fill(connection, publisher)
-                with self._progress.step("restock of one SKU") as step:
-                    run = await self._restock(connection, publisher)
-                    step.result = f"{run.lines_per_second:,.0f} lines/s, neighbours' p99 {run.ratio:.2f} x quiet"
-                await _check(connection, run.queued_lines)
-        finally:
-            await self._databases.drop(DATABASE)
+        sizes = self._sizes
+        async with allocation_on(self._stack, self._databases, DATABASE) as (connection, publisher):
+            with self._progress.step("a queue for one SKU") as step:
+                await queue_up(connection, publisher, skus=sizes.restock_skus, orders=sizes.queued_lines)
+                await self._databases.analyze(DATABASE)
+                await self._databases.checkpoint()
+                step.result = f"{sizes.queued_lines:,} lines wait"
+            with self._progress.step("restock of one SKU") as step:
+                run = await self._restock(connection, publisher)
+                step.result = f"{run.lines_per_second:,.0f} lines/s, neighbours' p99 {run.ratio:.2f} x quiet"
+            await _check(connection, run.queued_lines)
         return run
-
-    @asynccontextmanager
-    async def _running(self) -> AsyncIterator[tuple[Connection, BulkPublisher]]:
-        processes = MeasuredProcesses(self._stack, DATABASE)
-        connection = await self._databases.connect(DATABASE)
-        try:
-            async with watched_queues(self._stack.rabbitmq.url, work_queues(processes)) as queues:
-                await queues.empty()
-                try:
-                    await asyncio.to_thread(processes.start, ["allocation"])
-                    async with bulk_publisher(self._stack.rabbitmq.url) as publisher:
-                        yield connection, publisher
-                finally:
-                    await asyncio.to_thread(processes.stop, ["allocation"])
-                    await queues.empty()
-        finally:
-            await connection.close()
-
-    async def _fill(self, connection: Connection, publisher: BulkPublisher) -> None:
-        with self._progress.step("a queue for one SKU") as step:
-            for publications in filling_of_allocation(self._sizes.restock_skus):
-                await publisher.publish(publications)
-                kind = publications[0].message_type
-                await until_handled(connection, "allocation", kind, len(publications), timeout_seconds=TIMEOUT_SECONDS)
-            known = ProductRegistered(products=[Product(sku=HOT, title=HOT, unit_price_cents=100)])
-            await publisher.publish([for_one("allocation", known)])
-            random = Random("waiting")
-            waiting = [placed_order(random, [HOT], f"waits-{number}")[1] for number in range(self._sizes.queued_lines)]
-            await publisher.publish(waiting)
-            await until_handled(connection, "allocation", OrderPlaced.type, len(waiting), timeout_seconds=TIMEOUT_SECONDS)
-            await until_sent(connection, "allocation", timeout_seconds=TIMEOUT_SECONDS)
-            await self._databases.analyze(DATABASE)
-            await self._databases.checkpoint()
-            step.result = f"{len(waiting):,} lines wait"
 
     async def _restock(self, connection: Connection, publisher: BulkPublisher) -> RestockRun:
         sizes = self._sizes
@@ -131,7 +84,7 @@ class RestockBench:
         await offer.during(WARM_UP_SECONDS)
         quiet_ids = await offer.during(sizes.quiet_seconds)
         await until_sent(connection, "allocation", timeout_seconds=TIMEOUT_SECONDS)
-        quiet = percentiles(await _latencies(connection, quiet_ids, offer.sent_at))
+        quiet = percentiles(await latencies(connection, quiet_ids, offer.sent_at))
         stop = asyncio.Event()
         offering = asyncio.create_task(offer.until(stop))
         goods = SupplyReceived(receipt_id=new_id(), location=places()[0].code, lines=[SupplyLine(sku=HOT, quantity=sizes.queued_lines)])
@@ -150,61 +103,8 @@ class RestockBench:
             longest_step_lines=await _longest_step(connection),
             rate=sizes.neighbour_rate,
             quiet=quiet,
-            during=percentiles(await _latencies(connection, inside, offer.sent_at)),
+            during=percentiles(await latencies(connection, inside, offer.sent_at)),
         )
-
-
-class Offer:
-    """Orders of the other SKUs at a fixed rate, whatever the service does (open loop)."""
-
-    def __init__(self, publisher: BulkPublisher, skus: int, rate: float) -> None:
-        self._publisher = publisher
-        self._random = Random("neighbours")
-        self._skus = skus
-        self._rate = rate
-        self.sent_at: dict[UUID, float] = {}
-        """When each order was handed to the broker (seconds since the epoch), by its id."""
-
-    async def during(self, seconds: float) -> list[UUID]:
-        """Offers for a while; returns the ids of the orders."""
-        stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(seconds, stop.set)
-        return await self.until(stop)
-
-    async def until(self, stop: asyncio.Event) -> list[UUID]:
-        """Offers until told to stop; returns the ids of the orders. A broker that confirms late does not slow it down."""
-        began = time.monotonic()
-        offered: list[UUID] = []
-        under_way: set[asyncio.Task[None]] = set()
-        while not stop.is_set():
-            due = int((time.monotonic() - began) * self._rate) - len(offered)
-            group = [
-                placed_order(self._random, draw_skus(self._random, self._skus, hot=False), f"neighbour-{new_id()}") for _ in range(due)
-            ]
-            if group:
-                now = time.time()
-                self.sent_at.update((order_id, now) for order_id, _ in group)
-                offered.extend(order_id for order_id, _ in group)
-                under_way.add(asyncio.create_task(self._publisher.publish([publication for _, publication in group])))
-            finished = {task for task in under_way if task.done()}
-            under_way -= finished
-            for task in finished:
-                task.result()
-            await asyncio.sleep(TICK_SECONDS)
-        await asyncio.gather(*under_way)
-        return offered
-
-
-async def _latencies(connection: Connection, order_ids: Sequence[UUID], sent_at: Mapping[UUID, float]) -> list[float]:
-    """Per order from the broker's hands to its confirmed reservation."""
-    rows = await connection.fetch(
-        "SELECT subject, sent_at FROM allocation.outbox WHERE type = $1 AND subject = ANY($2::text[])",
-        StockReserved.type,
-        [str(order_id) for order_id in order_ids],
-    )
-    if len(rows) != len(order_ids):
-        raise BenchmarkError(f"{len(rows)} of {len(order_ids)} neighbouring orders were reserved")
-    return [row["sent_at"].timestamp() - sent_at[UUID(row["subject"])] for row in rows]
 
 
 async def _until_shared_out(connection: Connection) -> None:

@@ -24,11 +24,13 @@ class Sizes:
     latency_seconds: int = 30
     most_trials: int = 6
     restock_skus: int = 10_000
-    """Products beside the one that is restocked."""
+    """Products beside the one that is restocked, or gets another date."""
     queued_lines: int = 100_000
-    """Lines that wait for the one SKU."""
+    """Lines that wait for the one SKU when it is restocked."""
+    queued_orders: int = 50_000
+    """Orders that wait for it when its date changes."""
     neighbour_rate: float = 200.0
-    """Orders a second of other SKUs, before and during the restock."""
+    """Orders a second of other SKUs, before and meanwhile."""
     quiet_seconds: float = 15.0
 
     def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
@@ -54,6 +56,7 @@ QUICK = Sizes(
     most_trials=2,
     restock_skus=1_000,
     queued_lines=4_000,
+    queued_orders=2_000,
     neighbour_rate=100.0,
     quiet_seconds=4.0,
 )

@@ -183,7 +183,7 @@ async def run_schedule(around: Surroundings, schedule: Schedule, wake: asyncio.E
             await write_outbox(around, transaction, outgoing)
         if outgoing:
             around.committed()
-        if not (outgoing and schedule.woken_by):
+        if not (transaction.more_is_due or (outgoing and schedule.woken_by)):
             return False
         await asyncio.sleep(min(LONGEST_REST_SECONDS, REST_PER_STEP * (time.monotonic() - began)))
         return True

@@ -138,14 +138,23 @@ INVARIANTS = (
     ),
     Invariant(
         "I11-kits-are-their-components",
-        "what channels were told of a kit is how many can be made of its components",
+        "what channels were told of a kit is how many can be made of its components, those on their way of a preorder included",
         """
-        SELECT k.kit_sku, format('told %s as %s, can be made: %s', k.available, k.mode, d.kits)
+        SELECT k.kit_sku, format('told %s as %s, can be made: %s as %s', k.available, k.mode, d.kits, d.mode)
         FROM kits k CROSS JOIN LATERAL (
-            SELECT COALESCE(min(GREATEST(0, COALESCE(p.available - p.queued, 0)) / c.quantity), 0) AS kits
-            FROM kit_components c LEFT JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' WHERE c.kit_sku = k.kit_sku
+            SELECT COALESCE(min(kits), 0) AS kits,
+                   CASE WHEN min(kits) > 0 THEN CASE WHEN bool_or(preorder) THEN 'preorder' ELSE 'in_stock' END
+                        WHEN bool_or(preorder AND kits = 0) THEN 'sold_out' ELSE 'backorder' END AS mode
+            FROM (
+                SELECT COALESCE(p.release_at IS NOT NULL, false) AS preorder,
+                       GREATEST(0, COALESCE(p.available - p.queued, 0) + CASE WHEN p.release_at IS NULL THEN 0 ELSE (
+                           SELECT COALESCE(sum(l.quantity - l.called_off - l.received), 0) FROM supply_lines l
+                           WHERE l.sku = c.sku AND l.open
+                       ) END) / c.quantity AS kits
+                FROM kit_components c LEFT JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' WHERE c.kit_sku = k.kit_sku
+            ) part
         ) d
-        WHERE k.available <> d.kits OR (k.mode = 'in_stock') <> (d.kits > 0)
+        WHERE k.available <> d.kits OR k.mode <> d.mode
         """,
     ),
     Invariant(
@@ -196,10 +205,11 @@ INVARIANTS = (
     ),
     Invariant(
         "I2-nobody-waits-beside-free-stock",
-        "no unit is for sale while an order waits for one, but in a queue that is being served step by step",
+        "no unit is for sale while an order waits for one, but in a queue that is being served step by step or waits for a release",
         """
         SELECT sku, format('%s available while %s wait', available, queued) FROM stock_pools
-        WHERE available > 0 AND queued > 0 AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = stock_pools.sku)
+        WHERE available > 0 AND queued > 0 AND release_at IS NULL
+          AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = stock_pools.sku)
         """,
     ),
     Invariant(
@@ -225,7 +235,65 @@ INVARIANTS = (
         FROM held JOIN demand wanted ON wanted.sku = held.sku AND wanted.queued > 0
         WHERE (wanted.priority, wanted.order_id) < (held.priority, held.order_id)
           AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = held.sku)
+          AND NOT EXISTS (SELECT FROM stock_pools p WHERE p.sku = held.sku AND p.release_at IS NOT NULL)
         ORDER BY held.sku, wanted.priority, wanted.order_id
+        """,
+    ),
+    Invariant(
+        "I2-preorders-are-released",
+        "no preorder holds goods back whose date has come, or that may go early",
+        """
+        SELECT sku, format('%s available, release at %s, early %s', available, release_at, early_release)
+        FROM stock_pools
+        WHERE release_at IS NOT NULL AND available > 0 AND (early_release OR release_at < now() - interval '5 minutes')
+        """,
+    ),
+    Invariant(
+        "I2-supplies-are-expected-while-units-are",
+        "a line of a supply is expected exactly while the supply stands and fewer units have come than it should bring",
+        """
+        SELECT supply_id || '|' || sku,
+               format('open %s, cancelled %s; %s of %s came, %s called off', open, cancelled, received, quantity, called_off)
+        FROM supply_lines JOIN supplies USING (supply_id)
+        WHERE open <> (NOT cancelled AND received < quantity - called_off)
+        """,
+    ),
+    Invariant(
+        "I2-promises-follow-supply",
+        "every waiting line was told when its last unit ships, supplies serving the queue in order, unless its queue is being dated anew",
+        """
+        WITH place AS (
+            SELECT order_id, line_id, sku, promised_ship_at, release_at,
+                   sum(demand.queued) OVER (PARTITION BY sku ORDER BY priority, demand_id) - available AS last_unit
+            FROM demand JOIN stock_pools USING (sku) WHERE demand.queued > 0 AND pool = 'default'
+        ), arrival AS (
+            SELECT sku, ships_at, units, sum(units) OVER (PARTITION BY sku ORDER BY ships_at, supply_id) AS last_unit
+            FROM (
+                SELECT sku, supply_id, ships_at, quantity - called_off - received AS units
+                FROM supply_lines JOIN supplies USING (supply_id) WHERE open
+            ) coming
+        )
+        SELECT order_id || '|' || line_id, format('told %s, supply says %s', promised_ship_at, ships.at)
+        FROM place
+        LEFT JOIN arrival ON arrival.sku = place.sku
+                         AND place.last_unit BETWEEN arrival.last_unit - arrival.units + 1 AND arrival.last_unit
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN place.last_unit <= 0 THEN COALESCE(release_at, promised_ship_at)
+                        WHEN ships_at IS NOT NULL THEN GREATEST(ships_at, release_at) END AS at
+        ) ships
+        WHERE promised_ship_at IS DISTINCT FROM ships.at AND NOT EXISTS (SELECT FROM promise_dating dating WHERE dating.sku = place.sku)
+        """,
+    ),
+    Invariant(
+        "I6-moved-dates-are-told",
+        "every date that moved belongs to a cause that is being told, and none waits to be told for long",
+        """
+        SELECT COALESCE(change.order_id::text, dating.sku, round_id::text),
+               format('%s since %s', COALESCE(told.cause, 'no cause'), told.changed_at)
+        FROM promise_rounds told
+        FULL JOIN (SELECT DISTINCT round_id, order_id FROM promise_changes) change USING (round_id)
+        FULL JOIN promise_dating dating USING (round_id)
+        WHERE told.round_id IS NULL OR told.changed_at < now() - interval '1 hour'
         """,
     ),
     Invariant(
@@ -319,10 +387,17 @@ FACTS = (
     Fact(
         "available_to_sell",
         """
-        SELECT sku, GREATEST(0, available - queued)::bigint FROM stock_pools WHERE pool = 'default'
+        WITH pool AS (
+            SELECT sku,
+                   GREATEST(0, available - queued + CASE WHEN release_at IS NULL THEN 0 ELSE (
+                       SELECT COALESCE(sum(quantity - called_off - received), 0) FROM supply_lines line
+                       WHERE line.sku = stock_pools.sku AND open
+                   ) END)::bigint AS for_sale
+            FROM stock_pools WHERE pool = 'default'
+        )
+        SELECT sku, for_sale FROM pool
         UNION ALL
-        SELECT c.kit_sku, min(GREATEST(0, p.available - p.queued) / c.quantity)::bigint
-        FROM kit_components c JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' GROUP BY c.kit_sku
+        SELECT c.kit_sku, min(p.for_sale / c.quantity) FROM kit_components c JOIN pool p ON p.sku = c.sku GROUP BY c.kit_sku
         """,
     ),
     Fact(

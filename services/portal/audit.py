@@ -20,7 +20,7 @@ INVARIANTS: Sequence[Invariant] = (
                        WHEN 'order.edited.v1' THEN 'changed'
                        WHEN 'order.cancelled.v1' THEN 'cancelled'
                        WHEN 'stock.backordered.v1' THEN 'delay'
-                       WHEN 'stock.promise_changed.v1' THEN 'delay'
+                       WHEN 'order.delayed.v1' THEN 'delay'
                        WHEN 'fulfillment.shipped.v1' THEN 'shipped'
                        WHEN 'return.approved.v1' THEN 'return_label'
                        WHEN 'refund.succeeded.v1' THEN 'refund'
@@ -28,9 +28,7 @@ INVARIANTS: Sequence[Invariant] = (
                        WHEN 'order.edit_rejected.v1' THEN 'change_refused'
                    END AS kind
             FROM timeline
-            WHERE (type <> 'stock.promise_changed.v1' OR EXISTS (
-                       SELECT FROM jsonb_array_elements(data -> 'lines') line
-                       WHERE line ->> 'old_ship_at' IS DISTINCT FROM line ->> 'new_ship_at'))
+            WHERE (type <> 'stock.backordered.v1' OR data ->> 'cause' IN ('placed', 'edited'))
               AND (type NOT IN ('order.cancel_rejected.v1', 'order.edit_rejected.v1')
                    OR data ->> 'reason' IN ('fulfillment_started', 'already_shipped'))
         )
@@ -72,7 +70,7 @@ INVARIANTS: Sequence[Invariant] = (
                     FROM jsonb_array_elements(fact.data -> 'lines') line) AS dates
             FROM notifications told
             JOIN timeline fact ON fact.order_id = told.order_id AND fact.type = told.type AND fact.fact_id = told.cause_id
-            WHERE told.type = 'stock.promise_changed.v1'
+            WHERE told.type = 'order.delayed.v1'
         ) AS promises
         GROUP BY order_id, cause_id, dates HAVING count(*) > 1
         """,

@@ -45,6 +45,11 @@ async def routing_of(environment: Environment, order_id: UUID) -> Shown:
     return await _shown(environment, "routing", f"/orders/{order_id}")
 
 
+async def list_delays(environment: Environment, after: str) -> Reply:
+    """Orders that wait for their customer's answer about a delay."""
+    return await read(environment, "routing", "/delays", **({"after": after} if after else {}))
+
+
 async def stock_of(environment: Environment, order_id: UUID) -> Shown:
     """What the order holds and what it waits for."""
     return await _shown(environment, "allocation", f"/orders/{order_id}/stock")
@@ -143,6 +148,16 @@ async def pass_on_report(environment: Environment, request: web.Request, upload_
             await answer.write(piece)
         await answer.write_eof()
     return answer
+
+
+async def list_supplies(environment: Environment, query: Mapping[str, str]) -> Reply:
+    """Goods on their way, page by page."""
+    return await read(environment, "allocation", "/supplies", **query)
+
+
+async def list_preorders(environment: Environment, query: Mapping[str, str]) -> Reply:
+    """SKUs that are sold before their release, page by page."""
+    return await read(environment, "allocation", "/preorders", **query)
 
 
 async def read_product(environment: Environment, sku: str) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "AUD": "A$"}
 DIGITS_AFTER_POINT: Final[Mapping[str, int]] = {
@@ -40,6 +40,8 @@ EVENT_LABELS: Final = {
     "order.change_pending.v1": "Change waits for the warehouse",
     "order.cancelled.v1": "Order cancelled",
     "order.cancel_rejected.v1": "Cancellation refused",
+    "order.delayed.v1": "Customer told of a date",
+    "order.delay_consent_settled.v1": "Question about the delay settled",
     "order.needs_attention.v1": "Needs attention",
     "stock.reserved.v1": "Stock reserved",
     "stock.backordered.v1": "Waiting for stock",
@@ -66,7 +68,7 @@ SHOPPER_LABELS: Final = {
     "order.cancelled.v1": "Your order was cancelled",
     "order.cancel_rejected.v1": "It was too late to cancel",
     "stock.backordered.v1": "Some items are waiting for stock",
-    "stock.promise_changed.v1": "There is a new date",
+    "order.delayed.v1": "There is a new date",
     "fulfillment.started.v1": "The warehouse began to pack",
     "fulfillment.shipped.v1": "A parcel left the warehouse",
     "fulfillment.delivered.v1": "A parcel was delivered",
@@ -77,6 +79,22 @@ SHOPPER_LABELS: Final = {
     "refund.succeeded.v1": "We sent your money back",
 }
 """For shoppers: what concerns them, in their words. Other events are not shown to them."""
+
+SHOPPER_ANSWERS: Final = {
+    "consented": "You agreed to wait",
+    "refused": "You did not want to wait",
+    "lapsed": "We had no answer in time",
+}
+"""How a question about a delay ended, where shoppers had a part in it."""
+
+
+def shopper_words(event_type: str, data: Mapping[str, Any]) -> str | None:
+    """What an event is called on a shopper's page; None for what is not shown there."""
+    if event_type == "order.delay_consent_settled.v1":
+        return SHOPPER_ANSWERS.get(data["outcome"])
+    if event_type == "order.delayed.v1" and data["consent"] == "required":
+        return "We asked whether you want to wait"
+    return SHOPPER_LABELS.get(event_type)
 
 
 def language_of(locale: str) -> str:
@@ -116,11 +134,13 @@ def clock(moment: datetime | str | None) -> str:
     return "" if not moment else _as_moment(moment).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def minute(moment: datetime | str | None) -> str:
+def minute(moment: datetime | str | None, locale: str = "en") -> str:
     """Date and time to the minute in UTC, for shoppers."""
     if not moment:
         return ""
     when = _as_moment(moment)
+    if language_of(locale) == "de":
+        return f"{day(when, locale)}, {when:%H:%M} Uhr UTC"
     return f"{when.day} {MONTHS['en'][when.month - 1][:3]} {when.year}, {when:%H:%M} UTC"
 
 

@@ -18,20 +18,21 @@ SERVICE = Service(
         *(consume(answer, handlers.hear_third_parties) for answer in handlers.ANSWERS),
         consume(orders.OrderCancelRequested, handlers.cancel_orders),
         consume(orders.OrderEditRequested, handlers.edit_orders),
+        consume(orders.OrderDelayAnswered, handlers.answer_delays),
         consume(fulfillment.LocationRegistrationRequested, handlers.register_locations),
     ],
     publishes=[
         *(fulfillment.FulfillmentPlanned, fulfillment.FulfillmentRequested, fulfillment.FulfillmentCancelRequested),
         *(fulfillment.FulfillmentStarted, fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered),
-        *(fulfillment.FulfillmentCancelled, fulfillment.OrderNeedsAttention),
+        *(fulfillment.FulfillmentCancelled, fulfillment.OrderNeedsAttention, fulfillment.LocationRegistered),
         *(orders.OrderEdited, orders.OrderEditRejected, orders.OrderChangePending, orders.OrderCancelled, orders.OrderCancelRejected),
-        *(returns.RefundRequested, fulfillment.LocationRegistered, fulfillment.LocationRegistrationRejected),
+        *(orders.OrderDelayed, orders.OrderDelayConsentSettled, orders.OrderDelayAnswerRejected, returns.RefundRequested),
+        fulfillment.LocationRegistrationRejected,
     ],
     schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],
     routes=[
-        *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order)),
-        *(get("/locations", pages.list_locations), get("/attention", pages.list_attention)),
-        post("/orders/{order_id}/retry", pages.retry_order),
+        *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order), get("/locations", pages.list_locations)),
+        *(get("/attention", pages.list_attention), get("/delays", pages.list_delays), post("/orders/{order_id}/retry", pages.retry_order)),
     ],
 )
 if __name__ == "__main__":

@@ -172,13 +172,17 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "I6-changes-are-decided",
-        "a change is open only while a 3PL that it asked has not answered",
+        "a change is open only while a 3PL that it asked has not answered, or works on what ships before the rest is given up",
         """
         SELECT c.order_id::text, format('change %s is open since %s, but every 3PL has answered', c.change_id, c.requested_at)
         FROM changes c
         WHERE c.answered_at IS NULL
           AND NOT EXISTS (SELECT FROM fulfillments f
-                          WHERE f.fulfillment_id = ANY (c.awaiting) AND f.request_status = 'cancellation_requested')
+                          WHERE f.fulfillment_id = ANY (c.awaiting)
+                            AND (f.request_status = 'cancellation_requested'
+                                 OR f.status IN ('open', 'in_progress', 'incomplete')
+                                    AND EXISTS (SELECT FROM delay_consents d
+                                                WHERE d.consent_id = c.change_id AND d.outcome IN ('refused', 'lapsed'))))
         """,
     ),
     Invariant(
@@ -190,6 +194,66 @@ INVARIANTS: Sequence[Invariant] = (
         FROM changes c JOIN orders o USING (order_id) JOIN order_lines l USING (order_id)
         WHERE c.answer_type = 'order.cancelled.v1'
         GROUP BY o.order_id, c.change_id HAVING sum(l.quantity - l.shipped - l.cancelled) > 0
+        """,
+    ),
+    Invariant(
+        "B8-customers-have-a-deadline",
+        "an order waits for its customer only with an open question, and no question outlives its deadline or its order",
+        """
+        SELECT c.order_id::text, format('question %s is open until %s, but the order (%s) asks %s, waits for %s and is due at %s',
+                                        c.consent_id, c.answer_by, o.status, coalesce(o.consent_id::text, 'nothing'), o.waiting_for,
+                                        o.due_at)
+        FROM delay_consents c JOIN orders o USING (order_id)
+        WHERE c.consent = 'required' AND c.outcome IS NULL
+          AND (o.consent_id IS DISTINCT FROM c.consent_id OR o.status IN ('delivered', 'closed', 'cancelled')
+               OR o.change_id IS NULL AND (o.due_at > c.answer_by OR c.answer_by < now() - interval '10 minutes'))
+        UNION ALL
+        SELECT o.order_id::text, format('waits for its customer until %s, who is asked nothing', o.waiting_until)
+        FROM orders o
+        WHERE o.waiting_for = 'customer_consent'
+          AND NOT EXISTS (SELECT FROM delay_consents c
+                          WHERE c.consent_id = o.consent_id AND c.consent = 'required' AND c.outcome IS NULL)
+        """,
+    ),
+    Invariant(
+        "B8-lapsed-is-cancelled-and-refunded",
+        "a question that was refused or lapsed is a cancelled order with its refund, or waits for work that had started",
+        """
+        SELECT c.order_id::text, format('question %s was %s: change answered with %s, %s cents refunded', c.consent_id, c.outcome,
+                                        coalesce(ch.answer_type, 'nothing'), coalesce(r.amount_cents, 0))
+        FROM delay_consents c
+        LEFT JOIN changes ch ON ch.change_id = c.consent_id AND ch.order_id = c.order_id
+        LEFT JOIN refunds r ON r.cause_id = c.consent_id AND r.order_id = c.order_id
+        JOIN LATERAL (SELECT sum(quantity - shipped - cancelled) AS open_units FROM order_lines l WHERE l.order_id = c.order_id) u ON true
+        WHERE c.outcome IN ('refused', 'lapsed')
+          AND (ch.change_id IS NULL
+               OR ch.answered_at IS NOT NULL
+                  AND (u.open_units > 0
+                       OR coalesce(r.amount_cents, 0) <> coalesce((ch.answer ->> 'refund_cents')::bigint, 0)))
+        """,
+    ),
+    Invariant(
+        "B8-agreed-or-asked",
+        "nobody waits beyond the date that was agreed to without being asked",
+        """
+        SELECT o.order_id::text, format('%s lines wait until %s, agreed is %s', w.lines, coalesce(w.ship_at::text, 'no date'), a.agreed)
+        FROM orders o
+        JOIN LATERAL (
+            SELECT count(*) AS lines, CASE WHEN count(*) = count(told ->> 0) THEN max((told ->> 0)::timestamptz) END AS ship_at
+            FROM jsonb_each(o.promised) AS promised (line_id, told)
+            JOIN order_lines l ON l.order_id = o.order_id AND l.line_id = promised.line_id
+            WHERE l.quantity - l.shipped - l.cancelled - greatest(0, l.coming_back) - l.unplanned - least(0, l.coming_back)
+                  > (SELECT coalesce(sum(fl.planned - fl.called_off - fl.shipped), 0)
+                     FROM fulfillments f JOIN fulfillment_lines fl USING (fulfillment_id)
+                     WHERE f.order_id = o.order_id AND fl.line_id = l.line_id AND f.status IN ('open', 'in_progress', 'incomplete'))
+        ) w ON w.lines > 0
+        CROSS JOIN LATERAL (
+            SELECT coalesce(o.agreed_ship_at, o.original_ship_at, least(o.deliver_by, o.placed_at + interval '30 days')) AS agreed
+        ) a
+        WHERE o.status NOT IN ('shipped', 'delivered', 'closed', 'cancelled') AND o.change_id IS NULL AND NOT o.open_ended
+          AND o.stock_waiting_for = 'stock' AND coalesce(w.ship_at > a.agreed, a.agreed < now() - interval '10 minutes')
+          AND NOT EXISTS (SELECT FROM delay_consents c
+                          WHERE c.consent_id = o.consent_id AND c.consent = 'required' AND c.outcome IS NULL)
         """,
     ),
     Invariant(

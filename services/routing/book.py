@@ -8,14 +8,23 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from services.routing.decide.consent import review
 from services.routing.decide.order import Deadlines, Defer, Fulfillment, FulfillmentLine, Line, Order, Outcome, Park
 from services.routing.decide.planning import Decision
 from services.routing.decide.waiting import settled
-from services.routing.queries import changes, fulfillments, orders
+from services.routing.queries import changes, consents, fulfillments, orders
 from services.routing.queries.changes import ChangeRow
-from services.routing.rows import change_of, fulfillments_by_order, lines_by_order, order_of
+from services.routing.rows import change_of, fulfillments_by_order, lines_by_order, order_of, question_of
 from shared.contracts.base import Message
-from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderChangePending, OrderEdited, OrderEditRejected
+from shared.contracts.orders import (
+    OrderCancelled,
+    OrderCancelRejected,
+    OrderChangePending,
+    OrderDelayConsentSettled,
+    OrderDelayed,
+    OrderEdited,
+    OrderEditRejected,
+)
 from shared.contracts.returns import RefundRequested
 from shared.messaging.message import Outgoing, Received, Transaction
 
@@ -36,6 +45,8 @@ class Book:
         self._decisions: list[Decision] = []
         self._changes: dict[UUID, ChangeRow] = {}
         self._refunds: list[RefundRequested] = []
+        self._asked: list[OrderDelayed] = []
+        self._settled: list[OrderDelayConsentSettled] = []
 
     async def open(self, order_ids: Collection[UUID]) -> None:
         """Loads and locks orders by id; those that are not known are left out."""
@@ -60,10 +71,14 @@ class Book:
         changes_by_order = {}
         if open_changes:
             changes_by_order = {row["order_id"]: change_of(row) for row in await changes.read_changes(connection, open_changes)}
+        asked = [row["consent_id"] for row in rows if row["consent_id"] is not None]
+        questions_by_order = {}
+        if asked:
+            questions_by_order = {row["order_id"]: question_of(row) for row in await consents.read_consents(connection, asked)}
         for row in rows:
             order_id = row["order_id"]
             own = parcels.get(order_id, [])
-            order = order_of(row, lines.get(order_id, []), own, changes_by_order.get(order_id))
+            order = order_of(row, lines.get(order_id, []), own, changes_by_order.get(order_id), questions_by_order.get(order_id))
             self.orders[order_id] = self._before[order_id] = order
             for fulfillment in own:
                 self.order_of_fulfillment[fulfillment.fulfillment_id] = order_id
@@ -76,6 +91,8 @@ class Book:
     def apply(self, outcome: Outcome, because: Received[Any] | None, request: Message | None = None) -> None:
         """Takes over what a rule decided; a message that it could not handle is parked or deferred and changes nothing.
 
+        Whatever happened, a question to the customer of which nothing is left ends with it.
+
         Args:
             outcome: what the rule decided.
             because: the message that caused it.
@@ -87,6 +104,7 @@ class Book:
             elif isinstance(outcome.problem, Defer):
                 self.tx.defer(because, outcome.problem.reason)
             return
+        outcome = outcome.then(lambda order: review(order, self.tx.now))
         before = self.orders[outcome.order.order_id]
         self.orders[outcome.order.order_id] = outcome.order
         self.touched[outcome.order.order_id] = because
@@ -96,6 +114,10 @@ class Book:
                 self._note_answer(before, outcome.order, say.data, request)
             elif isinstance(say.data, RefundRequested):
                 self._refunds.append(say.data)
+            elif isinstance(say.data, OrderDelayed) and say.data.consent_id is not None:
+                self._asked.append(say.data)
+            elif isinstance(say.data, OrderDelayConsentSettled):
+                self._settled.append(say.data)
 
     def decide(self, decision: Decision | None) -> None:
         """Keeps the record of a decision."""
@@ -142,6 +164,10 @@ class Book:
         progressed = [order for order in changed if order.order_id not in known]
         if progressed:
             await orders.update_progress(connection, progressed)
+        if self._settled:
+            await consents.settle_consents(connection, self._settled)
+        if self._asked:
+            await consents.insert_consents(connection, self._asked, self._settled)
         if self._refunds:
             await changes.insert_refunds(connection, self._refunds, self.tx.now)
         if self._decisions:
@@ -207,6 +233,11 @@ def _beyond_progress(order: Order) -> tuple[object, ...]:
         order.coming_back_until,
         order.change,
         order.attention,
+        order.promised,
+        order.original_ship_at,
+        order.agreed_ship_at,
+        order.open_ended,
+        order.question,
     )
 
 

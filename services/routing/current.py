@@ -79,6 +79,8 @@ async def _load(connection: Connection) -> Planner:
                     order_cutoff=time.fromisoformat(row["order_cutoff"]),
                     hazmat_certified=row["hazmat_certified"],
                     active=row["active"],
+                    working_days=frozenset(row["working_days"]),
+                    holidays=frozenset(row["holidays"]),
                 )
             )
     return Planner(Network(registered), tariffs(), settings().routing_objective, settings().pick_cents)

@@ -11,6 +11,7 @@ from aiohttp import web
 from asyncpg import Record
 
 from services.routing import handlers
+from services.routing.queries import consents
 from services.routing.queries import pages as sql
 from shared.contracts.channels import FieldProblem
 from shared.http import error_response
@@ -33,6 +34,8 @@ DECISIONS_LIMIT = 10
 
 
 def _as_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
     if isinstance(value, datetime | date):
         return value.isoformat()
     return str(value) if isinstance(value, UUID) else value
@@ -65,12 +68,19 @@ async def _order_document(connection: Connection, order_id: UUID) -> dict[str, A
             "detail": order["attention_detail"],
             "due_at": _as_json(order["attention_due_at"]),
         }
-    return _row(order, "attention_reason", "attention_detail", "attention_due_at", "change_id") | {
+    delays = [_row(row) for row in await consents.read_consents_of_order(connection, order_id)]
+    agreed = ("original_ship_at", "agreed_ship_at", "open_ended")
+    return _row(order, "attention_reason", "attention_detail", "attention_due_at", "change_id", "consent_id", *agreed) | {
         "attention": attention,
         "open_change": next((change for change in changes if change["change_id"] == _as_json(order["change_id"])), None),
         "lines": [_row(row) for row in await sql.read_lines(connection, order_id)],
         "fulfillments": [_row(row) for row in await sql.read_fulfillments(connection, order_id)],
         "changes": changes,
+        "delay": {name: _as_json(order[name]) for name in agreed}
+        | {
+            "newest": next((delay for delay in delays if delay["consent_id"] == _as_json(order["consent_id"])), None),
+            "questions": delays,
+        },
         "decisions": [_row(row) for row in await sql.read_decisions(connection, order_id, DECISIONS_LIMIT)],
     }
 
@@ -113,6 +123,20 @@ async def list_attention(environment: Environment, _: web.Request) -> web.Stream
     async with environment.database.acquire(timeout=10) as connection:
         rows = await sql.list_attention(connection, ROWS_LIMIT)
     return web.json_response({"orders": [_row(row) for row in rows]})
+
+
+async def list_delays(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /delays?after=``: orders that wait for their customer to say whether to wait, the most urgent first; ``after`` is the last
+    consent id of the page before."""
+    after = request.query.get("after") or None
+    after_id = _uuid(after) if after is not None else None
+    if after is not None and after_id is None:
+        problem = FieldProblem(field="after", problem=f"{after[:40]!r} is no consent id", remedy="the last consent_id of the page before")
+        return error_response(422, "invalid_query", "after is wrong", [problem])
+    async with environment.database.acquire(timeout=10) as connection:
+        rows = await consents.list_open_consents(connection, after_id, ROWS_LIMIT)
+    following = str(rows[-1]["consent_id"]) if len(rows) == ROWS_LIMIT else None
+    return web.json_response({"delays": [_row(row) for row in rows], "next_after": following})
 
 
 async def retry_order(environment: Environment, request: web.Request) -> web.StreamResponse:

@@ -16,6 +16,8 @@ from services.routing.decide.order import (
     Line,
     Order,
     PartOfKit,
+    Promised,
+    Question,
     ShortPick,
     State,
     StockWait,
@@ -86,7 +88,22 @@ def change_of(row: Record) -> Change:
     return Change(row["change_id"], row["kind"], row["request"], frozenset(row["awaiting"]), row["answer_due_at"])
 
 
-def order_of(row: Record, lines: Sequence[Line], fulfillments: Sequence[Fulfillment], change: Change | None) -> Order:
+def question_of(row: Record) -> Question:
+    """What a customer was asked about a delay."""
+    return Question(row["consent_id"], row["new_ship_at"], row["answer_by"], row["outcome"], row["settled_at"])
+
+
+def _promised(stored: Mapping[str, Sequence[str | None]] | None) -> dict[str, Promised]:
+    promised = {}
+    for line_id, (ship_at, told_at) in (stored or {}).items():
+        assert told_at is not None
+        promised[line_id] = Promised(None if ship_at is None else datetime.fromisoformat(ship_at), datetime.fromisoformat(told_at))
+    return promised
+
+
+def order_of(
+    row: Record, lines: Sequence[Line], fulfillments: Sequence[Fulfillment], change: Change | None, question: Question | None
+) -> Order:
     """An order with everything that belongs to it."""
     attention = None
     if row["attention_reason"] is not None:
@@ -116,6 +133,11 @@ def order_of(row: Record, lines: Sequence[Line], fulfillments: Sequence[Fulfillm
         coming_back_until=row["coming_back_until"],
         change=change,
         attention=attention,
+        promised=_promised(row["promised"]),
+        original_ship_at=row["original_ship_at"],
+        agreed_ship_at=row["agreed_ship_at"],
+        open_ended=row["open_ended"],
+        question=question,
         status=row["status"],
         waiting_for=row["waiting_for"],
         waiting_until=row["waiting_until"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
@@ -27,12 +29,29 @@ from shared.contracts.base import (
 from shared.contracts.orders import Address, LineUnits, OrderVersion, ServiceLevel
 from shared.contracts.stock import AssignableStock, FeedSequence
 
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+"""In the order of their ISO numbers: Monday is 1."""
+
+LocalTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+"""Time of day at a place, ``HH:MM``."""
+
+WorkingDays = Annotated[list[Weekday], Field(min_length=1, max_length=7)]
+Holidays = Annotated[list[date], Field(max_length=400)]
+DockToStockDays = Annotated[int, Field(ge=0, le=60, strict=True)]
+"""Working days between the day on which goods arrive and the day on which they can be picked; 0: the moment they arrive."""
+
+
+def iso_weekdays(days: Iterable[Weekday]) -> list[int]:
+    """ISO numbers of weekdays, Monday is 1, in their order and each once."""
+    return sorted({WEEKDAYS.index(day) + 1 for day in days})
+
 
 class LocationRegistrationRequested(Command):
     """A place that holds stock. console -> routing. Registering the same code again replaces its data.
 
     ``partner`` is the code of the 3PL that works there and reads ``3pl.<code>.commands``. ``order_cutoff`` is the local time (``HH:MM``)
-    until which an order leaves the same business day.
+    until which an order leaves the same working day. The place rests on ``holidays`` and on days that are no ``working_days``.
     """
 
     type: ClassVar[str] = "location.registration_requested.v1"
@@ -43,13 +62,19 @@ class LocationRegistrationRequested(Command):
     postal_code: ShortText
     country: Country
     time_zone: ShortText = "America/New_York"
-    order_cutoff: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = "15:00"
+    order_cutoff: LocalTime = "15:00"
     hazmat_certified: bool = False
     active: bool = True
+    working_days: WorkingDays = list(WEEKDAYS[:5])
+    holidays: Holidays = []
+    dock_to_stock_days: DockToStockDays = 0
 
 
 class LocationRegistered(Event):
-    """A location as routing knows it. routing -> allocation."""
+    """A location as routing knows it. routing -> allocation.
+
+    Without a ``time_zone`` nothing is known of its calendar, and goods ship the moment they are expected.
+    """
 
     type: ClassVar[str] = "location.registered.v1"
 
@@ -58,6 +83,11 @@ class LocationRegistered(Event):
     partner: Code
     hazmat_certified: bool
     active: bool
+    time_zone: ShortText | None = None
+    order_cutoff: LocalTime = "15:00"
+    working_days: WorkingDays = list(WEEKDAYS[:5])
+    holidays: Holidays = []
+    dock_to_stock_days: DockToStockDays = 0
 
 
 class LocationRegistrationRejected(Refusal):

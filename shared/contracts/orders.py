@@ -16,6 +16,7 @@ from shared.contracts.base import (
     Event,
     LineId,
     Part,
+    Refusal,
     ShortText,
     SignedCents,
     Sku,
@@ -264,3 +265,109 @@ class OrderCancelRejected(Event):
     change_id: UUID
     reason: ChangeRefusal
     detail: Text
+
+
+DelayCause = Literal[
+    "supply_scheduled",
+    "supply_rescheduled",
+    "supply_changed",
+    "supply_cancelled",
+    "supply_overdue",
+    "preorder_opened",
+    "preorder_closed",
+    "calendar_changed",
+    "queue_moved",
+    "shortage",
+    "yielded",
+    "no_date",
+]
+"""Why a customer hears of a date: what moved it in allocation (``stock.promise_changed``), units that were taken away again
+(``stock.backordered``), or the day has come by which the order should have shipped and there is still no date."""
+
+
+class DelayedLine(Part):
+    """Units that wait for supply, and when they are expected to ship; null means that there is no date."""
+
+    line_id: LineId
+    sku: Sku
+    quantity: Units
+    old_ship_at: Time | None
+    new_ship_at: Time | None
+
+
+class OrderDelayed(Event):
+    """What a customer is to be told of a new date. routing -> portal. One message per order and cause.
+
+    ``old_ship_at`` and ``new_ship_at`` are of the whole order: the latest date of its waiting lines, null when one of them has none; each
+    line that moved is told with its own. ``consent`` says what is asked of the customer:
+
+    - ``not_needed``: nothing, the date is no later than what was agreed to (dates that are pulled in are told too);
+    - ``silence``: who says nothing agrees; who does not want to wait answers no until it ships;
+    - ``required``: without a yes by ``answer_by`` everything that has not shipped is cancelled and refunded.
+
+    ``delay_id`` names this message's content; ``consent_id`` names the question that an answer must name, null when nothing is asked. A
+    question that is asked replaces the one before.
+
+    Source: US FTC Mail, Internet, or Telephone Order Merchandise Rule, 16 CFR 435.2(b).
+    """
+
+    type: ClassVar[str] = "order.delayed.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    delay_id: UUID
+    cause: DelayCause
+    cause_id: UUID
+    old_ship_at: Time | None
+    new_ship_at: Time | None
+    consent: Literal["not_needed", "silence", "required"]
+    consent_id: UUID | None = None
+    answer_by: Time | None = None
+    lines: Annotated[list[DelayedLine], Field(min_length=1)]
+    told_at: Time
+
+
+class OrderDelayAnswered(Command):
+    """A customer agrees to wait (``yes``) or does not (``no``). portal -> routing.
+
+    ``consent_id`` names the question; ``answered_at`` is when it was said, so that an answer given in time counts however long its message
+    takes.
+    """
+
+    type: ClassVar[str] = "order.delay_answered.v1"
+
+    order_id: UUID
+    consent_id: UUID
+    answer: Literal["yes", "no"]
+    actor: Actor
+    answered_at: Time
+
+
+DelayOutcome = Literal["consented", "refused", "lapsed", "not_needed", "replaced"]
+"""How a question ends. ``refused`` and ``lapsed`` cancel what has not shipped, as soon as no warehouse works on it. ``not_needed``: the
+goods came, the date was pulled back, or the order was changed or cancelled otherwise. ``replaced``: the date moved again and was asked
+anew."""
+
+
+class OrderDelayConsentSettled(Event):
+    """A question about a delay is decided. routing -> portal. ``agreed_ship_at`` is what the customer has agreed to by now, null for any
+    date at all. Who has agreed may still take it back while units wait: then the same question is settled again, as ``refused``."""
+
+    type: ClassVar[str] = "order.delay_consent_settled.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    consent_id: UUID
+    outcome: DelayOutcome
+    agreed_ship_at: Time | None
+    settled_at: Time
+
+
+class OrderDelayAnswerRejected(Refusal):
+    """An answer that decides nothing; ``detail`` says why and what to do."""
+
+    type: ClassVar[str] = "order.delay_answer_rejected.v1"
+
+    order_id: UUID
+    consent_id: UUID
+    reason: Literal["unknown_question", "replaced", "too_late", "not_needed", "already_settled", "change_in_progress"]

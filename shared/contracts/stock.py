@@ -126,14 +126,33 @@ class PromiseChange(Part):
     new_ship_at: Time | None
 
 
+PromiseCause = Literal[
+    "supply_scheduled",
+    "supply_rescheduled",
+    "supply_changed",
+    "supply_cancelled",
+    "supply_overdue",
+    "preorder_opened",
+    "preorder_closed",
+    "calendar_changed",
+    "queue_moved",
+]
+"""What moved a date. ``queue_moved``: nothing was said about supply, but units ahead in the queue came or went (a cancellation, a shortage,
+goods nobody had announced)."""
+
+
 class StockPromiseChanged(Event):
-    """New dates for waiting lines: one message per order and cause. allocation -> portal, sync, routing."""
+    """New dates for waiting lines: one message per order and cause. allocation -> portal, sync, routing.
+
+    ``cause_id`` names the supply, the change, or the round in which the dates moved. ``changed_at`` is when the cause took effect; long
+    queues are told some seconds later.
+    """
 
     type: ClassVar[str] = "stock.promise_changed.v1"
 
     order_id: UUID
     order_version: OrderVersion
-    cause: Literal["supply_scheduled", "supply_rescheduled", "supply_cancelled"]
+    cause: PromiseCause
     cause_id: UUID
     lines: Annotated[list[PromiseChange], Field(min_length=1)]
     changed_at: Time
@@ -240,7 +259,11 @@ class SupplyLine(Part):
 
 
 class SupplyScheduled(Command):
-    """Goods are on the way: a purchase order line set with its expected date. console -> allocation."""
+    """Goods are on the way: a purchase order line set with its expected date. console -> allocation.
+
+    ``expected_at`` is when the goods reach the location's dock; when orders ship from them follows from the location's calendar.
+    ``purchase_order`` is the number that people know it by; several supplies may carry the same one.
+    """
 
     type: ClassVar[str] = "supply.scheduled.v1"
 
@@ -248,6 +271,7 @@ class SupplyScheduled(Command):
     location: Code
     expected_at: Time
     lines: Annotated[list[SupplyLine], Field(min_length=1, max_length=1_000)]
+    purchase_order: ShortText | None = None
 
 
 class SupplyRescheduled(Command):
@@ -258,6 +282,36 @@ class SupplyRescheduled(Command):
     supply_id: UUID
     change_id: UUID
     expected_at: Time
+
+
+class SupplyChange(Part):
+    """How many units of one SKU a supply brings in all, received ones included; 0: none."""
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+
+
+class SupplyChanged(Command):
+    """The supplier brings more or fewer units, or another SKU. console -> allocation.
+
+    Lines that are not listed stay as they are. ``change_id`` is the cause that customers are told about once.
+    """
+
+    type: ClassVar[str] = "supply.changed.v1"
+
+    supply_id: UUID
+    change_id: UUID
+    lines: Annotated[list[SupplyChange], Field(min_length=1, max_length=1_000)]
+
+
+class SupplyRejected(Refusal):
+    """Nothing of the command about a supply was done: ``field`` is wrong, ``detail`` says why and what to do."""
+
+    type: ClassVar[str] = "supply.rejected.v1"
+
+    supply_id: UUID
+    field: ShortText
+    reason: Literal["scheduled_differently", "date_in_the_past", "less_than_received", "cancelled"]
 
 
 class SupplyReceived(Command):
@@ -271,13 +325,57 @@ class SupplyReceived(Command):
     lines: Annotated[list[SupplyLine], Field(min_length=1, max_length=1_000)]
 
 
+class ReceiptBookedLine(Part):
+    """What a receipt brought of one SKU. ``over_received`` units are more than the supply had still to bring; they are on the shelf too."""
+
+    sku: Sku
+    quantity: Units
+    over_received: UnitCount
+
+
+class SupplyReceiptBooked(Answer):
+    """The goods of a receipt are on the shelf. ``over_received`` is the sum over its lines: above zero somebody should ask the supplier."""
+
+    type: ClassVar[str] = "supply.receipt_booked.v1"
+
+    receipt_id: UUID
+    supply_id: UUID | None
+    lines: list[ReceiptBookedLine]
+    over_received: UnitCount
+
+
 class SupplyCancelled(Command):
-    """Goods will not come. console -> allocation."""
+    """Goods will not come, or no more of them: a partly received supply is closed with what has come. console -> allocation."""
 
     type: ClassVar[str] = "supply.cancelled.v1"
 
     supply_id: UUID
     change_id: UUID
+
+
+class StockPreorderOpened(Command):
+    """A SKU is sold before its release, or its release date moved. console -> allocation.
+
+    Orders wait for ``release_at`` even when goods are on the shelf; with ``early_release`` they ship as soon as goods are there. What is
+    shown as available is capped by supply. Said again with another date it moves the date; the newest word wins. ``change_id`` is the cause
+    that customers are told about once.
+    """
+
+    type: ClassVar[str] = "stock.preorder_opened.v1"
+
+    change_id: UUID
+    sku: Sku
+    release_at: Time
+    early_release: bool = False
+
+
+class StockPreorderClosed(Command):
+    """A SKU is sold like any other from now on: orders that wait get what is on the shelf. console -> allocation."""
+
+    type: ClassVar[str] = "stock.preorder_closed.v1"
+
+    change_id: UUID
+    sku: Sku
 
 
 class SnapshotLine(Part):

@@ -66,6 +66,7 @@ class Transaction:
     parked: dict[UUID, str] = field(default_factory=dict)
     deferred: dict[UUID, str] = field(default_factory=dict)
     unlimited: set[UUID] = field(default_factory=set)
+    more_is_due: bool = False
 
     def park(self, message: Received[Any], reason: str) -> None:
         """Sets one message aside for a person, with the reason, and lets the rest of the batch go on.
@@ -86,6 +87,10 @@ class Transaction:
         self.deferred[message.event_id] = reason
         if not limited:
             self.unlimited.add(message.event_id)
+
+    def look_again(self) -> None:
+        """Has a schedule that may have left due work behind run again at once, in a transaction of its own."""
+        self.more_is_due = True
 
     def new_id(self) -> UUID:
         """A fresh UUIDv7 for a row or a message."""

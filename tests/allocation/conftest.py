@@ -18,7 +18,7 @@ from services.allocation.audit import INVARIANTS
 from services.allocation.handlers.serving import serve_queues
 from shared.contracts.base import Message
 from shared.database import open_pool
-from shared.messaging.message import Connection, Outgoing, Received, Transaction
+from shared.messaging.message import Connection, Outgoing, Received, ScheduledHandler, Transaction
 from tests.allocation.messages import NOW, received
 from tests.conftest import Databases
 
@@ -86,6 +86,19 @@ class Desk:
             steps.append(Heard(outgoing, list(tx.parked.values()), list(tx.deferred.values())))
             assert len(steps) < MOST_STEPS, "the work on queues never ends"
         return steps
+
+    async def work(self, run: ScheduledHandler, *, most: int = 1_000) -> Heard:
+        """What a schedule does until it finds nothing more, one transaction each time; the books must balance in between."""
+        said: list[Outgoing] = []
+        for _ in range(most):
+            async with self.connection.transaction():
+                tx = Transaction(self.connection, self.now)
+                said += await run(tx)
+            if self.audited:
+                assert await violations(self.connection) == []
+            if not tx.more_is_due:
+                break
+        return Heard(said)
 
     async def pool(self, sku: str = "MUG") -> Record:
         """The pool row of a SKU."""

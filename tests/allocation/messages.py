@@ -22,7 +22,11 @@ from shared.contracts.returns import Disposition, DispositionLine, ReturnInspect
 from shared.contracts.stock import (
     SnapshotLine,
     StockAdjustmentRequested,
+    StockPreorderClosed,
+    StockPreorderOpened,
     SupplyCancelled,
+    SupplyChange,
+    SupplyChanged,
     SupplyLine,
     SupplyReceived,
     SupplyRescheduled,
@@ -241,16 +245,38 @@ def inspected(placed: OrderPlaced, *found: tuple[int, Disposition], sku: str = "
     )
 
 
-def supply(quantity: int, expected_at: datetime, *, sku: str = "MUG", at_location: str = "east") -> SupplyScheduled:
+def supply(
+    quantity: int, expected_at: datetime, *, sku: str = "MUG", at_location: str = "east", purchase_order: str | None = None
+) -> SupplyScheduled:
     """Goods on their way."""
     return SupplyScheduled(
-        supply_id=new_id(), location=at_location, expected_at=expected_at, lines=[SupplyLine(sku=sku, quantity=quantity)]
+        supply_id=new_id(),
+        location=at_location,
+        expected_at=expected_at,
+        lines=[SupplyLine(sku=sku, quantity=quantity)],
+        purchase_order=purchase_order,
     )
 
 
 def moved(scheduled: SupplyScheduled, expected_at: datetime) -> SupplyRescheduled:
     """The goods come another day."""
     return SupplyRescheduled(supply_id=scheduled.supply_id, change_id=new_id(), expected_at=expected_at)
+
+
+def changed(scheduled: SupplyScheduled, **quantities: int) -> SupplyChanged:
+    """The supplier brings other quantities, by SKU."""
+    lines = [SupplyChange(sku=sku, quantity=quantity) for sku, quantity in quantities.items()]
+    return SupplyChanged(supply_id=scheduled.supply_id, change_id=new_id(), lines=lines)
+
+
+def preorder(release_at: datetime, sku: str = "MUG", *, early_release: bool = False) -> StockPreorderOpened:
+    """A SKU is sold before its release."""
+    return StockPreorderOpened(change_id=new_id(), sku=sku, release_at=release_at, early_release=early_release)
+
+
+def preorder_closed(sku: str = "MUG") -> StockPreorderClosed:
+    """A SKU is sold like any other."""
+    return StockPreorderClosed(change_id=new_id(), sku=sku)
 
 
 def dropped(scheduled: SupplyScheduled) -> SupplyCancelled:

@@ -22,6 +22,7 @@ from tests.allocation.messages import (
     received,
     shipped,
     snapshot,
+    supply,
     units,
 )
 from tests.conftest import Databases
@@ -40,6 +41,7 @@ async def busy_books(desk: Desk) -> None:
     await desk.hear(plan(sent, parcel), plan(held, open_parcel))
     await desk.hear(shipped(sent, parcel))
     await desk.hear(cancellation(gone))
+    await desk.hear(supply(9, at(600), sku="CUP"))
     await desk.hear(inspected(sent, (1, "restocked")))
     await desk.hear(snapshot(9, damaged=1, as_of=at(5)))
 
@@ -89,6 +91,30 @@ CORRUPTIONS = {
     "an incomplete order holds what a higher rank waits for": (
         "UPDATE demand SET units = units + 1, queued = queued + 1 WHERE sku = 'MUG' AND priority < 9 AND reserved > 0",
         "I2-nobody-waits-for-a-lower-hold",
+    ),
+    "a preorder is held back for good": (
+        "UPDATE stock_pools SET release_at = now() - interval '1 day' WHERE sku = 'MUG'",
+        "I2-preorders-are-released",
+    ),
+    "a supply is forgotten": ("UPDATE supply_lines SET open = false", "I2-supplies-are-expected-while-units-are"),
+    "a cancelled supply is waited for": ("UPDATE supplies SET cancelled = true", "I2-supplies-are-expected-while-units-are"),
+    "a date is promised that no supply keeps": (
+        "UPDATE demand SET promised_ship_at = promised_ship_at - interval '1 hour' WHERE queued > 0",
+        "I2-promises-follow-supply",
+    ),
+    "goods are late and no promise follows": (
+        "UPDATE supplies SET expected_at = expected_at + interval '1 hour'",
+        "I2-promises-follow-supply",
+    ),
+    "a moved date belongs to no cause": (
+        "INSERT INTO promise_changes (round_id, order_id, line_id, demand_id, sku, quantity) "
+        "SELECT gen_random_uuid(), order_id, line_id, demand_id, sku, queued FROM demand WHERE queued > 0",
+        "I6-moved-dates-are-told",
+    ),
+    "a moved date is not told for hours": (
+        "INSERT INTO promise_rounds (round_id, cause, cause_id, changed_at) "
+        "VALUES (gen_random_uuid(), 'supply_scheduled', gen_random_uuid(), now() - interval '2 hours')",
+        "I6-moved-dates-are-told",
     ),
     "a cancelled order keeps its place": ("UPDATE orders SET cancelled_version = 2", "I2-cancelled-orders-hold-nothing-free"),
     "an assigned unit is lost": ("UPDATE assignments SET open = open - 1 WHERE open > 0", "I3-assigned-units-of-lines"),

@@ -105,6 +105,15 @@ def test_a_kit_ships_when_the_last_of_the_components_that_hold_it_up_is_there() 
     assert sellable_kit([mugs, stock(1, 0)]).next_ship_at is None, "nobody knows when a lamp comes"
 
 
+def test_a_kit_on_backorder_waits_for_the_release_of_its_component_in_preorder_too() -> None:
+    soon, release = NOW + timedelta(days=3), NOW + timedelta(days=60)
+    announced = stock(1, 5)._replace(release_at=release)
+    assert sellable_kit([announced, stock(1, 9)]) == Sellable(5, "preorder", release)
+    assert sellable_kit([announced, stock(1, 0, 0, (4, soon))]) == Sellable(0, "backorder", release)
+    assert sellable_kit([announced, stock(1, 0)]) == Sellable(0, "backorder", None), "nobody knows when the other comes"
+    assert sellable_kit([announced._replace(queued=5), stock(1, 0, 0, (4, soon))]) == Sellable(0, "sold_out", None)
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.integers(-3, 40), st.integers(0, 5)), min_size=1, max_size=5),
 )

@@ -35,6 +35,7 @@ from tests.allocation.messages import (
     order,
     plan,
     planned,
+    preorder,
     products,
     receipt,
     received,
@@ -115,6 +116,8 @@ async def test_a_sku_shows_its_units_by_state_and_place_and_who_waits(office: Of
         "incoming_units": 6,
         "mode": "backorder",
         "next_ship_at": at(900).isoformat(),
+        "for_sale_units": 0,
+        "preorder": None,
         "hazmat": False,
         "locations": [
             {
@@ -202,17 +205,30 @@ async def test_stock_is_read_page_by_page(office: Office) -> None:
 async def test_supplies_show_what_has_come(office: Office) -> None:
     await office.desk.hear(products("MUG", "CUP"))
     await office.desk.hear(location("east"))
-    coming, other = supply(5, at(600)), supply(1, at(600), sku="CUP")
+    coming, other = supply(5, at(600), purchase_order="PO-7"), supply(1, at(600), sku="CUP")
     await office.desk.hear(coming, other)
     await office.desk.hear(receipt(2, supply_id=coming.supply_id))
     _, body = await office.get("/supplies?sku=MUG")
     assert body["supplies"] == [
         {
             "supply_id": str(coming.supply_id),
+            "purchase_order": "PO-7",
             "location": "east",
             "expected_at": at(600).isoformat(),
+            "ships_at": at(600).isoformat(),
+            "status": "partly_received",
             "cancelled": False,
-            "lines": [{"sku": "MUG", "scheduled_units": 5, "received_units": 2, "expected_units": 3}],
+            "over_received_units": 0,
+            "lines": [
+                {
+                    "sku": "MUG",
+                    "scheduled_units": 5,
+                    "received_units": 2,
+                    "expected_units": 3,
+                    "called_off_units": 0,
+                    "over_received_units": 0,
+                }
+            ],
         }
     ]
     _, first = await office.get("/supplies?limit=1")
@@ -220,9 +236,64 @@ async def test_supplies_show_what_has_come(office: Office) -> None:
     assert [page["supplies"][0]["supply_id"] for page in (first, second)] == [str(coming.supply_id), str(other.supply_id)]
 
 
+async def test_supplies_of_which_too_much_came_are_listed_for_an_operator(office: Office) -> None:
+    await office.desk.hear(products("MUG"))
+    await office.desk.hear(location("east"))
+    exact, many = supply(5, at(600), purchase_order="PO-7"), supply(5, at(600), purchase_order="PO-8")
+    await office.desk.hear(exact, many)
+    await office.desk.hear(receipt(5, supply_id=exact.supply_id), receipt(7, supply_id=many.supply_id))
+    _, body = await office.get("/supplies?over_received=true")
+    assert [(item["purchase_order"], item["over_received_units"], item["status"]) for item in body["supplies"]] == [("PO-8", 2, "received")]
+    _, body = await office.get("/supplies?purchase_order=PO-7")
+    assert [item["supply_id"] for item in body["supplies"]] == [str(exact.supply_id)]
+
+
+async def test_a_preorder_shows_its_release_and_what_is_left_to_sell(office: Office) -> None:
+    await office.desk.hear(products("MUG", "CUP", "BOWL"))
+    await office.desk.hear(location("east"))
+    await office.desk.hear(preorder(at(900), "MUG"), preorder(at(800), "CUP", early_release=True))
+    await office.desk.hear(receipt(1), receipt(1))
+    await office.desk.hear(supply(5, at(600)))
+    await office.desk.hear(order(line(3)))
+    _, body = await office.get("/stock/MUG")
+    assert (body["mode"], body["for_sale_units"], body["next_ship_at"]) == ("preorder", 4, at(900).isoformat())
+    assert body["preorder"] == {"release_at": at(900).isoformat(), "early_release": False}
+    _, first = await office.get("/preorders?limit=1")
+    _, second = await office.get(f"/preorders?after={first['next_after']}")
+    assert [item["sku"] for item in first["preorders"] + second["preorders"]] == ["CUP", "MUG"]
+    assert second["preorders"][0] == {
+        "sku": "MUG",
+        "release_at": at(900).isoformat(),
+        "early_release": False,
+        "stock_version": body["stock_version"],
+        "queued_units": 3,
+        "on_shelf_units": 2,
+        "incoming_units": 5,
+        "for_sale_units": 4,
+        "next_ship_at": at(900).isoformat(),
+    }
+
+
+async def test_a_supply_scheduled_differently_over_http_is_refused_by_field(office: Office) -> None:
+    await office.desk.hear(products("MUG"))
+    await office.desk.hear(location("east"))
+    coming = supply(5, at(600))
+    assert (await office.say(coming))[0] == 200
+    status, body = await office.say(coming.model_copy(update={"expected_at": at(700)}))
+    assert status == 409
+    refusal = body["messages"][0]
+    assert (refusal["type"], refusal["data"]["field"], refusal["data"]["reason"]) == (
+        "supply.rejected.v1",
+        "expected_at",
+        "scheduled_differently",
+    )
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
+        ("/supplies?over_received=perhaps", 422, "invalid_query"),
+        ("/preorders?limit=0", 422, "invalid_query"),
         ("/stock/GHOST", 404, "unknown_sku"),
         (f"/orders/{UUID(int=1)}/stock", 404, "unknown_order"),
         ("/orders/17/stock", 422, "invalid_query"),
@@ -238,7 +309,7 @@ async def test_a_wrong_question_is_told_what_was_wrong(office: Office, path: str
     assert status == 404 or body["error"]["problems"][0]["remedy"]
 
 
-@pytest.mark.parametrize("path", ["/stock", "/stock/MUG", "/supplies", f"/orders/{UUID(int=1)}/stock"])
+@pytest.mark.parametrize("path", ["/stock", "/stock/MUG", "/supplies", "/preorders", f"/orders/{UUID(int=1)}/stock"])
 async def test_nobody_reads_stock_without_the_token(office: Office, path: str) -> None:
     assert (await office.get(path, token="wrong"))[0] == 401
 

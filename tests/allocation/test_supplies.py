@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shared.contracts.orders import OrderPlaced
-from shared.contracts.stock import StockAvailabilityChanged, StockPromiseChanged, StockReserved, SupplyLine, SupplyScheduled
+from shared.contracts.stock import (
+    StockAvailabilityChanged,
+    StockPromiseChanged,
+    StockReserved,
+    SupplyLine,
+    SupplyRejected,
+    SupplyScheduled,
+)
 from tests.allocation.conftest import Desk
 from tests.allocation.messages import (
     at,
@@ -124,7 +131,8 @@ async def test_goods_that_will_not_come_take_their_dates_with_them(sold_out: Des
     assert told == {first.order_id: at(900), second.order_id: None}
     assert {message.cause for message in heard.of(StockPromiseChanged)} == {"supply_cancelled"}
     assert not (await sold_out.hear(dropped(coming))).outgoing
-    assert "was cancelled" in (await sold_out.hear(moved(coming, at(700)))).parked[0]
+    refused = (await sold_out.hear(moved(coming, at(700)))).one(SupplyRejected)
+    assert (refused.field, refused.reason) == ("supply_id", "cancelled")
 
 
 async def test_changes_and_receipts_of_goods_not_announced_yet_wait(sold_out: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import report
-from benchmarks.chain.latency import percentiles
+from benchmarks.chain.latency import Percentiles, percentiles
 from benchmarks.chain.sustained import Sample, growth_per_second, judge
 from benchmarks.failure import BenchmarkError
 from benchmarks.orders import channel_orders, placed_orders
 from benchmarks.pgbench import script_of
 from benchmarks.processor_time import Reading, microseconds_per_order
+from benchmarks.promises import PromisesRun
 from shared.contracts.channels import ChannelOrderReceived
 from shared.contracts.envelope import Envelope
 from shared.contracts.orders import OrderPlaced
@@ -143,6 +145,24 @@ def test_a_restock_is_judged_by_what_its_neighbours_feel() -> None:
     (target,) = report.targets_of(document)
     assert (target.value, target.row()[-1]) == (2.5, "missed by 25%")
     assert "100,000 lines wait" in report.tables_of(document)["restock"]
+
+
+def test_a_date_change_is_judged_by_what_its_neighbours_feel() -> None:
+    spread = Percentiles(p50_ms=5.0, p99_ms=10.0, longest_ms=12.0, count=100)
+    run = PromisesRun(50_000, seconds=25.0, rate=200.0, quiet=spread, meanwhile=replace(spread, p99_ms=15.0))
+    document = {"machine": {}, "promises": run.as_json()}
+    (target,) = report.targets_of(document)
+    assert (target.value, target.row()[-1]) == (1.5, "met")
+    before, meanwhile = (
+        [cell.strip() for cell in line.split("|")][1:-1] for line in report.tables_of(document)["promises"].splitlines()[2:]
+    )
+    assert before == ["before", "", "", "200", "5.0", "10.0", "12.0"]
+    assert meanwhile == ["50,000 orders wait", "2,000", "25.0", "200", "5.0", "15.0", "12.0"]
+
+
+def test_every_table_that_a_run_can_fill_has_its_place_in_the_documentation() -> None:
+    pages = "".join(file.read_text() for file in report.DOCUMENTS)
+    assert [name for name in report.BLOCKS if f"<!-- benchmark: {name} -->\n" not in pages] == []
 
 
 def test_what_was_not_measured_has_no_table() -> None:

@@ -16,6 +16,7 @@ from benchmarks.chain.system import running_system
 from benchmarks.databases import PREFIX, Databases
 from benchmarks.pgbench import PgbenchBench, best_of
 from benchmarks.processes import MeasuredProcesses
+from benchmarks.promises import PromisesBench
 from benchmarks.publishing import measure_publishing
 from benchmarks.restock import RestockBench
 from benchmarks.sizes import Sizes
@@ -34,6 +35,7 @@ TINY = Sizes(
     latency_seconds=3,
     restock_skus=300,
     queued_lines=400,
+    queued_orders=400,
     neighbour_rate=20.0,
     quiet_seconds=3.0,
 )
@@ -87,6 +89,15 @@ async def test_a_restock_is_measured_with_what_its_neighbours_feel(stack: Stack)
     assert 0 < run.longest_step_lines < TINY.queued_lines, "a restock of so many lines must take more than one transaction"
     assert run.quiet.count > TINY.neighbour_rate
     assert run.during.count > 0
+    assert await _databases_left(stack) == []
+
+
+async def test_a_date_change_is_measured_until_everybody_is_told_with_what_its_neighbours_feel(stack: Stack) -> None:
+    run = await PromisesBench(stack, Databases(stack), TINY, Progress()).measure()
+    assert run.waiting_orders == TINY.queued_orders
+    assert run.seconds > 0
+    assert run.quiet.count > TINY.neighbour_rate
+    assert run.meanwhile.count > 0
     assert await _databases_left(stack) == []
 
 

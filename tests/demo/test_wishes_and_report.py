@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.local.demo.books import SupplyBooks
 from deploy.local.demo.report import DemoReport, Percentiles, ShippingCost, compare_cost, input_rows_of, lines_of, percentiles_of
 from deploy.local.demo.run import count_duplicates, shelf_differences
 from deploy.local.demo.wishes import ReturnWish, choose_units, condition_of, draw_wishes
@@ -137,6 +138,7 @@ def a_report(**changes: object) -> DemoReport:
         duplicates_stopped_by_kind={"orders delivered again": 1},
         audit_violations=0,
         audit_violated=(),
+        supply=SupplyBooks("MUG", 4, 0, 3, 3),
         returns_closed=1,
         refunds=2,
         refunds_failed=0,
@@ -175,6 +177,7 @@ def test_the_report_file_has_every_field_that_was_asked_for() -> None:
         {"audit_violations": 1},
         {"shelf_differences": ["MUG at reno-nv: 4 in the books, 3 on the shelf"]},
         {"orders_unaccounted": 1},
+        {"supply": SupplyBooks("MUG", 4, 0, 3, 4)},
         {"not_at_rest": "1 orders moving"},
         {"input_rows": {"unexplained": 1, "reported_by_reason": {}, "rows_in": 1, "rows_in_orders": 0, "rows_in_withdrawals": 0}},
     ],
@@ -187,7 +190,16 @@ def test_whatever_is_wrong_fails_the_demo(trouble: dict[str, object]) -> None:
 
 def test_a_person_reads_what_waits_what_was_refused_and_what_is_simulated() -> None:
     text = "\n".join(lines_of(a_report()))
-    for words in ("waiting for: stock", "rejected with a reason (expected 1)", "123.45", "simulated", "10 / 40 ms", "10.0 %", "PASSED"):
+    for words in (
+        "waiting for: stock",
+        "rejected with a reason (expected 1)",
+        "123.45",
+        "simulated",
+        "10 / 40 ms",
+        "10.0 %",
+        "release of MUG",
+        "PASSED",
+    ):
         assert words in text
 
 

@@ -230,6 +230,32 @@ async def test_a_stock_out_is_queued_the_customer_told_and_a_receipt_releases_it
     await system.until_status(third, "shipped", "delivered")
 
 
+async def test_a_customer_who_does_not_want_to_wait_two_months_says_no_and_gets_the_money_back(system: System) -> None:
+    sku = system.fresh("late")
+    await system.register(sku)
+    soon, late = ((datetime.now(UTC) + timedelta(days=days)).isoformat() for days in (5, 65))
+    supply = await system.ask("POST", "/api/supplies", {"location": "reno", "expected_at": soon, "lines": [{"sku": sku, "quantity": 3}]})
+    order_id = await system.place(an_order(system.fresh("late"), {sku: 2}))
+    await notified(system, order_id, "delay")
+    await system.ask("POST", f"/api/supplies/{supply['id']}/reschedule", {"expected_at": late})
+
+    async def asked() -> bool:
+        return bool((await system.order(order_id)).get("delay"))
+
+    await system.eventually(asked, "the customer is asked")
+    document = await system.order(order_id)
+    assert (document["delay"]["consent"], document["routing"]["waiting_for"]) == ("required", "customer_consent")
+    waiting = (await system.ask("GET", "/api/delays"))["delays"]
+    assert str(order_id) in [entry["order_id"] for entry in waiting]
+    answer = {"consent_id": document["delay"]["consent_id"], "answer": "no"}
+    outcome = await system.ask("POST", f"/api/orders/{order_id}/delay-answer", answer)
+    assert outcome["result"] == "cancelled"
+    document = await notified(system, order_id, "delay", "cancelled", "refund")
+    assert [item["kind"] for item in document["notifications"]].count("delay") == 2, "the first date, and the delay"
+    assert (document["status"], document["refunded_cents"]) == ("cancelled", document["total_cents"])
+    assert (await system.stock(sku))["queued_units"] == 0
+
+
 async def test_stock_of_ten_and_fifteen_ships_an_order_of_thirteen_as_ten_and_three(system: System) -> None:
     sku = system.fresh("split")
     await system.register(sku)

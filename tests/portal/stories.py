@@ -18,6 +18,8 @@ from shared.contracts.orders import (
     OrderCancelled,
     OrderCancelRejected,
     OrderChangePending,
+    OrderDelayConsentSettled,
+    OrderDelayed,
     OrderEdited,
     OrderLine,
     OrderPlaced,
@@ -90,12 +92,14 @@ def reserved(order_id: UUID, quantity: int = 2, *, cause: Any = "placed", line_i
     return StockReserved(order_id=order_id, order_version=1, cause=cause, lines=lines, assignable=[], reserved_at=at(minutes))
 
 
-def backordered(order_id: UUID, quantity: int = 1, *, ship_at: datetime | None = None, line_id: str = "1") -> StockBackordered:
+def backordered(
+    order_id: UUID, quantity: int = 1, *, ship_at: datetime | None = None, line_id: str = "1", cause: Any = "placed"
+) -> StockBackordered:
     """Units that wait for supply."""
     waiting = BackorderedLine(
         demand_id=new_id(), line_id=line_id, sku="MUG-BLUE", quantity=quantity, demand_kind="backorder", promised_ship_at=ship_at
     )
-    return StockBackordered(order_id=order_id, order_version=1, cause="placed", lines=[waiting], backordered_at=at(1))
+    return StockBackordered(order_id=order_id, order_version=1, cause=cause, lines=[waiting], backordered_at=at(1))
 
 
 def promise_changed(
@@ -109,6 +113,51 @@ def promise_changed(
         cause_id=cause_id or new_id(),
         lines=[PromiseChange(line_id="1", sku="MUG-BLUE", quantity=1, old_ship_at=old, new_ship_at=new)],
         changed_at=at(minutes),
+    )
+
+
+def delayed(
+    order_id: UUID,
+    consent: str = "required",
+    new: datetime | None = None,
+    *,
+    old: datetime | None = NOON + timedelta(days=2),
+    consent_id: UUID | None = None,
+    answer_by: datetime = NOON + timedelta(days=3),
+    minutes: float = 3,
+) -> OrderDelayed:
+    """What routing has the customer told of a new date."""
+    return OrderDelayed.model_validate(
+        {
+            "order_id": order_id,
+            "order_version": 1,
+            "delay_id": new_id(),
+            "cause": "supply_rescheduled",
+            "cause_id": new_id(),
+            "old_ship_at": old,
+            "new_ship_at": new,
+            "consent": consent,
+            "consent_id": None if consent == "not_needed" else consent_id or new_id(),
+            "answer_by": answer_by if consent == "required" else None,
+            "lines": [{"line_id": "1", "sku": "MUG-BLUE", "quantity": 1, "old_ship_at": old, "new_ship_at": new}],
+            "told_at": at(minutes),
+        }
+    )
+
+
+def delay_settled(
+    order_id: UUID, consent_id: UUID, outcome: str, *, agreed: datetime | None = None, minutes: float = 30
+) -> OrderDelayConsentSettled:
+    """How a question about a delay ended."""
+    return OrderDelayConsentSettled.model_validate(
+        {
+            "order_id": order_id,
+            "order_version": 1,
+            "consent_id": consent_id,
+            "outcome": outcome,
+            "agreed_ship_at": agreed,
+            "settled_at": at(minutes),
+        }
     )
 
 

@@ -25,16 +25,22 @@ from shared.contracts.channels import (
 )
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import LocationRegistered, LocationRegistrationRejected
-from shared.contracts.orders import OrderEditRejected, OrderEditRequested
+from shared.contracts.orders import OrderDelayAnswered, OrderDelayAnswerRejected, OrderEditRejected, OrderEditRequested
 from shared.contracts.returns import ReturnDeclined, ReturnScanRejected, ReturnScanRequested
 from shared.contracts.stock import (
+    ReceiptBookedLine,
     ShortagePolicyRequested,
     ShortagePolicySet,
     StockAdjusted,
     StockAdjustmentRejected,
     StockAdjustmentRequested,
+    StockPreorderClosed,
+    StockPreorderOpened,
     SupplyCancelled,
+    SupplyChanged,
+    SupplyReceiptBooked,
     SupplyReceived,
+    SupplyRejected,
     SupplyRescheduled,
     SupplyScheduled,
 )
@@ -116,6 +122,7 @@ class TestTheDoor:
             "place_order": ORDER_BODY,
             "cancel_order": {"reason": "x"},
             "edit_order": {"ship_to": ADDRESS},
+            "answer_delay": {"consent_id": str(new_id()), "answer": "yes"},
             "request_return": {"lines": [{"line_id": "1", "quantity": 1, "reason": "other"}]},
             "scan_return": {"location": "reno", "units": []},
             "adjust_stock": {"new_on_hand": 1, "reason": "x"},
@@ -126,6 +133,8 @@ class TestTheDoor:
             "schedule_supply": {"location": "reno", "expected_at": NOON.isoformat(), "lines": [{"sku": "A", "quantity": 1}]},
             "receive_supply": {"location": "reno", "lines": [{"sku": "A", "quantity": 1}]},
             "reschedule_supply": {"expected_at": NOON.isoformat()},
+            "change_supply": {"lines": [{"sku": "A", "quantity": 0}]},
+            "open_preorder": {"release_at": NOON.isoformat()},
             "register_products": {"products": [{"sku": "A", "title": "A", "unit_price_cents": 1}]},
             "register_listings": {"channel": "shop", "listings": [{"sku": "A", "external_listing_id": "1"}]},
             "register_location": {"location": "reno", "name": "Reno", "partner": "acme", "postal_code": "89501", "country": "US"},
@@ -254,6 +263,40 @@ class TestChangingOrders:
         status, raw = await request(world, "POST", f"/api/orders/{new_id()}/cancel", {"reason": "x"}, Idempotency_Key="")
         assert (status, problem(raw)[1]) == (422, ["Idempotency-Key"])
 
+    async def test_the_question_about_a_delay_is_shown_and_answered_for_the_customer(self, world: World, pool: Pool) -> None:
+        order, question = new_id(), new_id()
+        await happened(pool, stories.placed(order), stories.backordered(order, 1), stories.delayed(order, consent_id=question))
+        _, raw = await request(world, "GET", f"/api/orders/{order}")
+        delay = raw["delay"]
+        assert (delay["consent_id"], delay["consent"], delay["new_ship_at"], delay["outcome"]) == (str(question), "required", None, None)
+        assert [entry["type"] for entry in raw["timeline"]][-1] == "order.delayed.v1"
+        address = f"/api/orders/{order}/delay-answer"
+        world.routing.replies_with("done", stories.delay_settled(order, question, "consented"))
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "yes", "operator": "maria"})
+        assert (status, raw["result"]) == (200, "done")
+        command = OrderDelayAnswered.model_validate(world.routing.asked[0]["data"])
+        assert (command.actor.name, command.answer, command.answered_at) == ("maria", "yes", NOON)
+        _, raw = await request(world, "GET", f"/api/orders/{order}")
+        assert raw["delay"]["outcome"] == "consented"
+        world.routing.replies_with("done", stories.delay_settled(order, question, "refused"), stories.change_pending(order, question))
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "no"})
+        assert (status, raw["result"]) == (202, "pending")
+        refused = OrderDelayAnswerRejected(order_id=order, consent_id=question, reason="replaced", detail="the date has moved again")
+        world.routing.replies_with("done", refused, http_status=409)
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "no"})
+        assert (status, problem(raw)[0], raw["error"]["message"]) == (409, "replaced", "the date has moved again")
+        status, raw = await request(world, "POST", address, {"consent_id": str(question), "answer": "maybe"})
+        assert (status, problem(raw)[1]) == (422, ["answer"])
+
+    async def test_lists_the_orders_that_wait_for_their_customer_as_routing_tells_them(self, world: World) -> None:
+        waiting = {"delays": [{"order_id": str(new_id()), "answer_by": NOON.isoformat()}], "next_after": None}
+        world.routing.shows("/delays", waiting)
+        assert await request(world, "GET", "/api/delays") == (200, waiting)
+        await request(world, "GET", "/api/delays?after=0199")
+        assert world.routing.paths == ["GET /delays", "GET /delays?after=0199"]
+        world.routing.away = True
+        assert (await request(world, "GET", "/api/delays"))[0] == 503
+
     async def test_an_added_line_is_completed_from_the_product_master(self, world: World, pool: Pool) -> None:
         order = new_id()
         await happened(pool, stories.placed(order))
@@ -376,6 +419,50 @@ class TestStockAndSupplies:
             assert envelope["type"] == model.type
             assert model.model_validate(envelope["data"]).supply_id == supply
         assert len({envelope["id"] for envelope in world.allocation.asked}) == 4
+
+    async def test_quantities_of_a_supply_are_changed_and_a_refusal_names_the_field(self, world: World) -> None:
+        supply = new_id()
+        body = {"lines": [{"sku": "A", "quantity": 0}, {"sku": "B", "quantity": 7}]}
+        world.allocation.replies_with("done")
+        assert (await request(world, "POST", f"/api/supplies/{supply}/change", body))[0] == 200
+        command = SupplyChanged.model_validate(world.allocation.asked[0]["data"])
+        assert (command.supply_id, [line.quantity for line in command.lines]) == (supply, [0, 7])
+        refusal = SupplyRejected(detail="lines: 3 have come", supply_id=supply, field="lines", reason="less_than_received")
+        world.allocation.replies_with("done", refusal, http_status=409)
+        status, raw = await request(world, "POST", f"/api/supplies/{supply}/change", body)
+        assert (status, problem(raw)) == (409, ("less_than_received", ["lines"]))
+        negative = {"lines": [{"sku": "A", "quantity": -1}]}
+        status, raw = await request(world, "POST", f"/api/supplies/{supply}/change", negative)
+        assert (status, problem(raw)) == (422, ("invalid", ["lines.0.quantity"]))
+
+    async def test_too_many_goods_are_booked_and_named_to_the_operator(self, world: World) -> None:
+        booked = SupplyReceiptBooked(
+            receipt_id=new_id(),
+            supply_id=new_id(),
+            lines=[ReceiptBookedLine(sku="A", quantity=12, over_received=2)],
+            over_received=2,
+        )
+        world.allocation.replies_with("done", booked)
+        body = {"location": "reno", "lines": [{"sku": "A", "quantity": 12}]}
+        status, raw = await request(world, "POST", f"/api/supplies/{new_id()}/receive", body)
+        assert (status, raw["messages"][0]["data"]["over_received"]) == (200, 2)
+
+    async def test_supplies_are_listed_as_allocation_has_them(self, world: World) -> None:
+        listed: dict[str, Any] = {"supplies": [], "next_after": None}
+        world.allocation.shows("/supplies", listed)
+        assert (await request(world, "GET", "/api/supplies?over_received=true&purchase_order=PO-7")) == (200, listed)
+
+    async def test_a_preorder_is_opened_moved_closed_and_listed(self, world: World) -> None:
+        world.allocation.replies_with("done")
+        body = {"release_at": NOON.isoformat(), "early_release": True}
+        assert (await request(world, "PUT", "/api/preorders/A%2FB", body))[0] == 200
+        opened = StockPreorderOpened.model_validate(world.allocation.asked[0]["data"])
+        assert (opened.sku, opened.release_at, opened.early_release) == ("A/B", NOON, True)
+        assert (await request(world, "POST", "/api/preorders/A%2FB/close"))[0] == 200
+        assert StockPreorderClosed.model_validate(world.allocation.asked[1]["data"]).sku == "A/B"
+        listed: dict[str, Any] = {"preorders": [], "next_after": None}
+        world.allocation.shows("/preorders", listed)
+        assert (await request(world, "GET", "/api/preorders")) == (200, listed)
 
     async def test_a_supply_without_an_id_gets_one(self, world: World) -> None:
         world.allocation.replies_with("done")

@@ -22,15 +22,17 @@ ORDER = UUID("0199aaaa-0000-7000-8000-000000000001")
 @pytest.fixture
 async def books(connection: Connection, admin: Connection) -> Connection:
     """A portal that has seen everything there is to see; the connection may do anything."""
-    parcel, return_id, cause, early = new_id(), new_id(), new_id(), new_id()
+    parcel, return_id, early = new_id(), new_id(), new_id()
     story: list[Any] = [
         stories.shipped(early, new_id()),
         stories.placed(ORDER, lines=[line("1", 3), line("2", 1)]),
         stories.reserved(ORDER, 3),
         stories.backordered(ORDER, 1, line_id="2"),
-        stories.promise_changed(ORDER, at(900), cause_id=cause),
-        stories.promise_changed(ORDER, at(1800), cause_id=cause),
-        stories.promise_changed(ORDER, at(1800), old=at(1800)),
+        stories.backordered(ORDER, 1, line_id="2", cause="shortage"),
+        stories.promise_changed(ORDER, at(900)),
+        stories.delayed(ORDER, "silence", at(900)),
+        stories.delayed(ORDER, "required", at(99_000), minutes=4),
+        stories.delay_settled(ORDER, new_id(), "replaced"),
         stories.edited(ORDER, 2, [line("1", 2), line("2", 1)]),
         stories.started(ORDER, parcel),
         stories.shipped(ORDER, parcel),
@@ -97,7 +99,8 @@ def test_the_statements_have_names_of_their_own() -> None:
 
 CORRUPTIONS: Sequence[tuple[str, str, str]] = (
     ("a confirmation that was never written", "DELETE FROM notifications WHERE kind = 'confirmation' AND order_id = '{order}'", "I12-told"),
-    ("a delay nobody was told of", "DELETE FROM notifications WHERE kind = 'delay' AND type = 'stock.promise_changed.v1'", "I12-told"),
+    ("a delay nobody was told of", "DELETE FROM notifications WHERE kind = 'delay' AND type = 'order.delayed.v1'", "I12-told"),
+    ("a first date nobody was told of", "DELETE FROM notifications WHERE kind = 'delay' AND type = 'stock.backordered.v1'", "I12-told"),
     ("a refused cancellation nobody was told of", "DELETE FROM notifications WHERE kind = 'change_refused'", "I12-told"),
     (
         "a mail about a parcel that never left",
@@ -119,8 +122,8 @@ CORRUPTIONS: Sequence[tuple[str, str, str]] = (
     ),
     (
         "the same dates told twice for one cause",
-        "UPDATE timeline SET data = (SELECT data FROM timeline t WHERE t.type = 'stock.promise_changed.v1' ORDER BY at, fact_id LIMIT 1) "
-        "WHERE type = 'stock.promise_changed.v1'",
+        "UPDATE timeline SET data = (SELECT data FROM timeline t WHERE t.type = 'order.delayed.v1' ORDER BY at, fact_id LIMIT 1) "
+        "WHERE type = 'order.delayed.v1'",
         "I12-dates",
     ),
     (

@@ -288,6 +288,22 @@ class TestAnOrderAcrossServices:
         assert console.routing.asked[0]["data"]["actor"]["kind"] == "support"
         assert "The order is cancelled." in await text_of(console, answer.headers["Location"])
 
+    async def test_answers_about_a_delay_for_the_customer(self, console: World, pool: Pool) -> None:
+        order, question = new_id(), new_id()
+        await happened(pool, stories.placed(order), stories.backordered(order, 1), stories.delayed(order, consent_id=question))
+        page = await text_of(console, f"/console/orders/{order}")
+        assert "The customer is asked to agree to a wait without a date by 2026-11-26 12:00:00 UTC" in page
+        address = f"/console/orders/{order}/delay"
+        hidden = form_to(page, address)
+        console.routing.replies_with("done", stories.delay_settled(order, question, "consented"))
+        answer = await console.client.post(address, data={**hidden, "answer": "yes"}, allow_redirects=False)
+        assert "The customer&#39;s answer is taken: consented." in await text_of(console, answer.headers["Location"])
+        command = console.routing.asked[0]["data"]
+        assert (command["consent_id"], command["answer"], command["actor"]["kind"]) == (str(question), "yes", "support")
+        for fields in ({"answer": "yes"}, {**hidden, "answer": "perhaps"}):
+            assert (await console.client.post(address, data=fields, allow_redirects=False)).status == 403
+        assert len(console.routing.asked) == 1
+
     async def test_a_forged_cancellation_does_nothing(self, console: World, pool: Pool) -> None:
         order = new_id()
         await happened(pool, stories.placed(order))

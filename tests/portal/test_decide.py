@@ -87,8 +87,16 @@ class TestWhatAnEventAdds:
         later = fact_of(stories.promise_changed(ORDER, at(900), cause_id=cause), new_id())
         assert first.fact_id != later.fact_id
 
-    def test_a_promise_that_did_not_move_is_told_to_nobody(self) -> None:
-        assert fact_of(stories.promise_changed(ORDER, at(600), old=at(600)), new_id()).tells is None
+    def test_a_promise_that_moved_is_told_when_routing_says_what_is_asked_and_not_before(self) -> None:
+        assert fact_of(stories.promise_changed(ORDER, at(600)), new_id()).tells is None
+        delayed = stories.delayed(ORDER, "silence", at(600))
+        first, again = fact_of(delayed, new_id()), fact_of(delayed, new_id())
+        assert (first.tells, first.fact_id) == ("delay", again.fact_id)
+
+    def test_a_question_that_is_taken_back_ends_twice_and_each_end_is_one_fact(self) -> None:
+        question = new_id()
+        ends = [fact_of(stories.delay_settled(ORDER, question, end), new_id()).fact_id for end in ("consented", "refused", "refused")]
+        assert len(set(ends)) == 2
 
     @pytest.mark.parametrize(
         ("message", "kind"),
@@ -96,7 +104,11 @@ class TestWhatAnEventAdds:
             (stories.placed(ORDER), "confirmation"),
             (stories.edited(ORDER, 2, [line()]), "changed"),
             (stories.backordered(ORDER), "delay"),
-            (stories.promise_changed(ORDER, at(600)), "delay"),
+            (stories.backordered(ORDER, cause="shortage"), None),
+            (stories.delayed(ORDER, "not_needed", at(600)), "delay"),
+            (stories.delayed(ORDER, "silence", at(600)), "delay"),
+            (stories.delayed(ORDER), "delay"),
+            (stories.delay_settled(ORDER, new_id(), "lapsed"), None),
             (stories.shipped(ORDER, PARCEL), "shipped"),
             (stories.cancelled(ORDER), "cancelled"),
             (stories.cancel_rejected(ORDER, "fulfillment_started"), "change_refused"),
@@ -248,12 +260,71 @@ class TestTheStatusOfAnOrder:
         assert seen(story).refunded_cents == 1300
 
 
-CHANGE, RETURN, CAUSE = new_id(), new_id(), new_id()
+class TestDelays:
+    """What a customer may say about a delay, as the order's page shows it."""
+
+    QUESTION = new_id()
+    WAITING = (stories.placed(ORDER), stories.reserved(ORDER, 1), stories.backordered(ORDER, 1, ship_at=at(500)))
+
+    def test_an_open_question_needs_an_answer_until_its_deadline(self) -> None:
+        delay = seen([*self.WAITING, stories.delayed(ORDER, consent_id=self.QUESTION)]).delay
+        assert delay is not None
+        assert (delay.consent_id, delay.needs_answer, delay.may_call_off) == (str(self.QUESTION), True, True)
+        assert (delay.new_ship_at, delay.answer_by) == (None, at(60 * 72))
+
+    @pytest.mark.parametrize(
+        ("outcome", "shown"), [("consented", True), ("refused", False), ("lapsed", False), ("not_needed", False), ("replaced", False)]
+    )
+    def test_a_question_that_has_ended_is_shown_only_while_it_may_be_taken_back(self, outcome: str, shown: bool) -> None:
+        story = [
+            *self.WAITING,
+            stories.delayed(ORDER, consent_id=self.QUESTION),
+            stories.delay_settled(ORDER, self.QUESTION, outcome),
+        ]
+        delay = seen(story).delay
+        assert (delay is not None) is shown
+        assert delay is None or not delay.needs_answer
+
+    def test_only_the_newest_question_may_be_answered(self) -> None:
+        newer = new_id()
+        story = [
+            *self.WAITING,
+            stories.delayed(ORDER, "silence", at(900), minutes=3),
+            stories.delayed(ORDER, consent_id=self.QUESTION, minutes=4),
+            stories.delay_settled(ORDER, self.QUESTION, "replaced", minutes=5),
+            stories.delayed(ORDER, new=at(99_000), consent_id=newer, minutes=5),
+        ]
+        delay = seen(story).delay
+        assert delay is not None
+        assert (delay.consent_id, delay.new_ship_at) == (str(newer), at(99_000))
+        assert seen([*story, stories.delay_settled(ORDER, newer, "not_needed")]).delay is None
+
+    def test_of_two_dates_that_moved_in_one_moment_the_one_that_counts_is_shown(self) -> None:
+        for silent in (new_id() for _ in range(5)):
+            story = [
+                *self.WAITING,
+                stories.delayed(ORDER, consent_id=self.QUESTION),
+                stories.delay_settled(ORDER, self.QUESTION, "not_needed", minutes=3),
+                stories.delayed(ORDER, "silence", at(900), consent_id=silent),
+            ]
+            delay = seen(story).delay
+            assert delay is not None
+            assert (delay.consent_id, delay.needs_answer) == (str(silent), False)
+
+    def test_nothing_is_asked_once_nothing_waits(self) -> None:
+        asked = [*self.WAITING, stories.delayed(ORDER)]
+        assert seen([*asked, stories.reserved(ORDER, 1, cause="restocked", minutes=9)]).delay is None
+        assert seen([*asked, stories.cancelled(ORDER)]).delay is None
+
+
+CHANGE, RETURN, CAUSE, CONSENT = new_id(), new_id(), new_id(), new_id()
 LIFE: list[Message] = [
     stories.placed(ORDER, lines=[line("1", 3), line("2", 1, sku="TEA", title="Tea")]),
     stories.reserved(ORDER, 2),
     stories.backordered(ORDER, 1, ship_at=at(500)),
     stories.promise_changed(ORDER, at(900), cause_id=CAUSE),
+    stories.delayed(ORDER, "required", at(900), consent_id=CONSENT),
+    stories.delay_settled(ORDER, CONSENT, "consented", agreed=at(900)),
     stories.edited(ORDER, 2, [line("1", 4), line("2", 1, sku="TEA", title="Tea")]),
     stories.edited(ORDER, 3, [line("1", 3), line("2", 1, sku="TEA", title="Tea")], minutes=3),
     stories.reserved(ORDER, 1, cause="restocked", minutes=4),
@@ -276,7 +347,7 @@ ENTRIES = [entry_of(message) for message in LIFE]
 def view_of(entries: Sequence[Entry]) -> OrderView:
     """The order of LIFE with some of its entries known."""
     whole = seen(LIFE)
-    version = Version(3, [item.model_dump(mode="json") for item in LIFE[5].lines], {})  # type: ignore[attr-defined]  # the edit of version 3
+    version = Version(3, [item.model_dump(mode="json") for item in LIFE[7].lines], {})  # type: ignore[attr-defined]  # the edit of version 3
     return order_view(ORDER, whole.identity, version, entries)
 
 

@@ -79,6 +79,7 @@ class TestTheProjection:
                 stories.reserved(order, 2),
                 stories.backordered(order, 1, ship_at=at(500)),
                 stories.promise_changed(order, at(900)),
+                stories.delayed(order, "silence", at(900)),
                 stories.edited(order, 2, [line(quantity=3)]),
                 stories.started(order, parcel, [units(quantity=2)]),
                 stories.shipped(order, parcel, [units(quantity=2)]),
@@ -151,17 +152,19 @@ class TestTheProjection:
 
 class TestNotifications:
     async def test_each_cause_is_told_once_whatever_is_repeated(self, connection: Connection) -> None:
-        order, parcel, cause = new_id(), new_id(), new_id()
+        order, parcel = new_id(), new_id()
         story = [
             stories.placed(order),
             stories.shipped(order, parcel),
-            stories.promise_changed(order, at(900), cause_id=cause),
+            stories.promise_changed(order, at(900)),
+            stories.delayed(order, new=at(900)),
             stories.backordered(order),
+            stories.backordered(order, cause="shortage"),
         ]
         events = [received(message) for message in story]
         await tell(connection, events)
         await tell(connection, events)
-        await tell(connection, [received(message) for message in story[:3]])
+        await tell(connection, [received(message) for message in story[:4]])
         assert await notified(connection) == [
             ("confirmation", "due"),
             ("delay", "due"),

@@ -41,7 +41,7 @@ ORDER = new_id()
 EVENTS: dict[str, Message] = {
     "confirmation": stories.placed(ORDER),
     "changed": stories.edited(ORDER, 2, [line()]),
-    "delay": stories.promise_changed(ORDER, at(60 * 24 * 9)),
+    "delay": stories.delayed(ORDER, "silence", at(60 * 24 * 9)),
     "shipped": stories.shipped(ORDER, new_id()),
     "cancelled": stories.cancelled(ORDER),
     "change_refused": stories.cancel_rejected(ORDER),
@@ -126,6 +126,35 @@ class TestLetters:
         text = written(kind).text
         for word in words:
             assert word in text
+
+    @pytest.mark.parametrize(
+        ("event", "english", "german"),
+        [
+            (stories.backordered(ORDER, ship_at=at(60 * 24 * 9)), "cancel until the warehouse has started", "bis das Lager begonnen hat"),
+            (stories.delayed(ORDER, "not_needed", at(60 * 24)), "cancel until the warehouse has started", "bis das Lager begonnen hat"),
+            (stories.delayed(ORDER, "silence", at(60 * 24 * 9)), "You need not do anything", "Sie müssen nichts tun"),
+            (stories.delayed(ORDER), "tell us by 26 Nov 2026, 12:00 UTC", "bis 26. November 2026, 12:00 Uhr UTC"),
+        ],
+        ids=["first date", "earlier", "silence", "question"],
+    )
+    def test_a_delay_says_what_is_asked_and_what_silence_means(self, event: Message, english: str, german: str) -> None:
+        data = fact_of(event, new_id()).data
+        for locale, words in (("en-US", english), ("de-DE", german)):
+            mail = written("delay", locale=locale, data=data)
+            for part in (mail.text, mail.html.replace("<strong>", "").replace("</strong>", "")):
+                assert words in part
+                assert URL in part
+            asks = "Please answer" in mail.message["Subject"] or "Bitte antworten" in mail.message["Subject"]
+            assert asks == (data.get("consent") == "required")
+
+    @pytest.mark.parametrize(
+        ("reason", "words"), [("delay_not_answered", "had no answer in time"), ("delay_refused", "did not want to wait longer")]
+    )
+    def test_a_cancellation_says_that_it_comes_from_the_delay(self, reason: str, words: str) -> None:
+        data = {**fact_of(EVENTS["cancelled"], new_id()).data, "reason": reason}
+        mail = written("cancelled", data=data)
+        assert words in mail.text
+        assert words in mail.html
 
     def test_every_kind_there_is_has_a_template_in_english(self) -> None:
         for kind in get_args(NotificationKind):

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse
 
 from services.portal.access import LinkSigner
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import OrderCancelRequested
+from shared.contracts.orders import OrderCancelRequested, OrderDelayAnswered, OrderDelayAnswerRejected
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnDeclined
 from shared.database import Pool
 from tests.portal import stories
@@ -361,3 +361,97 @@ class TestReturns:
         )
         command = ReturnAuthorisationRequested.model_validate(world.returns.asked[0]["data"])
         assert (command.order_id, len(command.lines)) == (order, 1)
+
+
+async def a_delayed_order(pool: Pool, consent: str = "required", **more: Any) -> tuple[UUID, UUID]:
+    """An order of which one unit waits, and what its customer is asked."""
+    order, question = await an_order(pool), new_id()
+    await happened(
+        pool,
+        stories.reserved(order, 1),
+        stories.backordered(order, 1, ship_at=NOON + timedelta(days=2)),
+        stories.delayed(order, consent, consent_id=question, **more),
+    )
+    return order, question
+
+
+class TestDelays:
+    async def test_the_question_has_two_buttons_that_need_no_script_and_names_its_deadline(self, world: World, pool: Pool) -> None:
+        order, question = await a_delayed_order(pool)
+        text = await (await world.client.get(world.page_of(order))).text()
+        for words in ("Do you want to wait?", "we do not know yet when it will ship", "26 Nov 2026, 12:00 UTC", str(question)):
+            assert words in text
+        assert re.findall(r'<button type="submit" name="answer" value="(\w+)"', text) == ["yes", "no"]
+        assert "We asked whether you want to wait" in text, "the history says so"
+
+    @pytest.mark.parametrize(("word", "outcome", "code"), [("yes", "consented", "delay_agreed"), ("no", "refused", "delay_called_off")])
+    async def test_an_answer_goes_to_routing_in_the_orders_own_trace_and_is_shown_at_once(
+        self, world: World, pool: Pool, word: str, outcome: str, code: str
+    ) -> None:
+        order, question = await a_delayed_order(pool)
+        said: list[Any] = [stories.delay_settled(order, question, outcome)]
+        said += [stories.cancelled(order)] if word == "no" else []
+        world.routing.replies_with("done", *said)
+        sent = await send(world, order, "delay", answer=word, consent_id=str(question))
+        assert (sent.status, f"answer={code}" in sent.headers["Location"]) == (303, True)
+        envelope = world.routing.asked[0]
+        command = OrderDelayAnswered.model_validate(envelope["data"])
+        assert (command.order_id, command.consent_id, command.answer, command.actor.kind) == (order, question, word, "shopper")
+        assert command.answered_at == NOON
+        assert envelope["traceparent"][3:35] == TRACE
+        text = await (await world.client.get(sent.headers["Location"])).text()
+        assert ("You agreed to wait" if word == "yes" else "Nothing of this order will ship") in text
+        assert 'value="yes"' not in text
+
+    async def test_who_need_not_answer_may_still_call_off_and_so_may_who_has_agreed(self, world: World, pool: Pool) -> None:
+        silent, _ = await a_delayed_order(pool, "silence", new=NOON + timedelta(days=9))
+        text = await (await world.client.get(world.page_of(silent))).text()
+        assert "You need not do anything" in text
+        agreed, question = await a_delayed_order(pool)
+        await happened(pool, stories.delay_settled(agreed, question, "consented"))
+        again = await (await world.client.get(world.page_of(agreed))).text()
+        assert "You agreed to wait" in again
+        for page in (text, again):
+            assert re.findall(r'<button type="submit" name="answer" value="(\w+)"', page) == ["no"]
+
+    async def test_the_rest_of_a_partly_shipped_order_can_be_called_off(self, world: World, pool: Pool) -> None:
+        order, question = await a_delayed_order(pool, "silence", new=NOON + timedelta(days=9))
+        await happened(pool, stories.shipped(order, new_id(), [stories.units(quantity=1)]))
+        world.routing.replies_with("done", stories.delay_settled(order, question, "refused"), stories.change_pending(order, question))
+        sent = await send(world, order, "delay", answer="no", consent_id=str(question))
+        assert "What it has started ships first" in await (await world.client.get(sent.headers["Location"])).text()
+
+    @pytest.mark.parametrize(
+        ("reason", "words"),
+        [
+            ("too_late", "The time to answer is over"),
+            ("replaced", "The date has changed again"),
+            ("unknown_question", "could not take your"),
+        ],
+    )
+    async def test_an_answer_that_decides_nothing_says_why(self, world: World, pool: Pool, reason: str, words: str) -> None:
+        order, question = await a_delayed_order(pool)
+        rejected = OrderDelayAnswerRejected.model_validate({"order_id": order, "consent_id": question, "reason": reason, "detail": "no"})
+        world.routing.replies_with("done", rejected, http_status=409)
+        sent = await send(world, order, "delay", answer="yes", consent_id=str(question))
+        assert words in await (await world.client.get(sent.headers["Location"])).text()
+
+    async def test_a_button_pressed_twice_asks_under_one_id_and_the_other_button_under_another(self, world: World, pool: Pool) -> None:
+        order, question = await a_delayed_order(pool)
+        world.routing.replies_with("duplicate")
+        action, hidden = (await forms_of(world, order))["delay"]
+        for word in ("yes", "yes", "no"):
+            await world.client.post(action, data={**hidden, "consent_id": str(question), "answer": word}, allow_redirects=False)
+        ids = [asked["id"] for asked in world.routing.asked]
+        assert ids[0] == ids[1] != ids[2]
+
+    @pytest.mark.parametrize("fields", [{"answer": "maybe"}, {"answer": "yes", "consent_id": "x"}, {}])
+    async def test_an_answer_that_makes_no_sense_is_not_asked(self, world: World, pool: Pool, fields: dict[str, str]) -> None:
+        order, _ = await a_delayed_order(pool)
+        assert (await send(world, order, "delay", **fields)).status == 403
+        assert world.routing.asked == []
+
+    async def test_a_question_that_has_ended_offers_no_buttons(self, world: World, pool: Pool) -> None:
+        order, question = await a_delayed_order(pool)
+        await happened(pool, stories.delay_settled(order, question, "not_needed"))
+        assert "delay" not in await forms_of(world, order)

@@ -11,6 +11,7 @@ from shared.messaging.message import Connection
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
 from tests.routing.messages import NEWARK, RENO, SHOPPER, a_line, an_order, reserved
+from tests.routing.test_delay_consent import answer, day, delayed
 from tests.routing.test_handlers import AMPLE, shipped
 
 Corruption = tuple[str, str]
@@ -47,6 +48,18 @@ CORRUPTIONS: list[Corruption] = [
     ("I6-one-open-change", "UPDATE changes SET answered_at = NULL"),
     ("I6-changes-are-decided", "UPDATE changes SET answered_at = NULL"),
     ("I9-one-answer-per-change", "UPDATE order_lines SET quantity = quantity + 1 WHERE cancelled > 0"),
+    ("B8-customers-have-a-deadline", "UPDATE orders SET due_at = due_at + interval '1 year' WHERE waiting_for = 'customer_consent'"),
+    (
+        "B8-customers-have-a-deadline",
+        "UPDATE delay_consents SET answer_by = now() - interval '1 day' WHERE outcome IS NULL AND consent = 'required'",
+    ),
+    ("B8-customers-have-a-deadline", "UPDATE orders SET consent_id = NULL"),
+    ("B8-customers-have-a-deadline", "DELETE FROM delay_consents"),
+    ("B8-lapsed-is-cancelled-and-refunded", "DELETE FROM refunds"),
+    ("B8-lapsed-is-cancelled-and-refunded", "DELETE FROM changes"),
+    ("B8-lapsed-is-cancelled-and-refunded", "UPDATE order_lines SET cancelled = 0"),
+    ("B8-agreed-or-asked", "UPDATE delay_consents SET outcome = 'consented', settled_at = now() WHERE outcome IS NULL"),
+    ("B8-agreed-or-asked", "UPDATE orders SET agreed_ship_at = now() - interval '1 day' WHERE agreed_ship_at IS NOT NULL"),
     ("C10-every-plan-is-explained", "DELETE FROM decisions"),
     ("C10-every-plan-is-explained", "UPDATE fulfillment_lines SET planned = planned + 1"),
     (
@@ -57,7 +70,8 @@ CORRUPTIONS: list[Corruption] = [
 
 
 async def fill(connection: Connection) -> Desk:
-    """Books with an order in every stage: waiting, planned, handed over, shipped, cancelled with and without a plan."""
+    """Books with an order in every stage: waiting, planned, handed over, shipped, cancelled with and without a plan, delayed with an open
+    question, with silence, and with a no."""
     desk = Desk(connection)
     await desk.register(RENO, NEWARK)
     waiting, planned, gone, cancelled, submitted = (an_order(a_line("1", 3)) for _ in range(5))
@@ -68,6 +82,10 @@ async def fill(connection: Connection) -> Desk:
     await desk.hear(shipped(pick.fulfillment_id, (3, "1")), partner="west")
     await desk.plan(cancelled, AMPLE)
     await desk.hear(OrderCancelRequested(order_id=cancelled.order_id, change_id=new_id(), actor=SHOPPER, reason="no need"))
+    await delayed(desk, day(60))
+    await delayed(desk, day(20))
+    _, question = await delayed(desk, day(60))
+    await desk.hear(answer(question, "no"))
     return desk
 
 
@@ -107,6 +125,7 @@ def test_every_invariant_is_proven_by_a_corruption() -> None:
         "UPDATE fulfillment_lines SET shipped = planned + 1",
         "DELETE FROM decisions",
         "UPDATE refunds SET amount_cents = 1",
+        "UPDATE delay_consents SET answer_by = NULL",
     ],
 )
 async def test_the_database_itself_refuses_the_worst(filled: Desk, forbidden: str) -> None:

@@ -6,7 +6,7 @@ import csv
 import gzip
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.routing.decide.calendar import add_business_days, dispatch_at, is_business_day, promised_day
+from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.geography import Place, is_offshore, miles_between, zone_between, zone_of_distance
 from services.routing.postal_codes import all_places, find_place
 
@@ -101,26 +101,6 @@ def test_parcels_cross_the_sea_only_to_another_state() -> None:
     assert is_offshore(place("96813"), place("89501"))
     assert not is_offshore(place("96813"), place("96720")), "within Hawaii"
     assert not is_offshore(place("89501"), place("10001"))
-
-
-def test_an_order_leaves_the_same_business_day_until_the_cutoff_where_the_location_is() -> None:
-    before = dispatch_at(datetime(2026, 3, 4, 19, 59, tzinfo=UTC), NEW_YORK, time(15, 0))
-    assert before.day == date(2026, 3, 4)
-    assert before.holds_until == datetime(2026, 3, 4, 20, 0, tzinfo=UTC)
-    at = dispatch_at(datetime(2026, 3, 4, 20, 0, tzinfo=UTC), NEW_YORK, time(15, 0))
-    assert at.day == date(2026, 3, 5)
-    assert dispatch_at(datetime(2026, 3, 6, 20, 1, tzinfo=UTC), NEW_YORK, time(15, 0)).day == date(2026, 3, 9), "Friday evening: Monday"
-    assert dispatch_at(datetime(2026, 3, 4, 20, 0, tzinfo=UTC), ZoneInfo("America/Los_Angeles"), time(15, 0)).day == date(2026, 3, 4)
-
-
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)), st.times())  # noqa: DTZ001 - hypothesis takes naive bounds
-def test_a_dispatch_holds_until_its_cutoff_and_changes_then(now: datetime, cutoff: time) -> None:
-    cutoff = cutoff.replace(second=0, microsecond=0)
-    found = dispatch_at(now, NEW_YORK, cutoff)
-    assert is_business_day(found.day)
-    assert found.holds_from <= now < found.holds_until <= found.ship_by.replace(year=9999)
-    later = dispatch_at(found.holds_until, NEW_YORK, cutoff)
-    assert later.day > found.day
 
 
 def test_business_days_pass_over_weekends() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from services.routing import handlers
@@ -449,6 +449,18 @@ async def test_a_registered_location_counts_at_once_and_its_new_data_replace_the
     heard = await desk.hear(RENO.model_copy(update={"active": False}))
     assert heard.one(LocationRegistered).active is False
     assert (await desk.plan(later, AMPLE)).fulfillments[0].location == "newark"
+
+
+async def test_allocation_hears_when_a_location_works_and_routing_keeps_it(desk: Desk) -> None:
+    rests = RENO.model_copy(
+        update={"working_days": ["saturday", "monday"], "holidays": [date(2026, 12, 26), date(2026, 12, 26)], "dock_to_stock_days": 2}
+    )
+    told = (await desk.hear(rests)).one(LocationRegistered)
+    assert (told.time_zone, told.order_cutoff, told.dock_to_stock_days) == ("America/Los_Angeles", "15:00", 2)
+    assert (set(told.working_days), set(told.holidays)) == ({"saturday", "monday"}, {date(2026, 12, 26)})
+    row = await desk.connection.fetchrow("SELECT working_days, holidays, dock_to_stock_days FROM locations WHERE location = 'reno'")
+    assert row is not None
+    assert tuple(row) == ([1, 6], [date(2026, 12, 26)], 2)
 
 
 async def test_a_location_that_cannot_be_found_or_has_no_clock_is_refused_by_field(desk: Desk) -> None:

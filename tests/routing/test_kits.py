@@ -129,7 +129,8 @@ PLACES = st.dictionaries(st.sampled_from(["reno", "newark"]), st.integers(0, 6),
 @given(
     kits=KITS,
     single=st.integers(0, 3),
-    reserved_share=st.lists(st.integers(0, 9), min_size=10, max_size=10),
+    # A share for every line: three components of three kits, each in up to two lines, and the single one.
+    reserved_share=st.lists(st.integers(0, 9), min_size=19, max_size=19),
     assignable=st.fixed_dictionaries({"MUG": PLACES, "LAMP": PLACES, "CHAIR": PLACES}),
 )
 def test_no_plan_ever_sends_half_a_kit(

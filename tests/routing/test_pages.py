@@ -23,6 +23,7 @@ from shared.telemetry import Metrics
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
 from tests.routing.messages import NOON, SHOPPER, a_line, an_order, reserved
+from tests.routing.test_delay_consent import day, delayed, moved
 from tests.routing.test_handlers import AMPLE, shipped
 
 TOKEN = "an-operator-token-for-tests"
@@ -103,6 +104,7 @@ async def test_locations_are_listed(client: TestClient[Any, Any]) -> None:
         ("newark", "east", "07114"),
         ("reno", "west", "89506"),
     ]
+    assert (body["locations"][0]["working_days"], body["locations"][0]["holidays"]) == ([1, 2, 3, 4, 5], [])
 
 
 async def test_an_order_in_the_exception_queue_can_be_retried_and_then_leaves_it(desk: Desk, client: TestClient[Any, Any]) -> None:
@@ -127,3 +129,23 @@ async def test_what_shipped_is_shown_with_its_parcel(desk: Desk, client: TestCli
     _, order = await ask(client, f"/orders/{placed.order_id}")
     assert (order["status"], order["fulfillments"][0]["tracking_number"]) == ("shipped", "1Z999")
     assert order["waiting_until"] == (NOON + timedelta(days=30)).isoformat()
+
+
+async def test_an_order_shows_what_its_customer_agreed_to_and_the_orders_that_wait_for_an_answer_come_most_urgent_first(
+    desk: Desk, client: TestClient[Any, Any]
+) -> None:
+    relaxed, _ = await delayed(desk, None)
+    short, _ = await delayed(desk, day(20))
+    desk.now = day(19)
+    await desk.hear(moved(short, day(30), at=day(19)))
+    status, listed = await ask(client, "/delays")
+    assert (status, [entry["order_id"] for entry in listed["delays"]]) == (200, [str(short.order_id), str(relaxed.order_id)])
+    assert listed["delays"][0]["answer_by"] == day(22).isoformat()
+    _, rest = await ask(client, f"/delays?after={listed['delays'][0]['consent_id']}")
+    assert [entry["order_id"] for entry in rest["delays"]] == [str(relaxed.order_id)]
+    _, order = await ask(client, f"/orders/{short.order_id}")
+    assert (order["delay"]["original_ship_at"], order["delay"]["agreed_ship_at"]) == (day(10).isoformat(), day(20).isoformat())
+    assert [question["consent"] for question in order["delay"]["questions"]] == ["silence", "required"]
+    assert order["delay"]["newest"] == order["delay"]["questions"][1]
+    status, problem = await ask(client, "/delays?after=nonsense")
+    assert (status, problem["error"]["problems"][0]["field"]) == (422, "after")

@@ -165,6 +165,14 @@ def test_a_farther_location_ships_when_the_near_one_has_closed_for_the_day() -> 
     assert hurried.parcels[0].arrives_on == date(2026, 3, 5)
 
 
+def test_a_farther_location_ships_when_the_near_one_rests() -> None:
+    wednesday = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
+    for rest in ({"holidays": {date(2026, 3, 4)}}, {"working_days": {1, 2, 4, 5}}):
+        planner = Planner(Network([a_location("newark", **rest), a_location("reno")]), TARIFFS)
+        hurried = planner.plan(request(wanted(1), everywhere("SKU-1"), to="10001", now=wednesday, service_level="next_day"))
+        assert taken(hurried) == {"reno": {"1": 1}}
+
+
 def test_a_date_the_customer_was_told_wins_over_the_service_level() -> None:
     friday = datetime(2026, 3, 6, 20, 0, tzinfo=UTC)
     plan = a_planner("reno").plan(request(wanted(1), everywhere("SKU-1"), to="10001", deliver_by=friday))

@@ -42,14 +42,14 @@ class Station:
     errands: Sequence[Errand[Any, Any]]
 
     async def run_schedules(self) -> int:
-        """Every schedule once; returns how many messages that led to."""
+        """Every schedule once; returns how many messages that led to, and how many schedules have more to do."""
         said = 0
         for schedule in self.service.schedules:
             async with self.around.pool.acquire() as connection, connection.transaction():
                 tx = Transaction(connection, self.around.now())
                 outgoing = await schedule.run(tx)
                 await write_outbox(self.around, tx, outgoing)
-            said += len(outgoing)
+            said += len(outgoing) + tx.more_is_due
         return said
 
     async def run_errands(self) -> int:

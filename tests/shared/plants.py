@@ -1,7 +1,8 @@
 """Corruptions to plant into the books of a lived day, and the checks that must name them.
 
 ``plain`` was shipped and partly came back, ``split`` was shipped and is coming back, ``cancelled`` was called off, ``edited`` was made
-smaller, ``waiting`` waits for chairs, ``short`` was short-picked, ``kit`` are two kits that were shipped. See ``tests/shared/world.py``.
+smaller, ``waiting`` waits for chairs and for its customer's answer, the customer of ``declined`` did not want to wait, ``short`` was
+short-picked, ``kit`` are two kits that were shipped. See ``tests/shared/world.py``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class Plant:
     def __str__(self) -> str:
         return self.name.replace(" ", "_").replace("'", "")
 
+
+QUEUES_ARE_DATED = "DELETE FROM allocation.promise_dating"
+"""An edit moved the queue of the day, and its dates would be looked at some seconds later; they are right as they are."""
 
 ALLOCATION = (
     Plant(
@@ -164,6 +168,36 @@ ALLOCATION = (
         ),
         (("allocation", "I2-nobody-waits-for-a-lower-hold"), ("allocation", "I1-pool-is-demand")),
         "SELECT 'CHAIR'",
+    ),
+    Plant(
+        "a preorder is held back though its goods are there and its date has come",
+        ("UPDATE allocation.stock_pools SET release_at = now() - interval '1 day' WHERE sku = 'LAMP'",),
+        (("allocation", "I2-preorders-are-released"),),
+        "SELECT 'LAMP'",
+    ),
+    Plant(
+        "a supply is forgotten while it is on its way",
+        (QUEUES_ARE_DATED, "UPDATE allocation.supply_lines SET open = false WHERE sku = 'CHAIR'"),
+        (("allocation", "I2-supplies-are-expected-while-units-are"), ("allocation", "I2-promises-follow-supply")),
+        "SELECT 'CHAIR'",
+    ),
+    Plant(
+        "an order is promised a day that no supply keeps",
+        (
+            QUEUES_ARE_DATED,
+            "UPDATE allocation.demand SET promised_ship_at = promised_ship_at - interval '1 day' WHERE order_id = :waiting",
+        ),
+        (("allocation", "I2-promises-follow-supply"),),
+        "SELECT :waiting::text || '|1'",
+    ),
+    Plant(
+        "a date has moved and nobody will tell its order",
+        (
+            "INSERT INTO allocation.promise_changes (round_id, order_id, line_id, demand_id, sku, quantity) "
+            "VALUES (gen_random_uuid(), :waiting, '1', gen_random_uuid(), 'CHAIR', 1)",
+        ),
+        (("allocation", "I6-moved-dates-are-told"),),
+        "SELECT :waiting::text",
     ),
     Plant(
         "a cancelled order waits for stock",
@@ -464,6 +498,27 @@ ROUTING = (
         "SELECT :cancelled::text",
     ),
     Plant(
+        "a customer is asked without a deadline",
+        ("UPDATE routing.orders SET waiting_for = 'stock', due_at = due_at + interval '1 year' WHERE order_id = :waiting",),
+        (("routing", "B8-customers-have-a-deadline"),),
+        "SELECT :waiting::text",
+    ),
+    Plant(
+        "a customer who did not want to wait gets no money back",
+        ("DELETE FROM routing.refunds WHERE order_id = :declined",),
+        (("routing", "B8-lapsed-is-cancelled-and-refunded"), ("routing", "I4-cancellation-refund")),
+        "SELECT :declined::text",
+    ),
+    Plant(
+        "a customer waits longer than was agreed and is not asked",
+        (
+            "UPDATE routing.orders SET waiting_for = 'stock' WHERE order_id = :waiting",
+            "UPDATE routing.delay_consents SET outcome = 'not_needed', settled_at = now() WHERE order_id = :waiting",
+        ),
+        (("routing", "B8-agreed-or-asked"),),
+        "SELECT :waiting::text",
+    ),
+    Plant(
         "nobody knows why an order ships from where it ships",
         ("DELETE FROM routing.decisions WHERE order_id = :plain",),
         (("routing", "C10-every-plan-is-explained"),),
@@ -611,10 +666,10 @@ PORTAL = (
         (
             "INSERT INTO portal.timeline "
             "SELECT order_id, type, '00000000-0000-7000-8000-0000000000aa', event_id, source, at, trace_id, data "
-            "FROM portal.timeline WHERE type = 'stock.promise_changed.v1' AND order_id = :waiting",
+            "FROM portal.timeline WHERE type = 'order.delayed.v1' AND order_id = :waiting AND data ->> 'cause' = 'supply_scheduled'",
             "INSERT INTO portal.notifications SELECT order_id, kind, '00000000-0000-7000-8000-0000000000aa', type, created_at, status, "
             "attempts, due_at, sent_at, reason FROM portal.notifications "
-            "WHERE type = 'stock.promise_changed.v1' AND order_id = :waiting",
+            "WHERE type = 'order.delayed.v1' AND order_id = :waiting LIMIT 1",
         ),
         (("portal", "I12-dates"),),
         "SELECT :waiting::text",

@@ -79,6 +79,8 @@ async def test_something_of_everything_has_happened(day: asyncpg.Connection[asyn
         "stock.reserved.v1",
         "stock.backordered.v1",
         "stock.promise_changed.v1",
+        "order.delayed.v1",
+        "order.delay_consent_settled.v1",
         "fulfillment.shipped.v1",
         "fulfillment.delivered.v1",
         "fulfillment.cancelled.v1",

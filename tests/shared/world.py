@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from aiohttp import web
@@ -47,6 +47,7 @@ from shared.contracts.orders import (
     LineChange,
     LineUnits,
     OrderCancelRequested,
+    OrderDelayAnswered,
     OrderEditRequested,
 )
 from shared.contracts.returns import (
@@ -56,7 +57,7 @@ from shared.contracts.returns import (
     ReturnScanRequested,
     ScannedUnits,
 )
-from shared.contracts.stock import SupplyLine, SupplyReceived, SupplyScheduled
+from shared.contracts.stock import SupplyLine, SupplyReceived, SupplyRescheduled, SupplyScheduled
 from shared.messaging.message import Connection
 from simulators.channels.api import Simulator
 from tests.conftest import Databases
@@ -189,7 +190,7 @@ class World:
         )
 
     async def live_a_day(self) -> None:
-        """Shipped, split, short-picked, cancelled, edited, backordered, returned, and bought in a kit: something of everything."""
+        """Shipped, split, short-picked, cancelled, edited, backordered, delayed, returned, and bought in a kit: something of everything."""
         await self.open_shop({"reno": {"MUG": 40, "LAMP": 10}, "newark": {"MUG": 10, "LAMP": 20, "CHAIR": 5}})
         await self.buy("plain", {"MUG": 3, "LAMP": 1})
         await self.buy("split", {"MUG": 2, "CHAIR": 1})
@@ -203,10 +204,11 @@ class World:
         )
         await self.work_at_the_warehouse()
         await self.buy("waiting", {"CHAIR": 9})
+        chairs = new_id()
         await self.ask(
             "allocation",
             SupplyScheduled(
-                supply_id=new_id(),
+                supply_id=chairs,
                 location="newark",
                 expected_at=self.loopback.now() + timedelta(days=9),
                 lines=[SupplyLine(sku="CHAIR", quantity=50)],
@@ -215,12 +217,29 @@ class World:
         await self.buy("edited", {"CHAIR": 3, "MUG": 4})
         await self.edit("edited", "1", 1)
         await self.work_at_the_warehouse()
+        await self.delay(chairs)
         await self.buy("short", {"LAMP": 2})
         await self.short_pick(self.picks()[0])
 
         plain = await self.send_back("plain", {"1": 3})
         await self.scan(plain, {"1": 1}, {"1": 1})
         await self.send_back("split", {"2": 1})
+
+    async def delay(self, supply_id: UUID) -> None:
+        """The chairs are late by two months: the customer of ``waiting`` says nothing yet, that of ``declined`` does not want to wait."""
+        await self.buy("declined", {"CHAIR": 1})
+        later = self.loopback.now() + timedelta(days=70)
+        await self.ask("allocation", SupplyRescheduled(supply_id=supply_id, change_id=new_id(), expected_at=later))
+        await self.answer_delay("declined", "no")
+
+    async def answer_delay(self, name: str, word: Literal["yes", "no"]) -> None:
+        """What a customer says to the newest question."""
+        consent_id = await self.admin.fetchval("SELECT consent_id FROM routing.orders WHERE order_id = $1", self.orders[name])
+        assert consent_id is not None, f"the customer of {name} was asked nothing"
+        answer = OrderDelayAnswered(
+            order_id=self.orders[name], consent_id=consent_id, answer=word, actor=SHOPPER, answered_at=self.loopback.now()
+        )
+        await self.ask("routing", answer)
 
     async def edit(self, name: str, line_id: str, quantity: int) -> None:
         """The shopper wants fewer."""

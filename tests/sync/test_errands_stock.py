@@ -58,6 +58,17 @@ async def test_a_ship_date_travels_with_the_number(desk: Desk, shop: Shopfront, 
     assert (shown["mode"], shown["next_ship_at"]) == ("backorder", "2026-03-05T12:00:00Z")
 
 
+async def test_a_channel_shows_how_many_of_a_preorder_are_left_and_when_they_ship(desk: Desk, shop: Shopfront, calls: ChannelCalls) -> None:
+    await desk.change_availability(availability("MUG", 5, 7, mode="preorder", next_ship_at=NOW + timedelta(days=3)))
+    await desk.run(push_errand(calls))
+    shown = (await shop.state())["listings"]["L-MUG"]
+    assert (shown["available"], shown["mode"], shown["next_ship_at"]) == (5, "preorder", "2026-03-05T12:00:00Z")
+    await desk.change_availability(availability("MUG", 0, 8, mode="sold_out"))
+    await desk.run(push_errand(calls))
+    shown = (await shop.state())["listings"]["L-MUG"]
+    assert (shown["available"], shown["mode"], shown["next_ship_at"]) == (0, "sold_out", None)
+
+
 async def test_hundreds_of_events_out_of_order_end_in_the_newest_number_and_few_calls(
     desk: Desk, shop: Shopfront, calls: ChannelCalls
 ) -> None:

@@ -17,7 +17,7 @@ else:
 
 SERVICES = ("sync", "allocation", "routing", "returns", "portal")
 
-ORDERS_AT_REST = frozenset({"stock", "operator"})
+ORDERS_AT_REST = frozenset({"stock", "customer_consent", "operator"})
 """What an order may wait for when the day is over; everything else is still moving."""
 
 
@@ -170,6 +170,36 @@ async def read_returns(connection: Connection) -> ReturnsBooks:
     if row is None:
         raise AssertionError("a SELECT of sub-selects always gives a row")
     return ReturnsBooks(row["returns_closed"], row["refunds_cents"], row["refunds"], row["refunds_failed"])
+
+
+@dataclass(frozen=True, slots=True)
+class SupplyBooks:
+    """What became of the orders for a product that was sold before its release, and who was told that a purchase order is late."""
+
+    preorder_sku: str | None
+    preorder_orders: int
+    preorder_orders_waiting: int
+    orders_told_of_delay: int
+    delay_mails: int
+
+
+async def read_supply(connection: Connection, preorder_sku: str | None) -> SupplyBooks:
+    """Preorders by order, mails about a rescheduled supply by order and in all."""
+    row = await connection.fetchrow(
+        """
+        SELECT (SELECT count(DISTINCT order_id) FROM portal.timeline
+                WHERE type = 'stock.backordered.v1' AND data @> '{"lines": [{"demand_kind": "preorder"}]}') AS preorder_orders,
+               (SELECT count(DISTINCT order_id) FROM allocation.demand WHERE sku = $1 AND queued > 0) AS preorder_orders_waiting,
+               count(DISTINCT mail.order_id) AS orders_told_of_delay, count(*) AS delay_mails
+        FROM portal.notifications mail
+        JOIN portal.timeline fact ON fact.order_id = mail.order_id AND fact.type = mail.type AND fact.fact_id = mail.cause_id
+        WHERE mail.type = 'order.delayed.v1' AND fact.data ->> 'cause' = 'supply_rescheduled'
+        """,
+        preorder_sku,
+    )
+    if row is None:
+        raise AssertionError("counts always give a row")
+    return SupplyBooks(preorder_sku, *row)
 
 
 async def read_order_ids(connection: Connection) -> dict[tuple[str, str], UUID]:

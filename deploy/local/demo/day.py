@@ -1,4 +1,4 @@
-"""The day itself: orders come in, customers change their minds, a truck arrives, parcels come back."""
+"""The day itself: orders come in, a preorder is released, customers change their minds, a truck is late, parcels come back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from deploy.local.demo.counterparts import Json, Operator, Reply, Simulators
@@ -20,8 +21,13 @@ from simulators.adapter.publisher import Adapters, Sent
 from simulators.adapter.replay import SourceOrder
 
 WISHES_AT_ONCE = 6
-SUPPLY_AFTER_SHARE = 0.6
+SUPPLY_AFTER_SHARE = 0.7
 """When the trucks arrive, as a share of the day."""
+RELEASE_AFTER_SHARE = 0.4
+"""When the preorder is released, as a share of the day."""
+DELAY_AFTER_SHARE = 0.6
+"""When a purchase order gets another date: scarce products open with half of what the day wants, so by then orders wait."""
+DELAY = timedelta(days=3)
 RETURN_REASONS = ("wrong_size", "changed_mind", "defective", "damaged_in_transit", "wrong_item", "late", "other")
 
 
@@ -68,8 +74,24 @@ class Day:
                     if wish is not None:
                         tasks.create_task(self._fulfil(wish))
 
+            tasks.create_task(self._delay_largest(trucks, duration * DELAY_AFTER_SHARE))
             tasks.create_task(self._receive_trucks(trucks, duration * SUPPLY_AFTER_SHARE))
             await self.adapters.publish_all(orders, paced=True, on_sent=follow_up)
+
+    async def open_preorder(self, sku: str, duration: timedelta) -> None:
+        """A product is sold from the first minute, and ships from a later one on: its orders wait although goods are on the shelf."""
+        release_at = datetime.now(UTC) + duration * RELEASE_AFTER_SHARE
+        path = f"/api/preorders/{quote(sku, safe='')}"
+        await self.operator.must("PUT", path, {"release_at": release_at.isoformat()}, key=f"preorder {sku}")
+
+    async def _delay_largest(self, trucks: Sequence[Truck], after: timedelta) -> None:
+        """The supplier of the largest truck says that it comes days later: who waits for it is told once. It comes today all the same."""
+        await asyncio.sleep(after.total_seconds())
+        largest = max(trucks, key=lambda truck: sum(quantity for _, quantity in truck.units), default=None)
+        if largest is not None:
+            body = {"expected_at": (datetime.now(UTC) + DELAY).isoformat()}
+            path = f"/api/supplies/{largest.supply_id}/reschedule"
+            await self.operator.must("POST", path, body, key=f"delay {largest.supply_id}")
 
     async def _receive_trucks(self, trucks: Sequence[Truck], after: timedelta) -> None:
         """The supply arrives at the 3PLs, which report it and count every shelf, in the middle of the business."""

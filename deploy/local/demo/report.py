@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from deploy.local.demo.books import SupplyBooks
 from simulators.adapter.replay import Replay
 
 BASELINE = "first location in a fixed list that has everything"
@@ -67,6 +68,7 @@ class DemoReport:
     duplicates_stopped_by_kind: Mapping[str, int]
     audit_violations: int
     audit_violated: Sequence[str]
+    supply: SupplyBooks
     returns_closed: int
     refunds: int
     refunds_failed: int
@@ -85,10 +87,12 @@ class DemoReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the demo may end well: nothing oversold, the books balance and agree with the shelves, no order and no row is lost."""
+        """Whether the demo may end well: nothing oversold, the books balance and agree with the shelves, no order and no row is lost, and
+        nobody is told of a delay twice."""
         rows_lost = bool(self.input_rows and self.input_rows["unexplained"])
         books_wrong = self.units_oversold or self.audit_violations or self.shelf_differences
-        return not (books_wrong or self.orders_unaccounted or self.not_at_rest or rows_lost)
+        told_twice = self.supply.delay_mails != self.supply.orders_told_of_delay
+        return not (books_wrong or told_twice or self.orders_unaccounted or self.not_at_rest or rows_lost)
 
     def as_json(self) -> dict[str, Any]:
         """For the report file."""
@@ -149,6 +153,7 @@ def lines_of(report: DemoReport) -> Iterator[str]:
     yield ""
     yield f"Ordermesh demo: {report.source}"
     yield from _section("Orders", _orders(report))
+    yield from _section("A preorder, and a purchase order that is delayed", _supply(report.supply))
     yield from _section("Stock, money and messages", _books(report))
     yield from _section("Speed", _speed(report))
     yield from _section("Shipping cost (simulated stock and rate card)", _cost(report))
@@ -179,6 +184,17 @@ def _orders(report: DemoReport) -> list[tuple[str, str]]:
         ("cancelled", f"{report.orders_cancelled:,}"),
         *[(f"waiting for: {reason}", f"{count:,}") for reason, count in sorted(report.orders_waiting.items())],
         ("unaccounted for", f"{report.orders_unaccounted:,}"),
+    ]
+
+
+def _supply(supply: SupplyBooks) -> list[tuple[str, str]]:
+    if supply.preorder_sku is None:
+        return []
+    return [
+        (f"orders that waited for the release of {supply.preorder_sku}"[:58], f"{supply.preorder_orders:,}"),
+        ("of these not released", f"{supply.preorder_orders_waiting:,}"),
+        ("orders told that a purchase order is delayed", f"{supply.orders_told_of_delay:,}"),
+        ("mails about that", f"{supply.delay_mails:,}"),
     ]
 
 

@@ -25,7 +25,7 @@ from deploy.local.demo.day import SUPPLY_AFTER_SHARE, Day, DayLog
 from deploy.local.demo.draining import drain, wait_for_channels
 from deploy.local.demo.progress_bar import ProgressBar
 from deploy.local.demo.report import DemoReport, Percentiles, compare_cost, input_rows_of, percentiles_of
-from deploy.local.demo.scenery import set_up
+from deploy.local.demo.scenery import preorder_of, set_up
 from deploy.local.demo.wishes import Wishes, draw_wishes
 from deploy.local.failure import LocalStackError
 from deploy.local.process_table import CHANNELS, THIRD_PARTY_LOGISTICS
@@ -115,6 +115,7 @@ class _Run:
         self.wishes: Wishes = draw_wishes(plan.replay, plan.seed)
         self.bar = ProgressBar(len(plan.replay.good_orders))
         self.notes: list[str] = []
+        self.preorder_sku: str | None = None
 
     async def through(self) -> DemoReport:
         """All of it, step by step."""
@@ -134,6 +135,7 @@ class _Run:
         with self.stack.progress.step("Catalogue and opening stock") as step:
             replay = self.plan.replay
             stock = declare_stock(replay, self.warehouses, self.plan.seed)
+            self.preorder_sku = preorder_of(replay, stock)
             await self.simulators.behave(**THIRD_PARTY_BEHAVIOUR)
             self.trucks = await set_up(
                 self.operator,
@@ -155,10 +157,13 @@ class _Run:
 
     async def _replay(self) -> None:
         """The orders, with a progress bar beside them."""
+        duration = timedelta(seconds=self.plan.seconds)
+        if self.preorder_sku is not None:
+            await self.day.open_preorder(self.preorder_sku, duration)
         orders = move_in_time(self.plan.replay.orders, datetime.now(UTC) + timedelta(seconds=0.5), self.plan.seconds)
         watching = asyncio.create_task(self._watch())
         try:
-            await self.day.replay(orders, self.wishes, self.trucks, timedelta(seconds=self.plan.seconds))
+            await self.day.replay(orders, self.wishes, self.trucks, duration)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:
@@ -262,6 +267,7 @@ class _Run:
             duplicates_stopped_by_kind=duplicates,
             audit_violations=audit["violations"],
             audit_violated=_violated(audit),
+            supply=await books.read_supply(connection, self.preorder_sku),
             returns_closed=returns.returns_closed,
             refunds=returns.refunds,
             refunds_failed=returns.refunds_failed,

@@ -12,7 +12,7 @@ from uuid import UUID
 from deploy.local.demo.counterparts import Operator, Simulators
 from shared.contracts.envelope import new_id
 from simulators.adapter.opening_stock import DeclaredStock, StockLine, Warehouse
-from simulators.adapter.replay import Replay
+from simulators.adapter.replay import Replay, demand_of
 
 MOST_LINES = 1_000
 """The API's most products, listings or supply lines in one request."""
@@ -91,6 +91,13 @@ async def _announce_supply(
             await operator.must("POST", "/api/supplies", body, key=f"supply {truck.supply_id}")
             trucks.append(truck)
     return trucks
+
+
+def preorder_of(replay: Replay, stock: DeclaredStock) -> str | None:
+    """The product that is sold before its release: the one that the day wants most of those of which there is enough."""
+    wanted = demand_of(replay.good_orders)
+    ample = sorted(sku for sku in wanted if sku not in stock.scarce_skus)
+    return max(ample, key=wanted.__getitem__, default=None)
 
 
 def _lines(units: Sequence[tuple[str, int]]) -> list[dict[str, object]]:

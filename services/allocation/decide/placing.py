@@ -71,6 +71,7 @@ def place_orders(
     known: Collection[UUID],
     available: Mapping[str, int],
     queued: Mapping[str, int],
+    held_back: Collection[str] = (),
     new_id: Callable[[], UUID],
 ) -> Placement:
     """Shares out the pools among new orders in the order they were received (features A1 and B3).
@@ -84,9 +85,10 @@ def place_orders(
         known: order ids that were placed before.
         available: units that may be promised, of every SKU named, read under lock.
         queued: units that already wait, of every SKU named.
+        held_back: SKUs in preorder: what is on the shelf waits for the release, and every order with it (feature B1).
         new_id: makes UUIDv7; called in queue order.
     """
-    left = {sku: max(0, units - queued[sku]) for sku, units in available.items()}
+    left = {sku: 0 if sku in held_back else max(0, units - queued[sku]) for sku, units in available.items()}
     before = left.copy()
     waiting: list[WaitingLine] = []
     held: set[str] = set()

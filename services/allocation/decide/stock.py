@@ -104,9 +104,21 @@ class ShelfNumbers(NamedTuple):
         return max(0, self.on_shelf) + self.damaged + self.quality_control
 
 
+class Preorder(NamedTuple):
+    """Whether a SKU is sold before its release at one moment; ``release_at`` is None for ordinary SKUs."""
+
+    release_at: datetime | None
+    early_release: bool
+    said_at: datetime | None
+
+
 @dataclass(slots=True)
 class Pool:
-    """What may be sold of one SKU: the pool row, held under its lock. ``in_kits``: some kit is made of it."""
+    """What may be sold of one SKU: the pool row, held under its lock. ``in_kits``: some kit is made of it.
+
+    A SKU with a ``release_at`` is in preorder: what is available of it waits for the release. ``preorder_said_at`` is when the newest word
+    about that was said.
+    """
 
     sku: str
     sellable: int = 0
@@ -115,12 +127,21 @@ class Pool:
     queued: int = 0
     safety: int = 0
     version: int = 1
+    release_at: datetime | None = None
+    early_release: bool = False
+    preorder_said_at: datetime | None = None
     touched: bool = False
     in_kits: bool = False
     was: PoolNumbers = field(init=False)
+    was_preorder: Preorder = field(init=False)
 
     def __post_init__(self) -> None:
         self.was = self.numbers
+        self.was_preorder = self.preorder
+
+    @property
+    def preorder(self) -> Preorder:
+        return Preorder(self.release_at, self.early_release, self.preorder_said_at)
 
     @property
     def numbers(self) -> PoolNumbers:
@@ -135,6 +156,16 @@ class Pool:
     def is_scarce(self) -> bool:
         """Whether nothing of what is available is left for a new order."""
         return self.available <= self.queued
+
+    @property
+    def owes_the_queue(self) -> bool:
+        """Whether there are units for who waits. A preorder's wait for its release."""
+        return self.queued > 0 and self.available > 0 and self.release_at is None
+
+    @property
+    def was_released(self) -> bool:
+        """Whether a preorder has ended in this transaction."""
+        return self.was_preorder.release_at is not None and self.release_at is None
 
     @property
     def uncovered(self) -> int:
@@ -320,10 +351,10 @@ class OrderState(NamedTuple):
 
 
 class SupplyUnits(NamedTuple):
-    """Units of one SKU that are still expected, and when."""
+    """Units of one SKU that are still expected, and when orders ship from them; None while nobody knows."""
 
     sku: str
-    expected_at: datetime
+    ships_at: datetime | None
     quantity: int
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from asyncpg import Record
@@ -34,7 +34,7 @@ Supplies = Mapping[str, Sequence[SupplyUnits]]
 
 def supplies_by_sku(rows: Iterable[Record]) -> dict[str, list[SupplyUnits]]:
     """Groups supply rows, which come sorted by SKU and date."""
-    units = (SupplyUnits(row["sku"], row["expected_at"], row["quantity"]) for row in rows)
+    units = (SupplyUnits(row["sku"], row["ships_at"], row["quantity"]) for row in rows)
     return {sku: list(group) for sku, group in groupby(units, key=lambda unit: unit.sku)}
 
 
@@ -62,8 +62,8 @@ def availability_changes(books: Books, supplies_before: Supplies, supplies_after
     for sku, pool in sorted(books.pools.items()):
         if not pool.touched:
             continue
-        before = sellable_of(pool.was.available, pool.was.queued, supplies_before.get(sku, ()))
-        after = sellable_of(pool.available, pool.queued, supplies_after.get(sku, ()))
+        before = sellable_of(pool.was.available, pool.was.queued, supplies_before.get(sku, ()), pool.was_preorder.release_at)
+        after = sellable_of(pool.available, pool.queued, supplies_after.get(sku, ()), pool.release_at)
         if before != after:
             changes.append({"sku": sku, "pool": "default", "stock_version": pool.next_version, **after._asdict()})
     return changes
@@ -92,6 +92,11 @@ def assignable_stock(books: Books, skus: Iterable[str]) -> list[AssignableStock]
         for sku in dict.fromkeys(skus)
         if sku in books.pools
     ]
+
+
+def kind_of_demand(release_at: datetime | None) -> Literal["preorder", "backorder"]:
+    """What units of a SKU wait for: its release, or only for goods."""
+    return "backorder" if release_at is None else "preorder"
 
 
 def version_of(books: Books, order_id: UUID) -> int:
@@ -145,7 +150,7 @@ def _told(books: Books, notices: Sequence[Notice], now: datetime) -> Message:
                 line_id=notice.demand.line_id,
                 sku=notice.demand.sku,
                 quantity=notice.quantity,
-                demand_kind="backorder",
+                demand_kind=kind_of_demand(books.pools[notice.demand.sku].release_at),
                 promised_ship_at=notice.demand.promised_ship_at,
             )
             for notice in notices

@@ -38,8 +38,9 @@ async def read_component_stock(connection: Connection, kit_skus: Sequence[str]) 
     rows = await sql.read_components(connection, kit_skus)
     kits: dict[str, list[ComponentStock]] = {}
     for row in rows:
-        kits.setdefault(row["kit_sku"], []).append(ComponentStock(row["sku"], row["quantity"], row["available"], row["queued"]))
-    short = sorted({component.sku for components in kits.values() for component in components if component.kits == 0})
+        component = ComponentStock(row["sku"], row["quantity"], row["available"], row["queued"], release_at=row["release_at"])
+        kits.setdefault(row["kit_sku"], []).append(component)
+    short = sorted({part.sku for components in kits.values() for part in components if part.kits == 0 or part.release_at is not None})
     supplies = supplies_by_sku(await read_open_supplies(connection, short)) if short else {}
     return {
         kit_sku: [component._replace(supplies=supplies.get(component.sku, ())) for component in components]

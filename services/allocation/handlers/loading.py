@@ -28,6 +28,9 @@ async def open_books(connection: Connection, skus: Collection[str]) -> Books:
             row["queued"],
             row["safety"],
             row["version"],
+            row["release_at"],
+            row["early_release"],
+            row["preorder_said_at"],
             in_kits=row["in_kits"],
         )
     strangers = [sku for sku in wanted if sku not in books.pools]

@@ -10,10 +10,11 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.allocation.decide.placing import PlacedOrder, Placement, place_orders, queue_positions
-from services.allocation.decide.promising import arrivals, date_of_unit, sellable_of
+from services.allocation.decide.promising import date_of_unit, sellable_of
 from services.allocation.decide.stock import SupplyUnits
-from services.allocation.handlers.announcing import availability_messages, supplies_by_sku
+from services.allocation.handlers.announcing import availability_messages, kind_of_demand, supplies_by_sku
 from services.allocation.handlers.kits import tell_kits
+from services.allocation.handlers.promising import date_later
 from services.allocation.queries.kits import read_kits
 from services.allocation.queries.placing import PlacedRows, lock_pools_for_orders, save_placed_orders
 from services.allocation.queries.queue import Newcomers, Work, insert_work, read_units_ahead
@@ -23,6 +24,8 @@ from shared.contracts.stock import AssignableStock, StockBackordered, StockReser
 from shared.messaging.message import Outgoing, Received, Transaction
 
 Supplies = Mapping[str, Sequence[SupplyUnits]]
+Releases = Mapping[str, datetime]
+"""Before when nothing of a SKU in preorder ships."""
 Dates = Mapping[UUID, datetime | None]
 """When the lines that wait will ship, by demand id."""
 
@@ -33,6 +36,7 @@ async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[Ord
     rows = await lock_pools_for_orders(tx.connection, skus, [message.data.order_id for message in messages])
     available = {row["sku"]: row["available"] for row in rows}
     kits = await _kits_among(tx, skus, available) if len(available) < len(skus) else ()
+    releases = {row["sku"]: row["release_at"] for row in rows if row["release_at"] is not None}
     orders = [(index, message.data) for index, message in enumerate(messages) if _all_registered(tx, message, available, kits)]
     if not orders:
         return []
@@ -41,13 +45,14 @@ async def reserve_placed_orders(tx: Transaction, messages: Sequence[Received[Ord
         known=rows[0]["known_order_ids"] or (),
         available=available,
         queued={row["sku"]: row["queued"] for row in rows},
+        held_back=releases,
         new_id=tx.new_id,
     )
     if not placement.orders:
         return []
-    scarce = [sku for sku, claim in placement.claims.items() if claim.is_scarce]
+    scarce = [sku for sku, claim in placement.claims.items() if claim.is_scarce or sku in releases]
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
-    dates = await _dates(tx, placement, supplies) if placement.waiting else {}
+    dates = await _dates(tx, placement, supplies, releases) if placement.waiting else {}
     saving = asyncio.create_task(_save(tx, placement, _rows_of(placement, messages, dates), messages))
     try:
         await asyncio.sleep(0)  # lets the statement leave; the messages are worded while the database writes
@@ -90,8 +95,8 @@ def _work_of(placement: Placement, messages: Sequence[Received[OrderPlaced]]) ->
     )
 
 
-async def _dates(tx: Transaction, placement: Placement, supplies: Supplies) -> dict[UUID, datetime | None]:
-    """When the new waiting lines will ship."""
+async def _dates(tx: Transaction, placement: Placement, supplies: Supplies, releases: Releases) -> dict[UUID, datetime | None]:
+    """When the new waiting lines will ship. Whoever they overtake is dated anew a little later."""
     claims = placement.claims
     classes = sorted({(line.sku, line.priority) for line in placement.waiting})
     longer = [(sku, priority) for sku, priority in classes if claims[sku].waiting > claims[sku].queued]
@@ -104,9 +109,19 @@ async def _dates(tx: Transaction, placement: Placement, supplies: Supplies) -> d
             [claims[sku].waiting - claims[sku].queued for sku, _ in longer],
         )
         ahead = {(row["sku"], row["priority"]): row["ahead"] for row in rows}
+        overtaken = {sku for (sku, _), units in ahead.items() if units < claims[sku].waiting - claims[sku].queued}
+        await date_later(tx, [sku for sku in sorted(overtaken) if sku in supplies or sku in releases])
     positions = queue_positions(placement.waiting, ahead)
-    coming = {sku: arrivals(claims[sku].available, tx.now, supplies.get(sku, ())) for sku, _ in classes}
-    return {line.demand_id: date_of_unit(positions[line.demand_id], coming[line.sku]) for line in placement.waiting}
+    return {
+        line.demand_id: date_of_unit(
+            positions[line.demand_id],
+            supplies.get(line.sku, ()),
+            on_shelf=claims[line.sku].available,
+            release_at=releases.get(line.sku),
+            now=tx.now,
+        )
+        for line in placement.waiting
+    }
 
 
 async def _kits_among(tx: Transaction, skus: Sequence[str], registered: Collection[str]) -> set[str]:
@@ -160,7 +175,8 @@ def _messages_of(
     """Built from plain values and validated whole, which costs half of building part by part."""
     assignable: dict[str, AssignableStock] = {}
     changes: list[dict[str, object]] = []
-    for sku, available, queued, version, locations, free, *_ in rows:
+    kinds: dict[str, str] = {}
+    for sku, available, queued, version, locations, free, release_at, *_ in rows:
         claim = placement.claims.get(sku)
         if claim is None:
             continue
@@ -168,8 +184,9 @@ def _messages_of(
             places = [{"location": location, "quantity": quantity} for location, quantity in zip(locations, free, strict=True)]
             assignable[sku] = AssignableStock.model_validate({"sku": sku, "stock_version": version + 1, "locations": places})
         known = supplies.get(sku, ())
-        left, mode, next_ship_at = sellable_of(claim.available, queued + claim.queued, known)
-        if claim.reserved or (left, mode, next_ship_at) != sellable_of(available, queued, known):
+        kinds[sku] = kind_of_demand(release_at)
+        left, mode, next_ship_at = sellable_of(claim.available, queued + claim.queued, known, release_at)
+        if claim.reserved or (left, mode, next_ship_at) != sellable_of(available, queued, known, release_at):
             changes.append(
                 {
                     "sku": sku,
@@ -182,7 +199,7 @@ def _messages_of(
             )
     outgoing: list[Outgoing] = []
     for placed in placement.orders:
-        outgoing.extend(_messages_of_order(placed, messages[placed.batch_index], assignable, dates, now))
+        outgoing.extend(_messages_of_order(placed, messages[placed.batch_index], assignable, kinds, dates, now))
     outgoing.extend(availability_messages(changes, messages, now))
     return outgoing
 
@@ -191,6 +208,7 @@ def _messages_of_order(
     placed: PlacedOrder,
     message: Received[OrderPlaced],
     assignable: Mapping[str, AssignableStock],
+    kinds: Mapping[str, str],
     dates: Dates,
     now: datetime,
 ) -> list[Outgoing]:
@@ -210,7 +228,7 @@ def _messages_of_order(
                     "line_id": line.line_id,
                     "sku": line.sku,
                     "quantity": line.units - line.reserved,
-                    "demand_kind": "backorder",
+                    "demand_kind": kinds[line.sku],
                     "promised_ship_at": dates[line.demand_id],
                 }
             )

@@ -12,13 +12,13 @@ from typing import Any
 from uuid import UUID
 
 from services.allocation.decide.books import Books
-from services.allocation.decide.promising import arrivals, date_of_unit
+from services.allocation.decide.promising import date_of_unit
 from services.allocation.decide.shortage import DEFAULT_POLICY
 from services.allocation.decide.stock import Demand, SupplyUnits
 from services.allocation.handlers.loading import add_waiting_rows
 from services.allocation.queries import queue as sql
+from services.allocation.queries.promises import update_promises
 from services.allocation.queries.reading import read_chosen_policy
-from services.allocation.queries.supplies import update_promises
 from shared.contracts.orders import DEFAULT_PRIORITY
 from shared.contracts.stock import ShortagePolicy
 from shared.messaging.message import Connection, Received
@@ -30,7 +30,7 @@ waits for the step: for the processor, and behind what the step has to say."""
 
 async def share_out(connection: Connection, books: Books) -> None:
     """Gives what is free to the heads of the queues, a limited number of lines."""
-    free = {sku: pool.available for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.available > 0}
+    free = {sku: pool.available for sku, pool in books.pools.items() if pool.touched and pool.owes_the_queue}
     if not free:
         return
     lines = max(1, LINES_AT_ONCE // len(free))
@@ -63,11 +63,11 @@ async def policy_in_force(connection: Connection) -> ShortagePolicy:
     return policy
 
 
-async def date_new_waiting(connection: Connection, books: Books, supplies: Mapping[str, Sequence[SupplyUnits]], now: datetime) -> None:
+async def date_new_waiting(connection: Connection, books: Books, supplies: Mapping[str, Sequence[SupplyUnits]], now: datetime) -> set[str]:
     """Promises a date to units that have begun to wait in this transaction. The books are saved: positions are counted in the tables.
 
     What an edit added stands at the end of its class; what was lost again stands near the head, because who is served first came first.
-    Each is counted from the nearer end.
+    Each is counted from the nearer end. Returns the SKUs of which somebody waits behind such units.
     """
     waiting = _began_to_wait(books)
     back = [row for row in waiting if row.is_new and row.priority >= DEFAULT_PRIORITY]
@@ -80,8 +80,10 @@ async def date_new_waiting(connection: Connection, books: Books, supplies: Mappi
         rows = await sql.read_positions_from_back(connection, _places(back, min))
         positions.update((row["demand_id"], row["position"]) for row in rows)
     for row in waiting:
-        coming = arrivals(books.pools[row.sku].available, now, supplies.get(row.sku, ()))
-        row.promised_ship_at = date_of_unit(positions[row.demand_id], coming)
+        pool = books.pools[row.sku]
+        row.promised_ship_at = date_of_unit(
+            positions[row.demand_id], supplies.get(row.sku, ()), on_shelf=pool.available, release_at=pool.release_at, now=now
+        )
     dated = [row for row in waiting if row.promised_ship_at != row.was_promised_ship_at]
     if dated:
         await update_promises(
@@ -91,6 +93,7 @@ async def date_new_waiting(connection: Connection, books: Books, supplies: Mappi
             [row.demand_id for row in dated],
             [row.promised_ship_at for row in dated],
         )
+    return {row.sku for row in waiting if positions[row.demand_id] < books.pools[row.sku].queued}
 
 
 def _began_to_wait(books: Books) -> list[Demand]:
@@ -113,12 +116,12 @@ def _places(rows: Iterable[Demand], end: Any) -> sql.Places:
 async def note_work(connection: Connection, books: Books, messages: Sequence[Received[Any]]) -> None:
     """Notes the SKUs whose queue must be looked at once more: one statement, and none when there is nothing to note.
 
-    Units are left to share out; somebody has begun to wait for what an order of lower rank may merely hold; an order that holds all has
-    become incomplete; or such an order has got units that others wait for.
+    Units are left to share out; a preorder was released; somebody has begun to wait for what an order of lower rank may merely hold; an
+    order that holds all has become incomplete; or such an order has got units that others wait for.
     """
     traces = {message.event_id: message.traceparent for message in messages}
     waiting = _began_to_wait(books)
-    named = {sku for sku, pool in books.pools.items() if pool.touched and pool.queued and pool.available > 0}
+    named = {sku for sku, pool in books.pools.items() if pool.touched and (pool.owes_the_queue or (pool.was_released and pool.queued))}
     named |= {row.sku for row in books.demand.values() if _holds_more(row) and books.pools[row.sku].queued}
     if not waiting and not named:
         return

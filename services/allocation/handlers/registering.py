@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import time
 
 from services.allocation.decide.books import Books
 from services.allocation.decide.stock import Cause
@@ -10,10 +11,11 @@ from services.allocation.handlers.announcing import availability_messages
 from services.allocation.handlers.kits import KitRegistrations, components_of, compose_kits, tell_composed
 from services.allocation.handlers.loading import open_books, place_of
 from services.allocation.handlers.settling import settle
+from services.allocation.handlers.supplying import follow_calendars
 from services.allocation.queries import registering as sql
 from services.allocation.queries.kits import read_kits
 from shared.contracts.channels import Product, ProductRegistered
-from shared.contracts.fulfillment import LocationRegistered
+from shared.contracts.fulfillment import LocationRegistered, iso_weekdays
 from shared.messaging.message import Outgoing, Received, Transaction
 
 LEDGER_MONTHS_AHEAD = 2
@@ -65,7 +67,10 @@ def _newest_kits(tx: Transaction, messages: Sequence[Received[ProductRegistered]
 
 
 async def register_locations(tx: Transaction, messages: Sequence[Received[LocationRegistered]]) -> list[Outgoing]:
-    """A location opens, closes, or gets or loses its certification: what may not legally ship leaves the pools (blueprint section 6)."""
+    """A location opens, closes, or gets or loses its certification: what may not legally ship leaves the pools (blueprint section 6).
+
+    When it works on other days than before, what is on its way there ships accordingly (feature B7).
+    """
     places = [message.data for message in messages]
     await sql.upsert_locations(
         tx.connection,
@@ -76,8 +81,19 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
         [place.active for place in places],
         [message.time or tx.now for message in messages],
     )
+    renewed = await sql.update_calendars(
+        tx.connection,
+        [place.location for place in places],
+        [message.time or tx.now for message in messages],
+        [place.time_zone for place in places],
+        [time.fromisoformat(place.order_cutoff) for place in places],
+        [iso_weekdays(place.working_days) for place in places],
+        [place.holidays for place in places],
+        [place.dock_to_stock_days for place in places],
+    )
     affected = [row["sku"] for row in await sql.read_misjudged_skus(tx.connection, (), [place.location for place in places])]
-    return await _judge_shelves(tx, messages, await open_books(tx.connection, affected), affected) if affected else []
+    redated = await follow_calendars(tx, [row["location"] for row in renewed], messages[-1], also=affected)
+    return redated + (await _judge_shelves(tx, messages, await open_books(tx.connection, affected), affected) if affected else [])
 
 
 async def _judge_shelves(

@@ -58,9 +58,10 @@ async def serve_queues(tx: Transaction) -> Sequence[Outgoing]:
         )
     for sku, pool in books.pools.items():
         cause = Cause(origins[sku].event_id, tx.now)
-        if pool.queued and pool.available > 0:
+        if pool.owes_the_queue:
             books.touch(sku, cause)
-        yield_units(books, sku, incomplete, cause)
+        if pool.release_at is None:
+            yield_units(books, sku, incomplete, cause)
     if not any(pool.touched for pool in books.pools.values()):
         return ()
     return await settle(tx, books, list(origins.values()))

@@ -8,11 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from services.allocation.decide.books import Books
-from services.allocation.decide.stock import Assignment, Demand, Shelf
+from services.allocation.decide.promising import may_release
+from services.allocation.decide.stock import Assignment, Demand, Pool, Shelf
 from services.allocation.handlers.announcing import Supplies, messages_of, supplies_by_sku
 from services.allocation.handlers.kits import changed_components, tell_kits
+from services.allocation.handlers.promising import note_queue_moves
 from services.allocation.handlers.queueing import date_new_waiting, note_work, requeue_uncovered, share_out
 from services.allocation.queries import books as sql
+from services.allocation.queries.preorders import update_preorders
 from services.allocation.queries.supplies import read_open_supplies
 from shared.messaging.message import Connection, Outgoing, Received, Transaction
 
@@ -28,16 +31,30 @@ async def settle(
         messages: the batch.
         supplies_before: what was on its way before, where the batch changed that.
     """
+    _release_preorders(books, tx.now)
     await share_out(tx.connection, books)
     await requeue_uncovered(tx.connection, books)
     books.announce()
     await save(tx.connection, books, tx.new_id)
-    scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and (pool.is_scarce or pool.was.is_scarce))
+    scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and _looks_at_supply(pool))
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
-    await date_new_waiting(tx.connection, books, supplies, tx.now)
+    before = supplies if supplies_before is None else supplies_before
+    overtaken = await date_new_waiting(tx.connection, books, supplies, tx.now)
+    await note_queue_moves(tx, books, before, supplies, overtaken)
     await note_work(tx.connection, books, messages)
-    told = messages_of(books, messages, supplies if supplies_before is None else supplies_before, supplies, tx.now)
+    told = messages_of(books, messages, before, supplies, tx.now)
     return told + await tell_kits(tx, changed_components(books), messages)
+
+
+def _looks_at_supply(pool: Pool) -> bool:
+    """Whether what channels are told of a SKU depends on its supply, now or before."""
+    return pool.is_scarce or pool.was.is_scarce or pool.release_at is not None or pool.was_preorder.release_at is not None
+
+
+def _release_preorders(books: Books, now: datetime) -> None:
+    for pool in books.pools.values():
+        if pool.touched and may_release(pool.release_at, pool.available, now, early=pool.early_release):
+            pool.release_at, pool.early_release = None, False
 
 
 async def save(connection: Connection, books: Books, new_id: Callable[[], UUID]) -> None:
@@ -58,6 +75,15 @@ async def save(connection: Connection, books: Books, new_id: Callable[[], UUID])
             [pool.pending_shortage - pool.was.pending_shortage for pool in pools],
             [pool.reserved - pool.was.reserved for pool in pools],
             [pool.queued - pool.was.queued for pool in pools],
+        )
+    moved = [pool for pool in pools if pool.preorder != pool.was_preorder]
+    if moved:
+        await update_preorders(
+            connection,
+            [pool.sku for pool in moved],
+            [pool.release_at for pool in moved],
+            [pool.early_release for pool in moved],
+            [pool.preorder_said_at for pool in moved],
         )
     await _save_demand(connection, books)
     await _save_assignments(connection, books)

@@ -1,159 +1,273 @@
-"""Inbound supply: goods are announced, delayed, called off, and arrive; waiting orders are told new dates and get their units."""
+"""Inbound supply is announced, delayed, changed and called off; whoever waits for it is told new dates."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any, Literal, TypeVar
+from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
+
+from asyncpg import Record
 
 from services.allocation.decide.books import Books
-from services.allocation.decide.promising import PromiseMove, QueuedUnits, Supply, promise_moves, reschedule
-from services.allocation.decide.stock import Cause, SupplyUnits
-from services.allocation.handlers.announcing import availability_changes, availability_messages, supplies_by_sku
-from services.allocation.handlers.counting import are_registered, is_at_home, open_shelves, record_arrivals
-from services.allocation.handlers.kits import changed_components, tell_kits
-from services.allocation.handlers.loading import open_books, place_of
-from services.allocation.handlers.settling import save, settle
-from services.allocation.queries import feeds
-from services.allocation.queries import supplies as sql
-from services.allocation.queries.books import read_orders
-from services.allocation.queries.queue import read_queues
-from shared.contracts.stock import (
-    PromiseChange,
-    StockPromiseChanged,
-    SupplyCancelled,
-    SupplyReceived,
-    SupplyRescheduled,
-    SupplyScheduled,
-    ThirdPartyReceipt,
+from services.allocation.decide.stock import Cause
+from services.allocation.decide.supply import (
+    OVERDUE_AFTER,
+    ExpectedLine,
+    Supply,
+    call_off,
+    change_lines,
+    content_of,
+    contradiction,
+    is_overdue,
+    is_past,
+    leaves_at,
+    reschedule,
+    units_by_sku,
 )
+from services.allocation.handlers.announcing import Supplies, availability_changes, availability_messages, supplies_by_sku
+from services.allocation.handlers.counting import are_registered, is_at_home, open_shelves
+from services.allocation.handlers.kits import changed_components, tell_kits
+from services.allocation.handlers.loading import open_books
+from services.allocation.handlers.promising import caused_by_time, finish_dating, repromise
+from services.allocation.handlers.settling import save
+from services.allocation.queries import supplies as sql
+from services.allocation.queries.books import lock_pools
+from shared.calendar import WorkCalendar
+from shared.contracts.stock import PromiseCause, SupplyCancelled, SupplyChanged, SupplyRejected, SupplyRescheduled, SupplyScheduled
 from shared.messaging.message import Outgoing, Received, Transaction
 
-ReceiptT = TypeVar("ReceiptT", SupplyReceived, ThirdPartyReceipt)
-ChangeT = TypeVar("ChangeT", SupplyRescheduled, SupplyCancelled)
+ChangeT = TypeVar("ChangeT", SupplyRescheduled, SupplyChanged, SupplyCancelled)
+Lines = dict[UUID, dict[str, ExpectedLine]]
 
-
-@dataclass(slots=True)
-class Expectations:
-    """What is on its way for some SKUs, and who waits for it: promises follow every change, one cause after the other."""
-
-    supplies: dict[UUID, Supply] = field(default_factory=dict)
-    units: dict[str, dict[UUID, int]] = field(default_factory=dict)
-    queues: dict[str, list[QueuedUnits]] = field(default_factory=dict)
-    dates: dict[UUID, PromiseMove] = field(default_factory=dict)
-
-    def of(self, sku: str) -> list[SupplyUnits]:
-        """What is still expected of a SKU, earliest first."""
-        coming = [
-            (supply.expected_at, supply_id, quantity)
-            for supply_id, quantity in self.units.get(sku, {}).items()
-            if not (supply := self.supplies[supply_id]).cancelled
-        ]
-        return [SupplyUnits(sku, expected_at, quantity) for expected_at, _, quantity in sorted(coming)]
-
-    def promise(self, skus: Iterable[str]) -> list[PromiseMove]:
-        """Dates the queues of some SKUs anew; returns what moved."""
-        moved: list[PromiseMove] = []
-        for sku in sorted(set(skus)):
-            moves = {move.place.demand_id: move for move in promise_moves(self.queues.get(sku, ()), self.of(sku))}
-            self.queues[sku] = [
-                place._replace(promised_ship_at=moves[place.demand_id].new_ship_at) if place.demand_id in moves else place
-                for place in self.queues.get(sku, ())
-            ]
-            self.dates.update(moves)
-            moved.extend(moves.values())
-        return moved
+LATE_SUPPLIES_AT_ONCE = 20
 
 
 async def schedule_supply(tx: Transaction, messages: Sequence[Received[SupplyScheduled]]) -> list[Outgoing]:
-    """Goods are on the way: waiting lines get dates (features B3, B4). A supply announced twice is expected once."""
+    """Goods are on the way: waiting lines get dates (features B3, B4). A supply announced twice is expected once; announced differently
+    under the same id it is refused."""
     books = await open_shelves(
         tx,
         (message.data.location for message in messages),
         (line.sku for message in messages for line in message.data.lines),
     )
-    known = {row["supply_id"] for row in await sql.read_supplies(tx.connection, [message.data.supply_id for message in messages])}
+    rows = await sql.read_scheduled(tx.connection, [message.data.supply_id for message in messages])
+    known: dict[UUID, Mapping[str, Any] | None] = {row["supply_id"]: row["scheduled"] for row in rows}
     fresh: list[Received[SupplyScheduled]] = []
+    outgoing: list[Outgoing] = []
     for message in messages:
         supply = message.data
-        if supply.supply_id in known or not is_at_home(tx, message, supply.location, books):
-            continue
-        if are_registered(tx, message, (line.sku for line in supply.lines), books):
-            known.add(supply.supply_id)
+        content = content_of(supply)
+        if supply.supply_id in known:
+            differing = contradiction(known[supply.supply_id], content)
+            if differing is not None:
+                outgoing.append(_scheduled_differently(message, differing))
+        elif is_past(supply.expected_at, message.time or tx.now):
+            outgoing.append(_in_the_past(message, supply.expected_at))
+        elif is_at_home(tx, message, supply.location, books) and are_registered(tx, message, (line.sku for line in supply.lines), books):
+            known[supply.supply_id] = content
             fresh.append(message)
     if not fresh:
-        return []
-    expectations = await _expectations(tx, books)
-    before = {sku: expectations.of(sku) for sku in books.pools}
-    moved: list[tuple[Received[Any], UUID, list[PromiseMove]]] = []
+        return outgoing
+    calendars = await read_calendars(tx, {message.data.location for message in fresh})
+    change = await _Change.begin(tx, books, {line.sku for message in fresh for line in message.data.lines})
     for message in fresh:
         supply = message.data
-        expectations.supplies[supply.supply_id] = Supply(supply.supply_id, supply.expected_at)
-        for line in supply.lines:
-            units = expectations.units.setdefault(line.sku, {})
-            units[supply.supply_id] = units.get(supply.supply_id, 0) + line.quantity
-        moved.append((message, supply.supply_id, expectations.promise(line.sku for line in supply.lines)))
-    await sql.insert_supplies(
-        tx.connection,
-        [message.data.supply_id for message in fresh],
-        [message.data.location for message in fresh],
-        [message.data.expected_at for message in fresh],
-    )
-    totals = _totals((message.data.supply_id, line.sku, line.quantity) for message in fresh for line in message.data.lines)
-    await sql.insert_supply_lines(tx.connection, [key[0] for key in totals], [key[1] for key in totals], list(totals.values()))
-    return await _tell(tx, books, expectations, before, moved, "supply_scheduled")
-
-
-def _totals(parts: Iterable[tuple[UUID, str, int]]) -> dict[tuple[UUID, str], int]:
-    totals: dict[tuple[UUID, str], int] = {}
-    for supply_id, sku, quantity in parts:
-        totals[supply_id, sku] = totals.get((supply_id, sku), 0) + quantity
-    return totals
+        units = units_by_sku(supply.lines)
+        await sql.insert_supply(
+            tx.connection,
+            supply.supply_id,
+            supply.location,
+            supply.expected_at,
+            leaves_at(calendars[supply.location], supply.expected_at),
+            supply.purchase_order,
+            content_of(supply),
+        )
+        await save_lines(tx, {supply.supply_id: {sku: ExpectedLine(quantity) for sku, quantity in units.items()}})
+        await change.promise(units, "supply_scheduled", supply.supply_id, message)
+    return outgoing + await change.tell(fresh)
 
 
 async def reschedule_supply(tx: Transaction, messages: Sequence[Received[SupplyRescheduled]]) -> list[Outgoing]:
     """The date of goods moved: every order that waits for them is told once per change (feature B2)."""
-    supplies, ready = await _changeable(tx, messages)
-    if not ready:
-        return []
-    books, expectations, before = await _open_supplies(tx, supplies)
-    moved: list[tuple[Received[Any], UUID, list[PromiseMove]]] = []
-    for message in sorted(ready, key=lambda message: message.time or tx.now):
-        change = message.data
-        supply = reschedule(supplies[change.supply_id], change.expected_at, message.time or tx.now)
-        expectations.supplies[change.supply_id] = supplies[change.supply_id] = supply
-        moved.append((message, change.change_id, expectations.promise(_skus_of(expectations, change.supply_id))))
-    await _save_changes(tx, ready, supplies)
-    return await _tell(tx, books, expectations, before, moved, "supply_rescheduled")
+    supplies, ready, outgoing = await _changeable(tx, messages)
+    fresh = []
+    for message in ready:
+        if is_past(message.data.expected_at, message.time or tx.now):
+            outgoing.append(_in_the_past(message, message.data.expected_at))
+        else:
+            fresh.append(message)
+    if not fresh:
+        return outgoing
+    lines = await read_lines(tx, supplies)
+    calendars = await read_calendars(tx, {supply.location for supply in supplies.values()})
+    books = await open_books(tx.connection, {sku for own in lines.values() for sku in own})
+    change = await _Change.begin(tx, books, books.pools)
+    for message in sorted(fresh, key=lambda message: message.time or tx.now):
+        wanted = message.data
+        supply = supplies[wanted.supply_id]
+        supplies[wanted.supply_id] = reschedule(supply, wanted.expected_at, calendars[supply.location], message.time or tx.now)
+        await _save_supplies(tx, [supplies[wanted.supply_id]])
+        await change.promise(lines[wanted.supply_id], "supply_rescheduled", wanted.change_id, message)
+    await _save_changes(tx, fresh)
+    return outgoing + await change.tell(fresh)
+
+
+async def change_supply(tx: Transaction, messages: Sequence[Received[SupplyChanged]]) -> list[Outgoing]:
+    """Goods will be more or fewer than announced: dates follow (feature B4). A change is made whole or not at all."""
+    supplies, ready, outgoing = await _changeable(tx, messages)
+    lines = await read_lines(tx, supplies)
+    skus = {sku for own in lines.values() for sku in own} | {line.sku for message in ready for line in message.data.lines}
+    books = await open_books(tx.connection, skus)
+    known = [message for message in ready if are_registered(tx, message, (line.sku for line in message.data.lines), books)]
+    if not known:
+        return outgoing
+    change = await _Change.begin(tx, books, books.pools)
+    fresh = []
+    for message in sorted(known, key=lambda message: message.time or tx.now):
+        wanted = message.data
+        own = lines[wanted.supply_id]
+        quantities = {line.sku: line.quantity for line in wanted.lines}
+        changed, too_few = change_lines(own, quantities, message.time or tx.now)
+        if too_few is not None:
+            outgoing.append(_less_than_received(message, too_few, quantities[too_few], own[too_few].received))
+            continue
+        fresh.append(message)
+        own.update(changed)
+        await save_lines(tx, {wanted.supply_id: changed})
+        await change.promise(changed, "supply_changed", wanted.change_id, message)
+    if not fresh:
+        return outgoing
+    await _save_changes(tx, fresh)
+    return outgoing + await change.tell(fresh)
 
 
 async def cancel_supply(tx: Transaction, messages: Sequence[Received[SupplyCancelled]]) -> list[Outgoing]:
     """Goods will not come, or no more of them: orders that waited for them are told (feature B4)."""
-    supplies, ready = await _changeable(tx, messages)
+    supplies, ready, outgoing = await _changeable(tx, messages)
     if not ready:
-        return []
-    books, expectations, before = await _open_supplies(tx, supplies)
-    moved: list[tuple[Received[Any], UUID, list[PromiseMove]]] = []
+        return outgoing
+    lines = await read_lines(tx, supplies)
+    books = await open_books(tx.connection, {sku for own in lines.values() for sku in own})
+    change = await _Change.begin(tx, books, books.pools)
     for message in ready:
-        change = message.data
-        expectations.supplies[change.supply_id] = supplies[change.supply_id] = supplies[change.supply_id]._replace(cancelled=True)
-        moved.append((message, change.change_id, expectations.promise(_skus_of(expectations, change.supply_id))))
-    await _save_changes(tx, ready, supplies)
-    return await _tell(tx, books, expectations, before, moved, "supply_cancelled")
+        supply_id = message.data.supply_id
+        lines[supply_id] = call_off(lines[supply_id])
+        await _save_supplies(tx, [replace(supplies[supply_id], cancelled=True)])
+        await save_lines(tx, {supply_id: lines[supply_id]})
+        await change.promise(lines[supply_id], "supply_cancelled", message.data.change_id, message)
+    await _save_changes(tx, ready)
+    return outgoing + await change.tell(ready)
 
 
-def _skus_of(expectations: Expectations, supply_id: UUID) -> list[str]:
-    return [sku for sku, units in expectations.units.items() if supply_id in units]
+async def take_back_overdue_dates(tx: Transaction) -> Sequence[Outgoing]:
+    """Goods that should have come and have not: their date is no promise any more, and nobody knows a better one until somebody says so."""
+    late = await sql.read_late_supplies(tx.connection, tx.now - OVERDUE_AFTER, LATE_SUPPLIES_AT_ONCE)
+    if not late:
+        return ()
+    supplies = await lock_supplies(tx, [row["supply_id"] for row in late])
+    overdue = {
+        supply_id: replace(supply, overdue=True)
+        for supply_id, supply in supplies.items()
+        if not supply.cancelled and not supply.overdue and is_overdue(supply.leaves_at or supply.expected_at, tx.now)
+    }
+    if not overdue:
+        return ()
+    tx.look_again()
+    return await _redate(tx, supplies, overdue, "supply_overdue", None)
 
 
-async def _changeable(tx: Transaction, messages: Sequence[Received[ChangeT]]) -> tuple[dict[UUID, Supply], list[Received[ChangeT]]]:
-    """Locks the supplies. Changes made before are dropped, those of supplies not announced yet wait, those of cancelled ones are parked."""
-    rows = await sql.lock_supplies(tx.connection, sorted({message.data.supply_id for message in messages}))
-    supplies = {row["supply_id"]: Supply(row["supply_id"], row["expected_at"], row["cancelled"], row["rescheduled_at"]) for row in rows}
+async def follow_calendars(tx: Transaction, locations: Iterable[str], because: Received[Any], *, also: Iterable[str]) -> list[Outgoing]:
+    """Locations work on other days than before: goods on their way to them ship accordingly (feature B7). The locations are locked.
+
+    Args:
+        tx: the batch's transaction.
+        locations: the locations.
+        because: what told us.
+        also: SKUs whose pools the batch will lock afterwards; they are locked with the others, so that all are locked in one order.
+    """
+    rows = await sql.read_unfinished_supplies(tx.connection, sorted(locations))
+    if not rows:
+        return []
+    supplies = await lock_supplies(tx, [row["supply_id"] for row in rows])
+    calendars = await read_calendars(tx, {supply.location for supply in supplies.values()})
+    moved = {
+        supply_id: replace(supply, leaves_at=leaves_at(calendars[supply.location], supply.expected_at))
+        for supply_id, supply in supplies.items()
+    }
+    changed = {supply_id: supply for supply_id, supply in moved.items() if supply != supplies[supply_id]}
+    return await _redate(tx, supplies, changed, "calendar_changed", because, also) if changed else []
+
+
+async def _redate(
+    tx: Transaction,
+    supplies: Mapping[UUID, Supply],
+    changed: Mapping[UUID, Supply],
+    cause: PromiseCause,
+    because: Received[Any] | None,
+    also: Iterable[str] = (),
+) -> list[Outgoing]:
+    """Gives supplies other dates for a reason that is no message about one of them."""
+    lines = await read_lines(tx, {supply_id: supplies[supply_id] for supply_id in changed})
+    own = {sku for by_sku in lines.values() for sku in by_sku}
+    await lock_pools(tx.connection, sorted(own.union(also)))
+    books = await open_books(tx.connection, own)
+    change = await _Change.begin(tx, books, books.pools)
+    await _save_supplies(tx, list(changed.values()))
+    if because is not None:
+        await change.promise(books.pools, cause, because.event_id, because)
+        return await change.tell([because])
+    for supply_id, supply in changed.items():
+        # the same supply may be overdue again after somebody has said a new date
+        cause_id = uuid5(supply_id, f"{cause} {supply.expected_at.isoformat()}")
+        await change.promise(lines[supply_id], cause, cause_id, None)
+    return await change.tell([])
+
+
+@dataclass(slots=True)
+class _Change:
+    """A change of supply under way: what was expected before it, and the orders told because of it."""
+
+    tx: Transaction
+    books: Books
+    before: Supplies
+    told: list[Outgoing]
+
+    @classmethod
+    async def begin(cls, tx: Transaction, books: Books, skus: Iterable[str]) -> _Change:
+        """Before anything is written; the pools are locked."""
+        await finish_dating(tx, [sku for sku in skus if books.pools[sku].queued])
+        return cls(tx, books, supplies_by_sku(await sql.read_open_supplies(tx.connection, list(books.pools))), [])
+
+    async def promise(self, skus: Iterable[str], cause: PromiseCause, cause_id: UUID, because: Received[Any] | None) -> None:
+        """After one message's effects are written: whoever waits for these SKUs is told."""
+        waiting = sorted(sku for sku in set(skus) if self.books.pools[sku].queued)
+        if waiting:
+            self.told += await repromise(self.tx, waiting, cause, cause_id, because)
+
+    async def tell(self, messages: Sequence[Received[Any]]) -> list[Outgoing]:
+        """The promises, and new numbers for channels where supply makes a difference to them."""
+        tx, books = self.tx, self.books
+        after = supplies_by_sku(await sql.read_open_supplies(tx.connection, list(books.pools)))
+        causes = messages or [caused_by_time(tx)]
+        for sku in books.pools:
+            if self.before.get(sku, []) != after.get(sku, []):
+                books.touch(sku, Cause(causes[0].event_id, tx.now))
+        await save(tx.connection, books, tx.new_id)
+        told = self.told + availability_messages(availability_changes(books, self.before, after), causes, tx.now)
+        return told + await tell_kits(tx, changed_components(books), causes)
+
+
+async def _changeable(
+    tx: Transaction, messages: Sequence[Received[ChangeT]]
+) -> tuple[dict[UUID, Supply], list[Received[ChangeT]], list[Outgoing]]:
+    """Locks the supplies. Changes made before are dropped, those of supplies not announced wait, those of cancelled ones are refused."""
+    supplies = await lock_supplies(tx, {message.data.supply_id for message in messages})
     made = {row["change_id"] for row in await sql.read_supply_changes(tx.connection, [message.data.change_id for message in messages])}
     ready: list[Received[ChangeT]] = []
+    refused: list[Outgoing] = []
     for message in messages:
         change = message.data
         if change.change_id in made:
@@ -161,163 +275,119 @@ async def _changeable(tx: Transaction, messages: Sequence[Received[ChangeT]]) ->
         supply = supplies.get(change.supply_id)
         if supply is None:
             tx.defer(message, f"supply_id: supply {change.supply_id} has not been scheduled yet; it comes with supply.scheduled")
-        elif supply.cancelled:
-            if isinstance(change, SupplyRescheduled):
-                tx.park(message, f"supply_id: supply {change.supply_id} was cancelled and has no date; schedule a new one")
-        else:
+        elif not supply.cancelled:
             made.add(change.change_id)
             ready.append(message)
-    return supplies, ready
+        elif not isinstance(change, SupplyCancelled):
+            problem = f"supply {change.supply_id} was cancelled or closed, nothing more is expected of it; schedule a new one"
+            refused.append(_rejected(message, "supply_id", "cancelled", problem))
+    return supplies, ready, refused
 
 
-async def _open_supplies(tx: Transaction, supplies: Mapping[UUID, Supply]) -> tuple[Books, Expectations, dict[str, list[SupplyUnits]]]:
-    lines = await sql.read_supply_lines(tx.connection, list(supplies))
-    books = await open_books(tx.connection, {row["sku"] for row in lines})
-    expectations = await _expectations(tx, books)
-    return books, expectations, {sku: expectations.of(sku) for sku in books.pools}
+def _rejected(
+    message: Received[SupplyScheduled] | Received[ChangeT],
+    field: str,
+    reason: Literal["scheduled_differently", "date_in_the_past", "less_than_received", "cancelled"],
+    problem: str,
+) -> Outgoing:
+    detail = f"{field}: {problem}"[:500]
+    return Outgoing(SupplyRejected(supply_id=message.data.supply_id, field=field, reason=reason, detail=detail), because=message)
 
 
-async def _expectations(tx: Transaction, books: Books) -> Expectations:
-    expectations = Expectations()
-    for row in await sql.read_expected(tx.connection, list(books.pools)):
-        expectations.supplies[row["supply_id"]] = Supply(row["supply_id"], row["expected_at"])
-        expectations.units.setdefault(row["sku"], {})[row["supply_id"]] = row["quantity"]
-    for row in await read_queues(tx.connection, list(books.pools)):
-        expectations.queues.setdefault(row["sku"], []).append(QueuedUnits(*row.values()))
-    return expectations
+def _scheduled_differently(message: Received[SupplyScheduled], field: str) -> Outgoing:
+    problem = (
+        f"supply {message.data.supply_id} was scheduled before with another value: send supply.rescheduled or supply.changed to change it, "
+        "or schedule under a new id what are other goods"
+    )
+    return _rejected(message, field, "scheduled_differently", problem)
 
 
-async def _save_changes(tx: Transaction, messages: Sequence[Received[ChangeT]], supplies: Mapping[UUID, Supply]) -> None:
-    changed = [supplies[supply_id] for supply_id in sorted({message.data.supply_id for message in messages})]
+def _in_the_past(message: Received[SupplyScheduled] | Received[SupplyRescheduled], expected_at: datetime) -> Outgoing:
+    problem = (
+        f"{expected_at.isoformat()} lay in the past when it was said: give the date on which the goods will come, "
+        "or send supply.received if they are there"
+    )
+    return _rejected(message, "expected_at", "date_in_the_past", problem)
+
+
+def _less_than_received(message: Received[SupplyChanged], sku: str, wanted: int, received: int) -> Outgoing:
+    problem = (
+        f"{wanted} units of {sku!r} in all are fewer than the {received} that have come: give at least {received}, "
+        "or send stock.adjustment_requested if fewer are there"
+    )
+    return _rejected(message, "lines", "less_than_received", problem)
+
+
+async def lock_supplies(tx: Transaction, supply_ids: Iterable[UUID]) -> dict[UUID, Supply]:
+    """Locks supplies by id. Comes after the locations and before the pools."""
+    return {row["supply_id"]: _supply_of(row) for row in await sql.lock_supplies(tx.connection, sorted(set(supply_ids)))}
+
+
+def _supply_of(row: Record) -> Supply:
+    return Supply(
+        row["supply_id"],
+        row["location"],
+        row["expected_at"],
+        row["leaves_at"],
+        row["cancelled"],
+        row["overdue"],
+        row["rescheduled_at"],
+        row["scheduled"],
+    )
+
+
+async def read_lines(tx: Transaction, supplies: Mapping[UUID, Supply]) -> Lines:
+    """What locked supplies bring, by SKU."""
+    lines: Lines = {supply_id: {} for supply_id in supplies}
+    for row in await sql.read_supply_lines(tx.connection, list(supplies)):
+        lines[row["supply_id"]][row["sku"]] = ExpectedLine(row["quantity"], row["received"], row["called_off"], row["changed_at"])
+    return lines
+
+
+async def save_lines(tx: Transaction, lines: Mapping[UUID, Mapping[str, ExpectedLine]]) -> None:
+    """Writes lines of supplies as they are now."""
+    rows = sql.SupplyLineRows([], [], [], [], [], [])
+    for supply_id, own in lines.items():
+        for sku, line in own.items():
+            rows.supply_ids.append(supply_id)
+            rows.skus.append(sku)
+            rows.quantities.append(line.quantity)
+            rows.received.append(line.received)
+            rows.called_off.append(line.called_off)
+            rows.changed_at.append(line.changed_at)
+    await sql.save_supply_lines(tx.connection, rows)
+
+
+async def read_calendars(tx: Transaction, locations: Iterable[str]) -> dict[str, WorkCalendar | None]:
+    """When these locations work; None where nothing is known of it."""
+    return {row["location"]: _calendar_of(row) for row in await sql.read_calendars(tx.connection, sorted(locations))}
+
+
+def _calendar_of(row: Record) -> WorkCalendar | None:
+    if row["time_zone"] is None:
+        return None
+    return WorkCalendar(
+        ZoneInfo(row["time_zone"]),
+        row["order_cutoff"],
+        frozenset(row["working_days"]),
+        frozenset(row["holidays"]),
+        row["dock_to_stock_days"],
+    )
+
+
+async def _save_supplies(tx: Transaction, supplies: Sequence[Supply]) -> None:
     await sql.update_supplies(
         tx.connection,
-        [supply.supply_id for supply in changed],
-        [supply.expected_at for supply in changed],
-        [supply.cancelled for supply in changed],
-        [supply.said_at for supply in changed],
+        [supply.supply_id for supply in supplies],
+        [supply.expected_at for supply in supplies],
+        [supply.leaves_at for supply in supplies],
+        [supply.cancelled for supply in supplies],
+        [supply.overdue for supply in supplies],
+        [supply.said_at for supply in supplies],
     )
+
+
+async def _save_changes(tx: Transaction, messages: Sequence[Received[ChangeT]]) -> None:
     await sql.insert_supply_changes(
         tx.connection, [message.data.change_id for message in messages], [message.data.supply_id for message in messages], tx.now
     )
-
-
-async def _tell(
-    tx: Transaction,
-    books: Books,
-    expectations: Expectations,
-    before: Mapping[str, Sequence[SupplyUnits]],
-    moved: Sequence[tuple[Received[Any], UUID, list[PromiseMove]]],
-    cause: str,
-) -> list[Outgoing]:
-    """Saves new dates, and says them: one message per order and cause, and the next ship date of what is sold out."""
-    dates = expectations.dates.values()
-    if dates:
-        await sql.update_promises(
-            tx.connection,
-            [move.place.order_id for move in dates],
-            [move.place.line_id for move in dates],
-            [move.place.demand_id for move in dates],
-            [move.new_ship_at for move in dates],
-        )
-    order_ids = {move.place.order_id for _, _, moves in moved for move in moves}
-    versions = {row["order_id"]: row["order_version"] for row in await read_orders(tx.connection, list(order_ids))}
-    outgoing: list[Outgoing] = []
-    for message, cause_id, moves in moved:
-        outgoing.extend(_promises(message, cause, cause_id, moves, versions, tx.now))
-    for sku in books.pools:
-        if before[sku] != expectations.of(sku):
-            books.touch(sku, Cause(moved[0][0].event_id, tx.now))
-    await save(tx.connection, books, tx.new_id)
-    changes = availability_changes(books, before, {sku: expectations.of(sku) for sku in books.pools})
-    causes = [message for message, _, _ in moved]
-    return outgoing + availability_messages(changes, causes, tx.now) + await tell_kits(tx, changed_components(books), causes)
-
-
-def _promises(
-    message: Received[Any], cause: str, cause_id: UUID, moves: Sequence[PromiseMove], versions: Mapping[UUID, int], now: datetime
-) -> Iterable[Outgoing]:
-    by_order: dict[UUID, list[PromiseChange]] = {}
-    for move in moves:
-        place = move.place
-        by_order.setdefault(place.order_id, []).append(
-            PromiseChange(
-                line_id=place.line_id,
-                sku=place.sku,
-                quantity=place.queued,
-                old_ship_at=place.promised_ship_at,
-                new_ship_at=move.new_ship_at,
-            )
-        )
-    for order_id, lines in by_order.items():
-        body = {"order_id": order_id, "order_version": versions[order_id], "cause": cause, "cause_id": cause_id}
-        yield Outgoing(StockPromiseChanged.model_validate({**body, "lines": lines, "changed_at": now}), str(order_id), message)
-
-
-async def receive_supply(tx: Transaction, messages: Sequence[Received[SupplyReceived]]) -> list[Outgoing]:
-    """Goods arrived: the queue gets them first come first served, the rest may be sold (features A3, B3)."""
-    return await _receive(tx, messages, {})
-
-
-async def receive_third_party_receipts(tx: Transaction, messages: Sequence[Received[ThirdPartyReceipt]]) -> list[Outgoing]:
-    """A 3PL has put goods on its shelves; like :func:`receive_supply`, netted against its counts by sequence."""
-    return await _receive(tx, messages, {message.event_id: message.data.sequence for message in messages})
-
-
-async def _receive(tx: Transaction, messages: Sequence[Received[ReceiptT]], sequences: Mapping[UUID, int | None]) -> list[Outgoing]:
-    events = [message.data for message in messages]
-    announced = {event.supply_id for event in events if event.supply_id is not None}
-    books = await _open_receipts(tx, events, announced)
-    known = {row["supply_id"] for row in await sql.read_supply_lines(tx.connection, list(announced))}
-    booked = {row["receipt_id"] for row in await feeds.read_receipts(tx.connection, [event.receipt_id for event in events])}
-    done: list[Received[ReceiptT]] = []
-    for message in messages:
-        event = message.data
-        if not is_at_home(tx, message, event.location, books):
-            continue
-        if not are_registered(tx, message, (line.sku for line in event.lines), books):
-            continue
-        if event.supply_id is not None and event.supply_id not in known:
-            tx.defer(message, f"supply_id: supply {event.supply_id} has not been scheduled yet; it comes with supply.scheduled")
-            continue
-        if event.receipt_id in booked:
-            continue
-        booked.add(event.receipt_id)
-        done.append(message)
-        cause = Cause(message.event_id, message.time or tx.now, event.receipt_id, sequences.get(message.event_id))
-        for line in event.lines:
-            books.move(books.shelf(line.sku, event.location), "received", line.quantity, cause)
-    if sequences:
-        await record_arrivals(tx, messages, books)
-    if not done:
-        return []
-    before = supplies_by_sku(await sql.read_open_supplies(tx.connection, list(books.pools)))
-    await _save_receipts(tx, done)
-    return await settle(tx, books, done, supplies_before=before)
-
-
-async def _open_receipts(tx: Transaction, events: Sequence[SupplyReceived | ThirdPartyReceipt], announced: Collection[UUID]) -> Books:
-    """Locks locations, then supplies, then pools."""
-    places = await feeds.share_locations(tx.connection, sorted({event.location for event in events}))
-    await sql.lock_supplies(tx.connection, sorted(announced))
-    books = await open_books(tx.connection, {line.sku for event in events for line in event.lines})
-    books.places.update({row["location"]: place_of(row) for row in places})
-    return books
-
-
-async def _save_receipts(tx: Transaction, messages: Sequence[Received[ReceiptT]]) -> None:
-    events = [message.data for message in messages]
-    await feeds.insert_receipts(
-        tx.connection,
-        [event.receipt_id for event in events],
-        [event.supply_id for event in events],
-        [event.location for event in events],
-        [message.time or tx.now for message in messages],
-    )
-    came = [(event.supply_id, line) for event in events if event.supply_id is not None for line in event.lines]
-    if came:
-        await sql.add_received(
-            tx.connection,
-            [supply_id for supply_id, _ in came],
-            [line.sku for _, line in came],
-            [line.quantity for _, line in came],
-        )

@@ -16,7 +16,7 @@ async def lock_pools(connection: Connection, skus: Sequence[str]) -> list[Record
     """Locks the pools in SKU order. Everything else of these SKUs stands still until the transaction ends; read it afterwards."""
     return await connection.fetch(
         """
-        SELECT sku, sellable, pending_shortage, reserved, queued, safety, version, in_kits
+        SELECT sku, sellable, pending_shortage, reserved, queued, safety, version, release_at, early_release, preorder_said_at, in_kits
         FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
         ORDER BY sku FOR NO KEY UPDATE
         """,

@@ -45,7 +45,7 @@ async def read_components(connection: Connection, kit_skus: Sequence[str]) -> li
     """What kits are made of, with the pools of their components."""
     return await connection.fetch(
         """
-        SELECT part.kit_sku, part.sku, part.quantity, pool.available, pool.queued
+        SELECT part.kit_sku, part.sku, part.quantity, pool.available, pool.queued, pool.release_at
         FROM kit_components part JOIN stock_pools pool ON pool.sku = part.sku AND pool.pool = 'default'
         WHERE part.kit_sku = ANY($1::text[]) ORDER BY part.kit_sku, part.sku
         """,

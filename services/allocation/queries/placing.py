@@ -20,7 +20,7 @@ async def lock_pools_for_orders(connection: Connection, skus: Sequence[str], ord
     """
     return await connection.fetch(
         """
-        SELECT sku, available, queued, version, locations, assignable, in_kits,
+        SELECT sku, available, queued, version, locations, assignable, release_at, in_kits,
                (SELECT array_agg(order_id) FROM orders WHERE order_id = ANY($2::uuid[])) AS known_order_ids
         FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
         ORDER BY sku FOR NO KEY UPDATE

@@ -84,18 +84,6 @@ async def read_first_to_lose(
     )
 
 
-async def read_queues(connection: Connection, skus: Sequence[str]) -> list[Record]:
-    """The whole queues of these SKUs, in their order."""
-    return await connection.fetch(
-        """
-        SELECT demand_id, order_id, line_id, sku, queued, promised_ship_at
-        FROM demand WHERE sku = ANY($1::text[]) AND queued > 0
-        ORDER BY sku, priority, demand_id
-        """,
-        skus,
-    )
-
-
 async def read_units_ahead(connection: Connection, skus: Sequence[str], priorities: Sequence[int], queued: Sequence[int]) -> list[Record]:
     """Per SKU and class, how many waiting units are served before a newcomer of that class.
 
@@ -320,6 +308,7 @@ async def find_neglected(connection: Connection, event_id: UUID) -> int:
               )
         ) found
         WHERE NOT EXISTS (SELECT FROM queue_work known WHERE known.sku = found.sku)
+          AND NOT EXISTS (SELECT FROM stock_pools pool WHERE pool.sku = found.sku AND pool.release_at IS NOT NULL)
         """,
         event_id,
     )

@@ -26,7 +26,7 @@ async def read_pool(connection: Connection, sku: str) -> Record | None:
     """One pool with its product."""
     return await connection.fetchrow(
         """
-        SELECT sku, pool, sellable, pending_shortage, reserved, queued, safety, available, version, hazmat
+        SELECT sku, pool, sellable, pending_shortage, reserved, queued, safety, available, version, hazmat, release_at, early_release
         FROM stock_pools JOIN products USING (sku) WHERE sku = $1 AND pool = 'default'
         """,
         sku,
@@ -110,18 +110,25 @@ async def list_order_assignments(connection: Connection, order_id: UUID) -> list
     )
 
 
-async def list_supplies(connection: Connection, sku: str | None, after: UUID, limit: int) -> list[Record]:
-    """Supplies behind a given id, of one SKU or all."""
+async def list_supplies(
+    connection: Connection, sku: str | None, purchase_order: str | None, only_over_received: bool, after: UUID, limit: int
+) -> list[Record]:
+    """Supplies behind a given id, of one SKU or purchase order or all, or only those of which too much came."""
     return await connection.fetch(
         """
-        SELECT supply_id, location, expected_at, cancelled FROM supplies
+        SELECT supply_id, purchase_order, location, expected_at, ships_at, overdue, cancelled FROM supplies
         WHERE supply_id > $2
           AND ($1::text IS NULL OR EXISTS (SELECT FROM supply_lines line WHERE line.supply_id = supplies.supply_id AND line.sku = $1))
+          AND ($4::text IS NULL OR purchase_order = $4)
+          AND (NOT $5::bool
+               OR EXISTS (SELECT FROM supply_lines line WHERE line.supply_id = supplies.supply_id AND line.over_received > 0))
         ORDER BY supply_id LIMIT $3
         """,
         sku,
         after,
         limit,
+        purchase_order,
+        only_over_received,
     )
 
 
@@ -129,7 +136,9 @@ async def list_supply_lines(connection: Connection, supply_ids: Sequence[UUID]) 
     """What supplies bring and what of it has come."""
     return await connection.fetch(
         """
-        SELECT supply_id, sku, quantity, received, open FROM supply_lines
+        SELECT supply_id, sku, quantity, received, called_off, over_received,
+               CASE WHEN open THEN quantity - called_off - received ELSE 0 END AS expected
+        FROM supply_lines
         WHERE supply_id = ANY($1::uuid[]) ORDER BY supply_id, sku
         """,
         supply_ids,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, time
 
 from asyncpg import Record
 
@@ -66,6 +66,47 @@ async def upsert_locations(
         hazmat_certified,
         active,
         registered_at,
+    )
+
+
+async def update_calendars(
+    connection: Connection,
+    locations: Sequence[str],
+    registered_at: Sequence[datetime],
+    time_zones: Sequence[str | None],
+    order_cutoffs: Sequence[time],
+    working_days: Sequence[Sequence[int]],
+    holidays: Sequence[Sequence[date]],
+    dock_to_stock_days: Sequence[int],
+) -> list[Record]:
+    """Sets when locations work, as their newest registration says; returns those that work differently than before."""
+    return await connection.fetch(
+        """
+        UPDATE locations
+        SET time_zone = told.time_zone, order_cutoff = told.order_cutoff, working_days = told.working_days, holidays = told.holidays,
+            dock_to_stock_days = told.dock_to_stock_days
+        FROM (
+            SELECT DISTINCT ON (location) location, registered_at, time_zone, order_cutoff,
+                   string_to_array(working_days, ' ')::smallint[] AS working_days, string_to_array(holidays, ' ')::date[] AS holidays,
+                   dock_to_stock_days
+            FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::time[], $5::text[], $6::text[], $7::int[])
+                AS told(location, registered_at, time_zone, order_cutoff, working_days, holidays, dock_to_stock_days)
+            ORDER BY location, registered_at DESC
+        ) told
+        WHERE locations.location = told.location AND locations.registered_at = told.registered_at
+          AND (locations.time_zone, locations.order_cutoff, locations.working_days, locations.holidays, locations.dock_to_stock_days)
+              IS DISTINCT FROM
+              (told.time_zone, told.order_cutoff, told.working_days, told.holidays, told.dock_to_stock_days)
+        RETURNING locations.location
+        """,
+        locations,
+        registered_at,
+        time_zones,
+        order_cutoffs,
+        # unnest makes no rows of arrays in arrays, so the days travel as text
+        [" ".join(str(day) for day in days) for days in working_days],
+        [" ".join(sorted(day.isoformat() for day in set(days))) for days in holidays],
+        dock_to_stock_days,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
@@ -12,76 +13,102 @@ from shared.messaging.message import Connection
 
 
 async def read_open_supplies(connection: Connection, skus: Sequence[str]) -> list[Record]:
-    """Units still expected of these SKUs, per SKU earliest first."""
+    """Units still expected of these SKUs, per SKU earliest first, undated last."""
     return await connection.fetch(
         """
-        SELECT line.sku, supply.expected_at, line.quantity - line.received AS quantity
+        SELECT line.sku, supply.ships_at, line.quantity - line.called_off - line.received AS quantity
         FROM supply_lines line JOIN supplies supply USING (supply_id)
-        WHERE line.open AND line.quantity > line.received AND line.sku = ANY($1::text[])
-        ORDER BY line.sku, supply.expected_at, line.supply_id
+        WHERE line.open AND line.sku = ANY($1::text[])
+        ORDER BY line.sku, supply.ships_at, line.supply_id
         """,
         skus,
     )
 
 
-async def read_supplies(connection: Connection, supply_ids: Sequence[UUID]) -> list[Record]:
-    """Which of these supplies were announced before."""
-    return await connection.fetch("SELECT supply_id FROM supplies WHERE supply_id = ANY($1::uuid[])", supply_ids)
+async def read_scheduled(connection: Connection, supply_ids: Sequence[UUID]) -> list[Record]:
+    """Which of these supplies were announced before, and how."""
+    return await connection.fetch("SELECT supply_id, scheduled FROM supplies WHERE supply_id = ANY($1::uuid[])", supply_ids)
 
 
 async def lock_supplies(connection: Connection, supply_ids: Sequence[UUID]) -> list[Record]:
-    """Locks supplies by id. Comes before the pools."""
+    """Locks supplies by id. Comes after the locations and before the pools."""
     return await connection.fetch(
         """
-        SELECT supply_id, location, expected_at, cancelled, rescheduled_at FROM supplies
+        SELECT supply_id, location, expected_at, leaves_at, cancelled, overdue, rescheduled_at, scheduled FROM supplies
         WHERE supply_id = ANY($1::uuid[]) ORDER BY supply_id FOR NO KEY UPDATE
         """,
         supply_ids,
     )
 
 
+async def read_calendars(connection: Connection, locations: Sequence[str]) -> list[Record]:
+    """When these locations work."""
+    return await connection.fetch(
+        """
+        SELECT location, time_zone, order_cutoff, working_days, holidays, dock_to_stock_days
+        FROM locations WHERE location = ANY($1::text[])
+        """,
+        locations,
+    )
+
+
 async def read_supply_lines(connection: Connection, supply_ids: Sequence[UUID]) -> list[Record]:
     """What supplies bring; the supplies are locked."""
     return await connection.fetch(
-        "SELECT supply_id, sku, quantity, received, open FROM supply_lines WHERE supply_id = ANY($1::uuid[])", supply_ids
+        """
+        SELECT supply_id, sku, quantity, received, called_off, changed_at, open FROM supply_lines
+        WHERE supply_id = ANY($1::uuid[]) ORDER BY supply_id, sku
+        """,
+        supply_ids,
     )
 
 
-async def read_expected(connection: Connection, skus: Sequence[str]) -> list[Record]:
-    """Like :func:`read_open_supplies`, with the supply's id; the pools are locked."""
+async def read_unfinished_supplies(connection: Connection, locations: Sequence[str]) -> list[Record]:
+    """Supplies on their way to these locations."""
     return await connection.fetch(
         """
-        SELECT line.supply_id, line.sku, supply.expected_at, line.quantity - line.received AS quantity
-        FROM supply_lines line JOIN supplies supply USING (supply_id)
-        WHERE line.open AND line.quantity > line.received AND line.sku = ANY($1::text[])
-        ORDER BY line.sku, supply.expected_at, line.supply_id
+        SELECT supply_id FROM supplies
+        WHERE location = ANY($1::text[]) AND NOT cancelled
+          AND EXISTS (SELECT FROM supply_lines line WHERE line.supply_id = supplies.supply_id AND line.open)
         """,
-        skus,
+        locations,
     )
 
 
-async def insert_supplies(
-    connection: Connection, supply_ids: Sequence[UUID], locations: Sequence[str], expected_at: Sequence[datetime]
+async def read_late_supplies(connection: Connection, before: datetime, limit: int) -> list[Record]:
+    """Supplies whose ship date lies before an instant and of which units are still expected; the latest first."""
+    return await connection.fetch(
+        """
+        SELECT supply_id FROM supplies
+        WHERE ships_at < $1 AND NOT cancelled
+          AND EXISTS (SELECT FROM supply_lines line WHERE line.supply_id = supplies.supply_id AND line.open)
+        ORDER BY ships_at LIMIT $2
+        """,
+        before,
+        limit,
+    )
+
+
+async def insert_supply(
+    connection: Connection,
+    supply_id: UUID,
+    location: str,
+    expected_at: datetime,
+    leaves_at: datetime | None,
+    purchase_order: str | None,
+    scheduled: Mapping[str, Any],
 ) -> None:
     """Goods that are on their way."""
     await connection.execute(
         """
-        INSERT INTO supplies (supply_id, location, expected_at)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[])
+        INSERT INTO supplies (supply_id, location, expected_at, leaves_at, purchase_order, scheduled) VALUES ($1, $2, $3, $4, $5, $6)
         """,
-        supply_ids,
-        locations,
+        supply_id,
+        location,
         expected_at,
-    )
-
-
-async def insert_supply_lines(connection: Connection, supply_ids: Sequence[UUID], skus: Sequence[str], quantities: Sequence[int]) -> None:
-    """What they bring."""
-    await connection.execute(
-        "INSERT INTO supply_lines (supply_id, sku, quantity) SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[])",
-        supply_ids,
-        skus,
-        quantities,
+        leaves_at,
+        purchase_order,
+        scheduled,
     )
 
 
@@ -89,44 +116,54 @@ async def update_supplies(
     connection: Connection,
     supply_ids: Sequence[UUID],
     expected_at: Sequence[datetime],
+    leaves_at: Sequence[datetime | None],
     cancelled: Sequence[bool],
+    overdue: Sequence[bool],
     rescheduled_at: Sequence[datetime | None],
 ) -> None:
-    """Sets dates and life of supplies; the lines of a cancelled one are expected no more."""
+    """Sets dates and life of supplies."""
     await connection.execute(
         """
-        WITH change AS (
-            SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::bool[], $4::timestamptz[])
-                AS change(supply_id, expected_at, cancelled, rescheduled_at)
-        ), closed AS (
-            UPDATE supply_lines SET open = false FROM change WHERE supply_lines.supply_id = change.supply_id AND change.cancelled
-        )
         UPDATE supplies
-        SET expected_at = change.expected_at, cancelled = change.cancelled, rescheduled_at = change.rescheduled_at
-        FROM change WHERE supplies.supply_id = change.supply_id
+        SET expected_at = change.expected_at, leaves_at = change.leaves_at, cancelled = change.cancelled, overdue = change.overdue,
+            rescheduled_at = change.rescheduled_at
+        FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::bool[], $5::bool[], $6::timestamptz[])
+            AS change(supply_id, expected_at, leaves_at, cancelled, overdue, rescheduled_at)
+        WHERE supplies.supply_id = change.supply_id
         """,
         supply_ids,
         expected_at,
+        leaves_at,
         cancelled,
+        overdue,
         rescheduled_at,
     )
 
 
-async def add_received(connection: Connection, supply_ids: Sequence[UUID], skus: Sequence[str], quantities: Sequence[int]) -> None:
-    """Notes what has come of supplies; a line that is complete is expected no more."""
+class SupplyLineRows(NamedTuple):
+    """Columns of supply lines as they are to be; lists have the same length."""
+
+    supply_ids: list[UUID]
+    skus: list[str]
+    quantities: list[int]
+    received: list[int]
+    called_off: list[int]
+    changed_at: list[datetime | None]
+
+
+async def save_supply_lines(connection: Connection, rows: SupplyLineRows) -> None:
+    """Sets what supplies bring, what of it has come and what will not; a line that is complete is expected no more."""
     await connection.execute(
         """
-        UPDATE supply_lines line
-        SET received = line.received + came.quantity, open = line.open AND line.received + came.quantity < line.quantity
-        FROM (
-            SELECT supply_id, sku, sum(quantity)::int AS quantity
-            FROM unnest($1::uuid[], $2::text[], $3::int[]) AS part(supply_id, sku, quantity) GROUP BY supply_id, sku
-        ) came
-        WHERE line.supply_id = came.supply_id AND line.sku = came.sku
+        INSERT INTO supply_lines (supply_id, sku, quantity, received, called_off, changed_at, open)
+        SELECT supply_id, sku, quantity, received, called_off, changed_at, received < quantity - called_off
+        FROM unnest($1::uuid[], $2::text[], $3::int[], $4::int[], $5::int[], $6::timestamptz[])
+            AS line(supply_id, sku, quantity, received, called_off, changed_at)
+        ON CONFLICT (supply_id, sku) DO UPDATE
+        SET quantity = excluded.quantity, received = excluded.received, called_off = excluded.called_off,
+            changed_at = excluded.changed_at, open = excluded.open
         """,
-        supply_ids,
-        skus,
-        quantities,
+        *rows,
     )
 
 
@@ -147,25 +184,4 @@ async def insert_supply_changes(
         change_ids,
         supply_ids,
         changed_at,
-    )
-
-
-async def update_promises(
-    connection: Connection,
-    order_ids: Sequence[UUID],
-    line_ids: Sequence[str],
-    demand_ids: Sequence[UUID],
-    promised_ship_at: Sequence[datetime | None],
-) -> None:
-    """Sets the dates that waiting lines were told."""
-    await connection.execute(
-        """
-        UPDATE demand SET promised_ship_at = told.promised_ship_at
-        FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[]) AS told(order_id, line_id, demand_id, promised_ship_at)
-        WHERE demand.order_id = told.order_id AND demand.line_id = told.line_id AND demand.demand_id = told.demand_id
-        """,
-        order_ids,
-        line_ids,
-        demand_ids,
-        promised_ship_at,
     )

@@ -15,7 +15,7 @@ from shared.contracts.feeds import PatienceSeconds, StaleAfterSeconds
 from shared.contracts.fulfillment import LocationRegistrationRequested
 from shared.contracts.orders import Address, LineChange, OrderVersion
 from shared.contracts.returns import ReturnLine, ScannedUnits
-from shared.contracts.stock import FeedSequence, ShortagePolicy, SupplyLine
+from shared.contracts.stock import FeedSequence, ShortagePolicy, SupplyChange, SupplyLine
 
 
 class Request(BaseModel):
@@ -54,6 +54,15 @@ class CancelOrder(Request):
     reason: ShortText
     operator: ShortText = "operator"
     expected_order_version: OrderVersion | None = None
+
+
+class AnswerDelay(Request):
+    """What the customer said to an operator about a delay. ``consent_id`` names the question; ``delay`` of the order and
+    ``GET /api/delays`` have it."""
+
+    consent_id: UUID
+    answer: Literal["yes", "no"]
+    operator: ShortText = "operator"
 
 
 class EditOrder(Request):
@@ -134,12 +143,13 @@ class SetShortagePolicy(Request):
 
 
 class ScheduleSupply(Request):
-    """Goods that are on the way. ``supply_id`` is chosen here when it is left out."""
+    """Goods that are on the way. ``supply_id`` is chosen here when it is left out; ``purchase_order`` is the number people know it by."""
 
     supply_id: UUID | None = None
     location: Code
     expected_at: Time
     lines: Annotated[list[SupplyLine], Field(min_length=1, max_length=1_000)]
+    purchase_order: ShortText | None = None
 
 
 class ReceiveSupply(Request):
@@ -153,6 +163,19 @@ class RescheduleSupply(Request):
     """The new expected date of a supply."""
 
     expected_at: Time
+
+
+class ChangeSupply(Request):
+    """How many units of some SKUs the supply brings in all, received ones included. Lines that are not listed stay as they are."""
+
+    lines: Annotated[list[SupplyChange], Field(min_length=1, max_length=1_000)]
+
+
+class OpenPreorder(Request):
+    """When a SKU is released, and whether its orders may ship before that when goods are there earlier."""
+
+    release_at: Time
+    early_release: bool = False
 
 
 class RegisterProducts(Request):
@@ -285,6 +308,21 @@ class RefundDocument(Response):
     reason: str | None
 
 
+class DelayDocument(Response):
+    """The newest delay about which the customer may say something.
+
+    ``silence``: who says nothing agrees. ``required``: without a yes by ``answer_by`` what has not shipped is cancelled. ``outcome`` is
+    null while nothing was said, or ``consented``; a no is possible until it ships.
+    """
+
+    consent_id: UUID
+    consent: Literal["silence", "required"]
+    old_ship_at: datetime | None
+    new_ship_at: datetime | None
+    answer_by: datetime | None
+    outcome: str | None
+
+
 class TimelineEntry(Response):
     """One thing that happened, with the trace it belongs to."""
 
@@ -331,6 +369,7 @@ class OrderDocument(Response):
     returns: list[ReturnDocument]
     refunds: list[RefundDocument]
     pending_changes: list[str]
+    delay: DelayDocument | None
     trace_id: str | None
     timeline: list[TimelineEntry]
     notifications: list[NotificationDocument]

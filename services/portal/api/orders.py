@@ -9,7 +9,10 @@ from aiohttp import web
 
 from services.portal import asking, neighbours, queries
 from services.portal.api.models import (
+    AnswerDelay,
     CancelOrder,
+    DelayDocument,
+    Document,
     EditOrder,
     LineDocument,
     NotificationDocument,
@@ -28,7 +31,7 @@ from services.portal.api.outcomes import outcome, problem_of
 from services.portal.decide.order import OrderView
 from services.portal.decide.traces import flatten
 from services.portal.reading import as_uuid, read_order_view, read_order_views
-from shared.contracts.orders import Actor, LineChange, OrderCancelRequested, OrderEditRequested
+from shared.contracts.orders import Actor, LineChange, OrderCancelRequested, OrderDelayAnswered, OrderEditRequested
 
 
 async def place_order(call: Call) -> web.StreamResponse:
@@ -118,6 +121,7 @@ async def read_order(call: Call) -> web.StreamResponse:
             returns=[ReturnDocument.model_validate(item, from_attributes=True) for item in view.returns],
             refunds=[RefundDocument.model_validate(refund, from_attributes=True) for refund in view.refunds],
             pending_changes=[change.change_id for change in view.pending_changes],
+            delay=None if view.delay is None else DelayDocument.model_validate(view.delay, from_attributes=True),
             trace_id=view.trace_id,
             timeline=[TimelineEntry.model_validate(entry, from_attributes=True) for entry in view.entries],
             notifications=[NotificationDocument.model_validate(dict(row)) for row in notifications],
@@ -145,6 +149,31 @@ async def cancel_order(call: Call) -> web.StreamResponse:
     )
     answer = await asking.ask(call.environment, "routing", command, event_id=change_id, order_id=order_id)
     return outcome(answer, change_id)
+
+
+async def list_delays(call: Call) -> web.StreamResponse:
+    """Orders that wait for their customer to say whether to wait longer, the most urgent first; ``next_after`` begins the next page."""
+    reply = await neighbours.list_delays(call.environment, call.text("after"))
+    if not reply.succeeded:
+        raise problem_of(reply)
+    return answered(Document.model_validate(reply.document))
+
+
+async def answer_delay(call: Call) -> web.StreamResponse:
+    """Answers for the customer whether to wait. A yes: 200 ``done``. A no: 200 ``cancelled``, or 202 ``pending`` while the warehouse ships
+    what it has started. 409 when the answer decides nothing: too late, the date has moved again, nothing waits any more."""
+    wanted: AnswerDelay = call.body
+    order_id = call.uuid("order_id")
+    event_id = call.request_id("delay answer", order_id)
+    command = OrderDelayAnswered(
+        order_id=order_id,
+        consent_id=wanted.consent_id,
+        answer=wanted.answer,
+        actor=Actor(kind="support", name=wanted.operator),
+        answered_at=call.environment.now(),
+    )
+    answer = await asking.ask(call.environment, "routing", command, event_id=event_id, order_id=order_id)
+    return outcome(answer, wanted.consent_id)
 
 
 async def _completed(call: Call, number: int, change: LineChange) -> LineChange:

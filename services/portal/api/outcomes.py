@@ -16,6 +16,7 @@ from shared.contracts.channels import FieldProblem, ListingRegistrationRejected
 from shared.contracts.fulfillment import LocationRegistrationRejected
 from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderChangePending, OrderEdited, OrderEditRejected
 from shared.contracts.returns import ReturnApproved, ReturnDeclined
+from shared.contracts.stock import SupplyRejected
 
 Result = Literal["done", "cancelled", "pending", "edited", "approved", "already_handled"]
 
@@ -52,7 +53,7 @@ def _problem_in(message: Message) -> Problem:
     reason, detail = words.get("reason", "refused"), words["detail"]
     if isinstance(message, ListingRegistrationRejected):
         problems = message.problems
-    elif isinstance(message, LocationRegistrationRejected):
+    elif isinstance(message, LocationRegistrationRejected | SupplyRejected):
         problems = [FieldProblem(field=message.field, problem=message.detail, remedy="correct it and send it again")]
     else:
         problems = []

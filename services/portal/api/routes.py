@@ -28,6 +28,10 @@ UPLOAD = _path("upload_id", "The upload's id.")
 SUPPLY = _path("supply_id", "The supply's id.")
 SKU = _path("sku", "The stock keeping unit, exactly as the merchant writes it; percent-encoded.", Sku)
 SEARCH = Parameter("query", "query", str, "An order id, a channel's order number, an e-mail address or a tracking number.", "")
+ANY_SKU = Parameter("sku", "query", str, "Only what concerns this SKU.", "")
+PURCHASE_ORDER = Parameter("purchase_order", "query", str, "Only supplies with this purchase order number.", "")
+OVER_RECEIVED = Parameter("over_received", "query", bool, "Only supplies of which more came than they should have brought.", False)
+AFTER = Parameter("after", "query", str, "next_after of the page before.", "")
 LIMIT = Parameter("limit", "query", Annotated[int, Field(ge=1, le=200)], "How many at most, 1 to 200.", 50)
 
 PENDING = {202: "Passed on: a 3PL is asked, and its word decides."}
@@ -84,6 +88,29 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=CHANGES,
         idempotent=True,
         more_statuses=PENDING,
+    ),
+    Operation(
+        "POST",
+        "/api/orders/{order_id}/delay-answer",
+        "Orders",
+        "Answer about a delay",
+        orders.answer_delay,
+        models.Outcome,
+        request=models.AnswerDelay,
+        parameters=(ORDER,),
+        errors=CHANGES,
+        idempotent=True,
+        more_statuses={202: "What the warehouse has started ships first, then the rest is cancelled."},
+    ),
+    Operation(
+        "GET",
+        "/api/delays",
+        "Orders",
+        "List orders that wait for their customer",
+        orders.list_delays,
+        models.Document,
+        parameters=(AFTER,),
+        errors=(422, 503),
     ),
     Operation(
         "GET",
@@ -208,6 +235,61 @@ OPERATIONS: tuple[Operation, ...] = (
         request=models.RescheduleSupply,
         parameters=(SUPPLY,),
         errors=CHANGES,
+        idempotent=True,
+    ),
+    Operation(
+        "POST",
+        "/api/supplies/{supply_id}/change",
+        "Supplies",
+        "Change the quantities of a supply",
+        stock.change_supply,
+        models.Outcome,
+        request=models.ChangeSupply,
+        parameters=(SUPPLY,),
+        errors=CHANGES,
+        idempotent=True,
+    ),
+    Operation(
+        "GET",
+        "/api/supplies",
+        "Supplies",
+        "List supplies",
+        stock.list_supplies,
+        models.Document,
+        parameters=(ANY_SKU, PURCHASE_ORDER, OVER_RECEIVED, AFTER, LIMIT),
+        errors=(422, 503),
+    ),
+    Operation(
+        "GET",
+        "/api/preorders",
+        "Preorders",
+        "List preorders",
+        stock.list_preorders,
+        models.Document,
+        parameters=(AFTER, LIMIT),
+        errors=(422, 503),
+    ),
+    Operation(
+        "PUT",
+        "/api/preorders/{sku:.+}",
+        "Preorders",
+        "Open a preorder or move its release",
+        stock.open_preorder,
+        models.Outcome,
+        request=models.OpenPreorder,
+        parameters=(SKU,),
+        errors=(409, 422, 503),
+        idempotent=True,
+    ),
+    Operation(
+        "POST",
+        "/api/preorders/{sku:.+}/close",
+        "Preorders",
+        "Close a preorder",
+        stock.close_preorder,
+        models.Outcome,
+        parameters=(SKU,),
+        errors=(409, 422, 503),
         idempotent=True,
     ),
     Operation(

@@ -22,6 +22,8 @@ from shared.contracts.orders import (
     OrderCancelled,
     OrderCancelRejected,
     OrderChangePending,
+    OrderDelayConsentSettled,
+    OrderDelayed,
     OrderEdited,
     OrderEditRejected,
     OrderPlaced,
@@ -157,7 +159,9 @@ def _(message: StockBackordered, event_id: UUID) -> Fact:
         for line in message.lines
     ]
     data = {"cause": message.cause, "order_version": message.order_version, "lines": lines}
-    return Fact(message.order_id, event_id, message.backordered_at, data, "delay")
+    # Units that are lost later are a delay, of which the customer hears by order.delayed.
+    tells: NotificationKind | None = "delay" if message.cause in ("placed", "edited") else None
+    return Fact(message.order_id, event_id, message.backordered_at, data, tells)
 
 
 @fact_of.register
@@ -172,11 +176,47 @@ def _(message: StockPromiseChanged, event_id: UUID) -> Fact:
         }
         for line in message.lines
     ]
-    # Invariant I12: one notification per customer, cause and date version. A cause that comes again with other dates is news.
+    # A cause that comes again with other dates is another fact. Customers hear of it by order.delayed, in which routing says what it asks.
     dates = ",".join(sorted(f"{line['line_id']}={line['new_ship_at']}" for line in lines))
-    moved = any(line.old_ship_at != line.new_ship_at for line in message.lines)
     data = {"cause": message.cause, "cause_id": str(message.cause_id), "lines": lines}
-    return Fact(message.order_id, uuid5(message.cause_id, dates), message.changed_at, data, "delay" if moved else None)
+    return Fact(message.order_id, uuid5(message.cause_id, dates), message.changed_at, data)
+
+
+@fact_of.register
+def _(message: OrderDelayed, event_id: UUID) -> Fact:
+    lines = [
+        {
+            "line_id": line.line_id,
+            "sku": line.sku,
+            "quantity": line.quantity,
+            "old_ship_at": _moment(line.old_ship_at),
+            "new_ship_at": _moment(line.new_ship_at),
+        }
+        for line in message.lines
+    ]
+    data = {
+        "cause": message.cause,
+        "cause_id": str(message.cause_id),
+        "old_ship_at": _moment(message.old_ship_at),
+        "new_ship_at": _moment(message.new_ship_at),
+        "consent": message.consent,
+        "consent_id": None if message.consent_id is None else str(message.consent_id),
+        "answer_by": _moment(message.answer_by),
+        "lines": lines,
+    }
+    # Invariant I12: one notification per customer and cause; routing names each by its own id.
+    return Fact(message.order_id, message.delay_id, message.told_at, data, "delay")
+
+
+@fact_of.register
+def _(message: OrderDelayConsentSettled, event_id: UUID) -> Fact:
+    data = {
+        "consent_id": str(message.consent_id),
+        "outcome": message.outcome,
+        "agreed_ship_at": _moment(message.agreed_ship_at),
+    }
+    # Who has agreed may take it back, so a question may end twice, each time in another way.
+    return Fact(message.order_id, uuid5(message.consent_id, message.outcome), message.settled_at, data)
 
 
 @fact_of.register

@@ -144,6 +144,28 @@ class PendingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class DelayView:
+    """The newest delay about which the customer may say something; ``outcome`` is None while nothing was said and nothing decided."""
+
+    consent_id: str
+    consent: Literal["silence", "required"]
+    old_ship_at: datetime | None
+    new_ship_at: datetime | None
+    answer_by: datetime | None
+    outcome: str | None
+
+    @property
+    def needs_answer(self) -> bool:
+        """Without a yes in time the order is cancelled."""
+        return self.consent == "required" and self.outcome is None
+
+    @property
+    def may_call_off(self) -> bool:
+        """A no still cancels what has not shipped."""
+        return self.outcome in (None, "consented")
+
+
+@dataclass(frozen=True, slots=True)
 class OrderView:
     """Everything the portal knows of one order."""
 
@@ -158,6 +180,7 @@ class OrderView:
     refunds: Sequence[RefundView]
     pending_changes: Sequence[PendingChange]
     entries: Sequence[Entry]
+    delay: DelayView | None = None
 
     @property
     def bought(self) -> Sequence[Item]:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from services.portal.decide.bought import KitShare
 from services.portal.decide.order import (
+    DelayView,
     Entry,
     Identity,
     LineView,
@@ -53,6 +54,9 @@ class _Story:
     refunds: list[RefundView] = field(default_factory=list)
     pending: dict[str, Entry] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
+    asked: dict[str, Entry] = field(default_factory=dict)
+    last_asked_at: datetime | None = None
+    consents: dict[str, str] = field(default_factory=dict)
     reserved: bool = False
     cancelled: bool = False
 
@@ -121,7 +125,16 @@ def _fold_refund(story: _Story, kind: str, entry: Entry) -> None:
 
 
 def _fold_change(story: _Story, kind: str, entry: Entry) -> None:
-    if kind == "order.change_pending":
+    if kind == "order.delayed":
+        if entry.data["consent_id"] is not None:
+            # A question that is told again, because other lines moved, stays as it was asked.
+            if entry.at != story.last_asked_at:
+                story.last_asked_at = entry.at
+                story.asked = {key: asked for key, asked in story.asked.items() if key == entry.data["consent_id"]}
+            story.asked.setdefault(entry.data["consent_id"], entry)
+    elif kind == "order.delay_consent_settled":
+        story.consents[entry.data["consent_id"]] = entry.data["outcome"]
+    elif kind == "order.change_pending":
         story.pending[entry.data["change_id"]] = entry
     elif kind in ("order.edited", "order.edit_rejected", "order.cancel_rejected"):
         story.answered.add(entry.data["change_id"])
@@ -222,6 +235,25 @@ def _returns(story: _Story) -> list[ReturnView]:
     return views
 
 
+def _delay(story: _Story, lines: Sequence[LineView]) -> DelayView | None:
+    """What the customer may say about a delay, while units wait: only the newest may be answered, and of several that were told in one
+    moment the one that has not ended in it."""
+    if story.cancelled or not any(line.waiting for line in lines):
+        return None
+    views = [
+        DelayView(
+            consent_id=consent_id,
+            consent=entry.data["consent"],
+            old_ship_at=moment(entry.data["old_ship_at"]),
+            new_ship_at=moment(entry.data["new_ship_at"]),
+            answer_by=moment(entry.data["answer_by"]),
+            outcome=story.consents.get(consent_id),
+        )
+        for consent_id, entry in story.asked.items()
+    ]
+    return next((view for view in views if view.may_call_off), None)
+
+
 def _status(placed: bool, story: _Story, lines: Sequence[LineView], parcels: Sequence[Parcel]) -> OrderStatus:
     if not placed:
         return "announced"
@@ -266,4 +298,5 @@ def order_view(order_id: UUID, identity: Identity | None, version: Version | Non
         refunds=story.refunds,
         pending_changes=pending,
         entries=entries,
+        delay=_delay(story, lines),
     )

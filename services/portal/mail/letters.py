@@ -17,7 +17,7 @@ from uuid import UUID
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 from services.portal.decide.bought import stored_items, stored_title
-from services.portal.wording import day, language_of, money
+from services.portal.wording import day, language_of, minute, money
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 FALLBACK_LANGUAGE = "en"
@@ -83,6 +83,7 @@ def _templates() -> Environment:
     )
     environment.filters["money"] = money
     environment.filters["day"] = day
+    environment.filters["minute"] = minute
     return environment
 
 

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.portal.asking import Answer
-from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderChangePending
+from shared.contracts.orders import (
+    OrderCancelled,
+    OrderCancelRejected,
+    OrderChangePending,
+    OrderDelayAnswerRejected,
+    OrderDelayConsentSettled,
+)
 from shared.contracts.returns import ReturnApproved, ReturnDeclined
 
 
@@ -44,6 +50,25 @@ ANSWERS: dict[str, Notice] = {
         "waiting", "A change is already on its way", "We are waiting for the warehouse. You get an e-mail as soon as it has answered."
     ),
     "cancel_refused": Notice("bad", "We could not cancel your order", "Please look at its current state below, or write to us."),
+    "delay_agreed": Notice("good", "Thank you for waiting", "We ship as soon as we can. You can still call it off until it ships."),
+    "delay_called_off": Notice("good", "What has not shipped is cancelled", "If there is money to return, it goes back the way you paid."),
+    "delay_called_off_pending": Notice(
+        "waiting",
+        "What has not shipped will be cancelled",
+        "The warehouse is at work on a part of your order. What it has started ships first, then we cancel the rest and write to you.",
+    ),
+    "delay_refused_too_late": Notice(
+        "bad", "The time to answer is over", "What had not shipped is cancelled, and the money goes back the way you paid."
+    ),
+    "delay_refused_replaced": Notice("waiting", "The date has changed again", "Please look at the newest date below and answer once more."),
+    "delay_refused_not_needed": Notice("good", "You need not wait any longer", "Please look at the current state of your order below."),
+    "delay_refused_already_settled": Notice("good", "We have your answer", "What had not shipped is cancelled."),
+    "delay_refused_change_in_progress": Notice(
+        "waiting", "A change is already on its way", "We are waiting for the warehouse. Please try again when it has answered."
+    ),
+    "delay_refused": Notice(
+        "bad", "We could not take your answer", "Please look at the current state of your order below, or write to us."
+    ),
     "return_approved": Notice(
         "good",
         "Your return is approved",
@@ -75,6 +100,19 @@ def answer_to_cancel(answer: Answer) -> str:
         if isinstance(message, OrderCancelRejected):
             return _known(f"cancel_refused_{message.reason}", "cancel_refused")
     return _without_message(answer, "cancel_refused")
+
+
+def answer_to_delay(answer: Answer) -> str:
+    """The code of what routing said to an answer about a delay."""
+    for message in answer.messages:
+        if isinstance(message, OrderDelayAnswerRejected):
+            return _known(f"delay_refused_{message.reason}", "delay_refused")
+    if any(isinstance(message, OrderChangePending) for message in answer.messages):
+        return "delay_called_off_pending"
+    for message in answer.messages:
+        if isinstance(message, OrderDelayConsentSettled):
+            return "delay_agreed" if message.outcome == "consented" else "delay_called_off"
+    return _without_message(answer, "delay_refused")
 
 
 def answer_to_return(answer: Answer) -> str:

@@ -21,7 +21,16 @@ from services.portal.pages.sessions import Session
 from services.portal.reading import as_uuid, read_order_view, read_order_views
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import Actor, OrderCancelled, OrderCancelRejected, OrderCancelRequested, OrderChangePending
+from shared.contracts.orders import (
+    Actor,
+    OrderCancelled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderChangePending,
+    OrderDelayAnswered,
+    OrderDelayAnswerRejected,
+    OrderDelayConsentSettled,
+)
 from shared.contracts.stock import ShortagePolicyRequested, StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
 from shared.messaging.reading import problems_of
 from shared.service import Environment
@@ -66,7 +75,7 @@ async def read_order(session: Session) -> web.StreamResponse:
     )
     if order is None and not trace.roots:
         return _page(session, "console_missing.html", "orders", status=404, what="order")
-    cancel_id = str(new_id())
+    cancel_id, delay_id = str(new_id()), str(new_id())
     return _page(
         session,
         "console_order.html",
@@ -83,12 +92,17 @@ async def read_order(session: Session) -> web.StreamResponse:
         redrive_token=session.token("redrive"),
         retry_token=session.token("retry"),
         cancel={"request_id": cancel_id, "token": session.token(f"cancel:{cancel_id}")},
+        answer_delay={"request_id": delay_id, "token": session.token(f"delay:{delay_id}")},
     )
 
 
 def _words(answer: Answer) -> str:
-    """What routing said to a cancellation, for an operator."""
-    for message in answer.messages:
+    """What routing said to a cancellation or about a delay, for an operator."""
+    for message in sorted(answer.messages, key=lambda message: isinstance(message, OrderDelayConsentSettled)):
+        if isinstance(message, OrderDelayConsentSettled):
+            return f"The customer's answer is taken: {message.outcome}."
+        if isinstance(message, OrderDelayAnswerRejected):
+            return f"Refused ({message.reason}): {message.detail}"
         if isinstance(message, OrderCancelled):
             return "The order is cancelled."
         if isinstance(message, OrderChangePending):
@@ -109,6 +123,28 @@ async def cancel_order(session: Session) -> web.StreamResponse:
     command = OrderCancelRequested(order_id=order_id, change_id=change_id, actor=OPERATOR, reason=reason)
     notice = await _told(session, command, change_id, order_id)
     return _back(session, f"/console/orders/{order_id}", notice)
+
+
+async def answer_delay(session: Session) -> web.StreamResponse:
+    """``POST /console/orders/{order_id}/delay``: what the customer said to an operator."""
+    order_id = as_uuid(session.request.match_info["order_id"])
+    fields = await session.form("delay", of="request_id")
+    if order_id is None or fields is None:
+        return _stale(session, f"/console/orders/{session.request.match_info['order_id']}")
+    try:
+        command = OrderDelayAnswered.model_validate(
+            {
+                "order_id": order_id,
+                "consent_id": fields.get("consent_id"),
+                "answer": fields.get("answer"),
+                "actor": OPERATOR,
+                "answered_at": session.environment.now(),
+            }
+        )
+    except ValidationError:
+        return _stale(session, f"/console/orders/{order_id}")
+    event_id = uuid5(order_id, f"console delay {fields['request_id']} {command.answer}")
+    return _back(session, f"/console/orders/{order_id}", await _told(session, command, event_id, order_id))
 
 
 async def _told(session: Session, command: Message, event_id: UUID, order_id: UUID) -> str:

@@ -75,7 +75,7 @@ def templates() -> Templates:
         tracking_url=tracking_url,
         static_version=static_version(),
         event_labels=wording.EVENT_LABELS,
-        shopper_labels=wording.SHOPPER_LABELS,
+        shopper_words=wording.shopper_words,
         status_labels=wording.STATUS_LABELS,
     )
     return environment

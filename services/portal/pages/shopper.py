@@ -15,11 +15,11 @@ from services.portal import asking
 from services.portal.access import LinkSigner
 from services.portal.decide.order import OrderView
 from services.portal.links import signer_of
-from services.portal.pages.answers import ANSWERS, Notice, answer_to_cancel, answer_to_return
+from services.portal.pages.answers import ANSWERS, Notice, answer_to_cancel, answer_to_delay, answer_to_return
 from services.portal.pages.rendering import comes_from_our_page, page, read_form, security_headers, see_other
 from services.portal.reading import read_order_view
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import Actor, OrderCancelRequested
+from shared.contracts.orders import Actor, OrderCancelRequested, OrderDelayAnswered
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnLine
 from shared.service import Environment
 
@@ -107,7 +107,7 @@ async def read_order_page(environment: Environment, request: web.Request) -> web
     if visit is None or order is None:
         return not_found(environment)
     notice: Notice | None = ANSWERS.get(request.query.get("answer", ""))
-    cancel_id, return_id = str(new_id()), str(new_id())
+    cancel_id, return_id, delay_id = str(new_id()), str(new_id()), str(new_id())
     return page(
         environment,
         "order.html",
@@ -116,6 +116,7 @@ async def read_order_page(environment: Environment, request: web.Request) -> web
         notice=notice,
         cancel={"request_id": cancel_id, "token": visit.token("cancel", cancel_id)},
         send_back={"request_id": return_id, "token": visit.token("returns", return_id)},
+        answer_delay={"request_id": delay_id, "token": visit.token("delay", delay_id)},
         cancel_reasons=CANCEL_REASONS,
         return_reasons=RETURN_REASONS,
     )
@@ -150,6 +151,34 @@ async def cancel_order(environment: Environment, request: web.Request) -> web.St
         log.warning("cancel_unanswered", service=away.service, detail=away.detail, order_id=str(visit.order_id))
         return see_other(environment, visit.address("try_again"))
     return see_other(environment, visit.address(answer_to_cancel(answer)))
+
+
+async def answer_delay(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /orders/{order_id}/delay``: tells routing whether the shopper waits; routing decides what follows."""
+    form = await _form(environment, request, "delay")
+    if isinstance(form, web.Response):
+        return form
+    visit, _, fields = form
+    # One form has two buttons: what was said is part of the request's name.
+    event_id = uuid5(visit.order_id, f"shopper delay {fields['request_id']} {fields.get('answer', '')}")
+    try:
+        command = OrderDelayAnswered.model_validate(
+            {
+                "order_id": visit.order_id,
+                "consent_id": fields.get("consent_id"),
+                "answer": fields.get("answer"),
+                "actor": SHOPPER,
+                "answered_at": environment.now(),
+            }
+        )
+    except ValidationError:
+        return page(environment, "stale_form.html", status=403, address=visit.address())
+    try:
+        answer = await asking.ask(environment, "routing", command, event_id=event_id, order_id=visit.order_id)
+    except asking.ServiceAway as away:
+        log.warning("delay_unanswered", service=away.service, detail=away.detail, order_id=str(visit.order_id))
+        return see_other(environment, visit.address("try_again"))
+    return see_other(environment, visit.address(answer_to_delay(answer)))
 
 
 def _return_lines(order: OrderView, fields: Mapping[str, str]) -> list[ReturnLine] | None:

@@ -1,26 +1,20 @@
-"""Business days: when a parcel leaves, and when it arrives. Monday to Friday count; carriers and warehouses rest on weekends."""
+"""The customer's business days: when a parcel arrives, and when it must. Monday to Friday count; carriers rest on weekends.
+
+When a parcel leaves is for the location's own calendar to say (``shared/calendar.py``).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
+
+from shared.calendar import WorkCalendar
 
 PROMISE_CUTOFF = time(15, 0)
 """Orders placed by then, where the customer lives, count as placed that business day. Source: the default order cutoff of locations."""
 
 PROMISED_BUSINESS_DAYS = {"two_day": 2, "next_day": 1}
 """Days from the day an order counts as placed to the day it must arrive; ``standard`` promises no date."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """The day on which an order handed over now leaves, and until when that holds. ``ship_by`` is the end of that day at the location."""
-
-    day: date
-    ship_by: datetime
-    holds_from: datetime
-    holds_until: datetime
 
 
 def is_business_day(day: date) -> bool:
@@ -43,20 +37,6 @@ def add_business_days(day: date, days: int) -> date:
     return day
 
 
-def dispatch_at(now: datetime, time_zone: ZoneInfo, order_cutoff: time) -> Dispatch:
-    """When an order handed over at ``now`` leaves: the same business day until the location's cutoff, else the next one."""
-    local = now.astimezone(time_zone)
-    day = local.date()
-    if not is_business_day(day) or local.time() >= order_cutoff:
-        day = next_business_day(day)
-    return Dispatch(
-        day=day,
-        ship_by=datetime.combine(day, time(23, 59, 59), time_zone).astimezone(UTC),
-        holds_from=now,
-        holds_until=datetime.combine(day, order_cutoff, time_zone).astimezone(UTC),
-    )
-
-
 def promised_day(service_level: str, deliver_by: datetime | None, promise_from: datetime, time_zone: ZoneInfo) -> date | None:
     """The last day on which a parcel keeps the promise, where the customer lives; None when no day was promised.
 
@@ -67,4 +47,4 @@ def promised_day(service_level: str, deliver_by: datetime | None, promise_from: 
     days = PROMISED_BUSINESS_DAYS.get(service_level)
     if days is None:
         return None
-    return add_business_days(dispatch_at(promise_from, time_zone, PROMISE_CUTOFF).day, days)
+    return add_business_days(WorkCalendar(time_zone, PROMISE_CUTOFF).dispatch(promise_from).day, days)

@@ -43,6 +43,8 @@ from shared.contracts.orders import (
 Request = OrderCancelRequested | OrderEditRequested
 
 NO_MORE = frozenset({State.CALLED_OFF, State.REJECTED, State.EMPTIED, State.WITHDRAWN})
+AT_WORK = frozenset({State.SUBMITTED, State.CANCELLING}) | STARTED
+"""A 3PL has the request and has not said its last word."""
 
 
 def request_change(order: Order, request: Request, now: datetime, deadlines: Deadlines, *, postal_code_known: bool = True) -> Outcome:
@@ -70,6 +72,17 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
     return _ask_partners(order, request, now, deadlines)
 
 
+def cancel_unshipped(order: Order, request: OrderCancelRequested, now: datetime, deadlines: Deadlines) -> Outcome:
+    """Cancels everything that has not shipped, because its customer does not agree to wait for it. No change may be open.
+
+    Nobody can refuse this. Requests that no 3PL has accepted are called off where that is still possible; what a 3PL has started ships
+    first, and then the rest is cancelled. So no unit is lost between shelf and parcel, and nothing that ships is refunded.
+    """
+    if not any(item.state in AT_WORK for item in order.fulfillments):
+        return _cancel(order, request, now)
+    return _ask_partners(order, request, now, deadlines, wait_for_started=True)
+
+
 def _gate(order: Order, request: Request) -> Refusal | None:
     """Whether the order may be changed at all."""
     if order.is_cancelled:
@@ -91,14 +104,19 @@ def _gate(order: Order, request: Request) -> Refusal | None:
     return None
 
 
-def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Deadlines) -> Outcome:
-    """Opens the change and asks every 3PL that holds a request. One that is being asked already is not asked twice."""
+def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Deadlines, *, wait_for_started: bool = False) -> Outcome:
+    """Opens the change and asks every 3PL that holds a request. One that is being asked already is not asked twice; what has started is
+    waited for where the change is to be made all the same."""
     kind = "cancel" if isinstance(request, OrderCancelRequested) else "edit"
     says = []
     awaiting = set()
+    answer_due_at = now + deadlines.answer
     for fulfillment in order.fulfillments:
         if fulfillment.state is State.CANCELLING:
             awaiting.add(fulfillment.fulfillment_id)
+        elif fulfillment.state in STARTED and wait_for_started:
+            awaiting.add(fulfillment.fulfillment_id)
+            answer_due_at = max(answer_due_at, fulfillment.due_at or answer_due_at)
         elif fulfillment.state is State.SUBMITTED:
             awaiting.add(fulfillment.fulfillment_id)
             asked = replace(fulfillment, state=State.CANCELLING, attempts=1, due_at=now + deadlines.answer)
@@ -109,7 +127,7 @@ def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Dead
         kind="cancel" if isinstance(request, OrderCancelRequested) else "edit",
         request=request.model_dump(mode="json"),
         awaiting=frozenset(awaiting),
-        answer_due_at=now + deadlines.answer,
+        answer_due_at=answer_due_at,
     )
     pending = OrderChangePending(
         order_id=order.order_id,
@@ -128,6 +146,10 @@ def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
         return Outcome(order)
     request = (OrderCancelRequested if change.kind == "cancel" else OrderEditRequested).model_validate(change.request)
     awaited = [item for item in order.fulfillments if item.fulfillment_id in change.awaiting]
+    if order.gives_up:
+        if any(item.state in AT_WORK for item in awaited):
+            return Outcome(order)
+        return _make(replace(order, change=None), request, change.awaiting, now, deadlines)
     started = next((item for item in awaited if item.state in STARTED or item.state in LEFT), None)
     if started is not None:
         detail = f"{started.location} had started before it could be called off"
@@ -191,6 +213,8 @@ def _withdraw_plans(order: Order, because: str) -> Order:
 
 def _cancel(order: Order, request: OrderCancelRequested, now: datetime) -> Outcome:
     """Every unit that has not shipped is cancelled; allocation lets go of all of them on hearing it."""
+    if order.open_units == 0:
+        return _refuse(order, request, Refusal("already_shipped", "everything has shipped; send it back instead"))
     units = [LineUnits(line_id=line.line_id, sku=line.sku, quantity=line.open) for line in order.lines if line.open]
     refund = cancellation_refund(order, request.change_id)
     cancelled = replace(
@@ -201,6 +225,7 @@ def _cancel(order: Order, request: OrderCancelRequested, now: datetime) -> Outco
         plan_due_at=None,
         coming_back_until=None,
         attention=None,
+        promised={},
     )
     event = OrderCancelled(
         order_id=order.order_id,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
-from services.routing.decide.calendar import Dispatch, dispatch_at
 from services.routing.decide.geography import Place, is_offshore, miles_between, zone_between
+from shared.calendar import MONDAY_TO_FRIDAY, Dispatch, WorkCalendar
 
 MOST_KNOWN_DESTINATIONS = 20_000
 """Destinations whose distances are kept; beyond that the oldest half is worked out anew when needed."""
@@ -26,6 +26,13 @@ class Location:
     order_cutoff: time
     hazmat_certified: bool
     active: bool
+    working_days: Collection[int] = MONDAY_TO_FRIDAY
+    holidays: Collection[date] = frozenset()
+
+    @property
+    def calendar(self) -> WorkCalendar:
+        """When it works."""
+        return WorkCalendar(self.time_zone, self.order_cutoff, self.working_days, self.holidays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,5 @@ class Network:
         """When an order handed over now leaves the location at ``index``."""
         known = self._dispatches.get(index)
         if known is None or not known.holds_from <= now < known.holds_until:
-            location = self.locations[index]
-            known = self._dispatches[index] = dispatch_at(now, location.time_zone, location.order_cutoff)
+            known = self._dispatches[index] = self.locations[index].calendar.dispatch(now)
         return known

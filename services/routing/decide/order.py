@@ -17,7 +17,7 @@ from uuid import UUID
 from services.routing.decide.values import replace
 from shared.contracts.base import Message
 from shared.contracts.fulfillment import OrderNeedsAttention
-from shared.contracts.orders import OrderLine, SplitPolicy
+from shared.contracts.orders import DelayOutcome, OrderLine, SplitPolicy
 
 AttentionReason = Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue"]
 
@@ -80,6 +80,8 @@ class Deadlines:
     """Beyond the promised ship date of a backordered line."""
     attention: timedelta = timedelta(hours=4)
     """For a person to decide; then the order is announced again."""
+    consent: timedelta = timedelta(hours=72)
+    """The least time that a customer has to answer whether to wait, counted from when the question was asked."""
     replan: timedelta = timedelta(seconds=1)
     """Before a plan that allocation refused repeatedly is made again; doubles with every refusal."""
     quick_replans: int = 3
@@ -216,6 +218,26 @@ class StockWait:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """When the waiting units of a line are to ship, and when allocation said so; None while there is no date."""
+
+    ship_at: datetime | None
+    told_at: datetime
+
+
+@dataclass(frozen=True)
+class Question:
+    """The newest delay about which a customer may say something. It is open while it has a deadline and no outcome."""
+
+    consent_id: UUID
+    new_ship_at: datetime | None
+    answer_by: datetime | None
+    """None where silence agrees."""
+    outcome: DelayOutcome | None = None
+    settled_at: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Order:
     """One order; its database row is locked while this value is worked on."""
@@ -248,6 +270,15 @@ class Order:
     """When allocation's word about units that came back is overdue."""
     change: Change | None = None
     attention: Attention | None = None
+    promised: Mapping[str, Promised] = field(default_factory=dict)
+    """What allocation last said of lines that wait for supply, per line id."""
+    original_ship_at: datetime | None = None
+    """The first shipping date that the customer was told; None while there was none, then the rule sets one (``decide/consent.py``)."""
+    agreed_ship_at: datetime | None = None
+    """The latest date that the customer has agreed to since; None before any delay beyond the original."""
+    open_ended: bool = False
+    """The customer has agreed to wait without a date."""
+    question: Question | None = None
     status: str = "placed"
     waiting_for: str | None = None
     waiting_until: datetime | None = None
@@ -278,6 +309,22 @@ class Order:
     def with_lines(self, change: Callable[[Line, int], Line], units: Mapping[str, int]) -> Order:
         """The order with ``change`` applied to every line that ``units`` names."""
         return replace(self, lines=tuple(change(line, units[line.line_id]) if line.line_id in units else line for line in self.lines))
+
+    @property
+    def answer_by(self) -> datetime | None:
+        """Until when its customer is asked whether to wait; None while nothing is asked that needs a yes."""
+        return None if self.question is None or self.question.outcome is not None else self.question.answer_by
+
+    @property
+    def gives_up(self) -> bool:
+        """Its open change cancels what its customer did not agree to wait for: that is put off by work that has started, never refused."""
+        question = self.question
+        return (
+            self.change is not None
+            and question is not None
+            and question.consent_id == self.change.change_id
+            and question.outcome in ("refused", "lapsed")
+        )
 
     @property
     def is_cancelled(self) -> bool:

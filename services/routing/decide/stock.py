@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Literal
+from uuid import uuid5
 
+from services.routing.decide.consent import DELAYS, News, accept_dates, forget_covered, note_dates, ship_date, tell, told_to_wait
 from services.routing.decide.handover import fresh_stock
 from services.routing.decide.order import (
     Deadlines,
@@ -19,6 +23,7 @@ from services.routing.decide.order import (
     units_by_line,
 )
 from services.routing.decide.values import replace
+from shared.contracts.orders import DelayedLine
 from shared.contracts.stock import StockBackordered, StockPromiseChanged, StockReserved
 
 
@@ -42,27 +47,84 @@ def reserve(order: Order, message: StockReserved, now: datetime, deadlines: Dead
         order = replace(order, promise_from=max(order.promise_from, message.reserved_at))
     if message.cause == "edited" and order.stock_wait.waiting_for == "allocation" and uncovered_units(order):
         # This is all that allocation has for the edited order; the rest was waiting for supply before and is not spoken of again.
-        order = _await_supply(order, [None], now, deadlines)
+        order = _await_supply(order, now, deadlines)
+    order = forget_covered(order)
     return Outcome(settle_overdue(order) if _all_covered(order) else order)
 
 
 def backorder(order: Order, message: StockBackordered, now: datetime, deadlines: Deadlines) -> Outcome:
-    """Units that wait for supply. A shortage, or an order of higher rank, takes units away that were coming back or free to plan."""
+    """Units that wait for supply. A shortage, or an order of higher rank, takes units away that were coming back or free to plan.
+
+    Dates are said once, under whatever version: units that wait already when an order is edited are not spoken of again. What is told on
+    buying is the date that the customer knows; units that are lost later are a delay.
+    """
     if message.order_version > order.order_version:
         return Outcome(order, problem=_unknown_version(order, message.order_version))
     void = message.order_version < order.order_version or order.is_cancelled
-    if message.cause in ("shortage", "yielded"):
+    lost: Literal["shortage", "yielded"] | None = None
+    match message.cause:
+        case "shortage" | "yielded" as cause:
+            lost = cause
+    if lost is not None:
         order = order.with_lines(_lose_void if void else _lose, units_by_line(message.lines))
-    if void:
+    if order.is_cancelled:
         return Outcome(order)
-    return Outcome(_await_supply(order, [line.promised_ship_at for line in message.lines], now, deadlines))
+    before = ship_date(order)
+    dates = _latest([(line.line_id, line.promised_ship_at) for line in message.lines])
+    order = note_dates(order, dates, message.backordered_at)
+    if not void:
+        order = _await_supply(order, now, deadlines)
+    if lost is None:
+        return Outcome(forget_covered(accept_dates(order, dates)))
+    cause_id = uuid5(DELAYS, f"{lost} {order.order_id} {message.backordered_at.isoformat()}")
+    waiting = told_to_wait(order)
+    lines = tuple(
+        DelayedLine(
+            line_id=line.line_id, sku=line.sku, quantity=line.quantity, old_ship_at=None, new_ship_at=order.promised[line.line_id].ship_at
+        )
+        for line in message.lines
+        if line.line_id in waiting
+    )
+    if not lines:
+        return Outcome(order)
+    return tell(order, before, News(lost, cause_id, message.backordered_at, lines), now, deadlines)
 
 
 def move_promise(order: Order, message: StockPromiseChanged, now: datetime, deadlines: Deadlines) -> Outcome:
-    """New dates for units that wait for supply: the order waits accordingly longer or shorter."""
-    if message.order_version < order.order_version or order.is_cancelled:
+    """New dates for units that wait for supply: the order waits accordingly longer or shorter, and its customer is told or asked.
+
+    Goods that have come meanwhile, and dates that allocation has moved again since, are old news and told to nobody.
+    """
+    if order.is_cancelled:
         return Outcome(order)
-    return Outcome(_await_supply(order, [line.new_ship_at for line in message.lines], now, deadlines))
+    unheard = {line.line_id: line.old_ship_at for line in message.lines if line.line_id not in order.promised}
+    before = ship_date(order)
+    if unheard:
+        missing = told_to_wait(note_dates(order, unheard, message.changed_at))
+        if order.stock_wait.waiting_for == "allocation" and missing.keys() & unheard.keys():
+            return Outcome(order, problem=Defer(f"lines: allocation's word that {', '.join(sorted(unheard))} wait has not arrived yet"))
+        # What waited before this service kept dates: the date that was told last is the only one known.
+        order = accept_dates(note_dates(order, unheard, message.changed_at), unheard)
+        before = ship_date(order)
+    known = order.promised
+    order = note_dates(order, _latest([(line.line_id, line.new_ship_at) for line in message.lines]), message.changed_at)
+    waiting = told_to_wait(order)
+    lines = tuple(
+        DelayedLine(
+            line_id=line.line_id,
+            sku=line.sku,
+            quantity=line.quantity,
+            old_ship_at=known[line.line_id].ship_at,
+            new_ship_at=order.promised[line.line_id].ship_at,
+        )
+        for line in message.lines
+        if line.line_id in waiting and known[line.line_id].ship_at != order.promised[line.line_id].ship_at
+    )
+    if not lines:
+        return Outcome(forget_covered(order))
+    if order.stock_wait.waiting_for == "stock":
+        order = _await_supply(order, now, deadlines)
+    return tell(order, before, News(message.cause, message.cause_id, message.changed_at, lines), now, deadlines)
 
 
 def _unknown_version(order: Order, version: int) -> Defer:
@@ -89,8 +151,17 @@ def _all_covered(order: Order) -> bool:
     return uncovered_units(order) == 0 and not any(line.coming_back > 0 for line in order.lines)
 
 
-def _await_supply(order: Order, promised: list[datetime | None], now: datetime, deadlines: Deadlines) -> Order:
-    dates = [date for date in promised if date is not None]
-    without_date = now + deadlines.stock
-    until = max(dates) + deadlines.promise if len(dates) == len(promised) and dates else without_date
+def _latest(dates: list[tuple[str, datetime | None]]) -> Mapping[str, datetime | None]:
+    """The date per line: a message may name a line twice, and then the line ships when all of it does."""
+    latest: dict[str, datetime | None] = {}
+    for line_id, date in dates:
+        known = latest.get(line_id, date)
+        latest[line_id] = None if date is None or known is None else max(known, date)
+    return latest
+
+
+def _await_supply(order: Order, now: datetime, deadlines: Deadlines) -> Order:
+    """The order that waits for supply: until a day after its date, or as long as a person may take to look where there is none."""
+    date = ship_date(order)
+    until = now + deadlines.stock if date is None else date + deadlines.promise
     return replace(order, stock_wait=StockWait("stock", max(until, now + deadlines.allocation)))

@@ -8,6 +8,8 @@ from datetime import datetime
 from uuid import UUID
 
 from services.routing.decide.answers import close_incomplete
+from services.routing.decide.changes import settle_change
+from services.routing.decide.consent import ask_on_the_day, asks_at
 from services.routing.decide.handover import cancel_request_of, request_of
 from services.routing.decide.order import (
     LIVE,
@@ -92,14 +94,20 @@ def _waits(order: Order, now: datetime, deadlines: Deadlines) -> Iterator[Wait]:
         yield Wait("planning", order.plan_due_at)
     if order.coming_back_until is not None and any(line.coming_back > 0 for line in order.lines):
         yield Wait("allocation", order.coming_back_until)
+    answer_by = order.answer_by
+    if answer_by is not None:
+        yield Wait("customer_consent", answer_by)
     if uncovered_units(order):
-        yield Wait(order.stock_wait.waiting_for, order.stock_wait.until)
+        # While a customer is asked nobody need look where the goods are.
+        if answer_by is None or order.stock_wait.waiting_for == "allocation":
+            yield Wait(order.stock_wait.waiting_for, min(order.stock_wait.until, asks_at(order) or order.stock_wait.until))
     elif any(line.plannable for line in order.lines) and order.attention is None and order.plan_due_at is None:
         yield Wait("planning", now + deadlines.replan)
 
 
 def wake(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
-    """Does whatever is due for an order: asks a silent 3PL again, gives up waiting, calls a person, closes what is long done."""
+    """Does whatever is due for an order: asks a silent 3PL again, gives up waiting, asks the customer, calls a person, closes what is long
+    done."""
     if order.plan_due_at is not None and order.plan_due_at <= now:
         order = replace(order, plan_due_at=None)
     outcome = Outcome(order)
@@ -107,9 +115,12 @@ def wake(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
         if fulfillment.due_at is not None and fulfillment.due_at <= now:
             woken = _wake_fulfillment(outcome.order, fulfillment, now, deadlines)
             outcome = Outcome(woken.order, outcome.says + woken.says)
-    if order.attention is not None and order.attention.due_at <= now:
-        attention = order.attention
+    # A cancellation may have waited for the last of a parcel.
+    outcome = outcome.then(lambda changed: settle_change(changed, now, deadlines) if changed.gives_up else Outcome(changed))
+    attention = outcome.order.attention
+    if attention is not None and attention.due_at <= now:
         outcome = outcome.then(lambda changed: call_for_attention(changed, attention.reason, attention.detail, now, deadlines))
+    outcome = outcome.then(lambda changed: ask_on_the_day(changed, now, deadlines))
     return outcome.then(lambda changed: _wake_stock(changed, now, deadlines))
 
 
@@ -156,7 +167,8 @@ def _wake_stock(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
     if order.coming_back_until is not None and order.coming_back_until <= now and any(line.coming_back > 0 for line in order.lines):
         late.append("allocation has not said what became of units that came back")
         order = replace(order, coming_back_until=now + deadlines.attention)
-    if order.stock_wait.until <= now and uncovered_units(order):
+    asked = order.answer_by is not None and order.stock_wait.waiting_for == "stock"
+    if order.stock_wait.until <= now and uncovered_units(order) and not asked:
         what = "allocation has not answered" if order.stock_wait.waiting_for == "allocation" else "supply is overdue"
         late.append(f"{what} for {uncovered_units(order)} units")
         order = replace(order, stock_wait=StockWait(order.stock_wait.waiting_for, now + deadlines.attention))

@@ -4,6 +4,7 @@ from services.routing.decide.answers import ANSWERS
 from services.routing.handlers.answers import hear_third_parties
 from services.routing.handlers.assignments import hand_over_assigned_plans, plan_anew_after_refusals
 from services.routing.handlers.changes import cancel_orders, edit_orders
+from services.routing.handlers.consents import answer_delays
 from services.routing.handlers.due import adopt_early_reservations, wake_due_orders
 from services.routing.handlers.locations import register_locations
 from services.routing.handlers.operators import retry_order
@@ -13,6 +14,7 @@ from services.routing.handlers.stock import move_promises, note_backorders, plan
 __all__ = [
     "ANSWERS",
     "adopt_early_reservations",
+    "answer_delays",
     "cancel_orders",
     "edit_orders",
     "hand_over_assigned_plans",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.routing import current
 from services.routing.book import Book
-from services.routing.decide import stock
+from services.routing.decide import consent, stock
 from services.routing.decide.waiting import wake
 from services.routing.handlers.planning import plan_touched
 from services.routing.queries import orders
@@ -17,11 +17,15 @@ MOST_AT_ONCE = 200
 
 
 async def wake_due_orders(tx: Transaction) -> Sequence[Outgoing]:
-    """Does what is due: asks silent 3PLs again, calls a person, plans anew after a pause."""
+    """Does what is due: asks silent 3PLs again, calls a person, plans anew after a pause, cancels what no customer agreed to wait for."""
     book = Book(tx, current.deadlines())
     await book.open_due(MOST_AT_ONCE)
-    for order in list(book.orders.values()):
+    for order_id, order in list(book.orders.items()):
         book.apply(wake(order, tx.now, book.deadlines), None)
+        woken = book.orders[order_id]
+        cancellation = consent.overdue_answer(woken, tx.now)
+        if cancellation is not None:
+            book.apply(consent.lapse(woken, cancellation, tx.now, book.deadlines), None, cancellation)
     await plan_touched(book)
     return await book.save()
 

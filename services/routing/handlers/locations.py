@@ -37,6 +37,11 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
                     partner=wanted.partner,
                     hazmat_certified=wanted.hazmat_certified,
                     active=wanted.active,
+                    time_zone=wanted.time_zone,
+                    order_cutoff=wanted.order_cutoff,
+                    working_days=wanted.working_days,
+                    holidays=wanted.holidays,
+                    dock_to_stock_days=wanted.dock_to_stock_days,
                 ),
                 because=message,
             )

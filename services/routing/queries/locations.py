@@ -8,7 +8,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from shared.contracts.fulfillment import LocationRegistrationRequested
+from shared.contracts.fulfillment import LocationRegistrationRequested, iso_weekdays
 from shared.messaging.message import Connection
 
 
@@ -22,7 +22,8 @@ async def read_locations(connection: Connection) -> list[Record]:
     """All locations, by code."""
     return await connection.fetch(
         """
-        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at
+        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
+               working_days, holidays, dock_to_stock_days
         FROM locations ORDER BY location
         """
     )
@@ -36,15 +37,18 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
             INSERT INTO network (revision) VALUES ($11) ON CONFLICT (only_row) DO UPDATE SET revision = excluded.revision RETURNING 1
         )
         INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
-                               registered_at)
-        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10
+                               registered_at, working_days, holidays, dock_to_stock_days)
+        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
+               string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days
         FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-                             $9::boolean[])
-             AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active)
+                             $9::boolean[], $12::text[], $13::text[], $14::int[])
+             AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
+                     holidays, dock_to_stock_days)
         ON CONFLICT (location) DO UPDATE
         SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
             time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
-            active = excluded.active, registered_at = excluded.registered_at
+            active = excluded.active, registered_at = excluded.registered_at,
+            working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days
         """,
         [item.location for item in locations],
         [item.name for item in locations],
@@ -57,4 +61,8 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
         [item.active for item in locations],
         now,
         revision,
+        # unnest makes no rows of arrays in arrays, so the days travel as text
+        [" ".join(str(day) for day in iso_weekdays(item.working_days)) for item in locations],
+        [" ".join(sorted(day.isoformat() for day in set(item.holidays))) for item in locations],
+        [item.dock_to_stock_days for item in locations],
     )

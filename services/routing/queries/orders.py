@@ -19,7 +19,8 @@ async def lock_orders(connection: Connection, order_ids: Sequence[UUID]) -> list
         SELECT order_id, order_version, channel, external_id, placed_at, currency, segment, service_level, deliver_by,
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
-               attention_reason, attention_detail, attention_due_at, waiting_for, waiting_until, due_at
+               attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
+               waiting_for, waiting_until, due_at
         FROM orders WHERE order_id = ANY($1::uuid[])
         ORDER BY order_id
         FOR UPDATE
@@ -35,7 +36,8 @@ async def lock_orders_of_fulfillments(connection: Connection, fulfillment_ids: S
         SELECT order_id, order_version, channel, external_id, placed_at, currency, segment, service_level, deliver_by,
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
-               attention_reason, attention_detail, attention_due_at, waiting_for, waiting_until, due_at
+               attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
+               waiting_for, waiting_until, due_at
         FROM orders
         WHERE order_id IN (SELECT order_id FROM fulfillments WHERE fulfillment_id = ANY($1::uuid[]))
         ORDER BY order_id
@@ -52,7 +54,8 @@ async def lock_due_orders(connection: Connection, now: datetime, limit: int) -> 
         SELECT order_id, order_version, channel, external_id, placed_at, currency, segment, service_level, deliver_by,
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
-               attention_reason, attention_detail, attention_due_at, waiting_for, waiting_until, due_at
+               attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
+               waiting_for, waiting_until, due_at
         FROM orders WHERE due_at <= $1
         ORDER BY due_at LIMIT $2
         FOR UPDATE SKIP LOCKED
@@ -142,14 +145,18 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
             excluded_locations = string_to_array(new.excluded_locations, ','),
             rejections = new.rejections, refused_plans = new.refused_plans, plan_due_at = new.plan_due_at,
             coming_back_until = new.coming_back_until, change_id = new.change_id, attention_reason = new.attention_reason,
-            attention_detail = new.attention_detail, attention_due_at = new.attention_due_at,
+            attention_detail = new.attention_detail, attention_due_at = new.attention_due_at, promised = new.promised,
+            original_ship_at = new.original_ship_at, agreed_ship_at = new.agreed_ship_at, open_ended = new.open_ended,
+            consent_id = new.consent_id,
             waiting_for = new.waiting_for, waiting_until = new.waiting_until, due_at = new.due_at
         FROM unnest($1::uuid[], $2::int[], $3::jsonb[], $4::timestamptz[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[],
                     $9::text[], $10::int[], $11::int[], $12::timestamptz[], $13::timestamptz[], $14::uuid[], $15::text[],
-                    $16::text[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::timestamptz[])
+                    $16::text[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::jsonb[],
+                    $22::timestamptz[], $23::timestamptz[], $24::boolean[], $25::uuid[])
              AS new (order_id, order_version, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                      excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id, attention_reason,
-                     attention_detail, attention_due_at, waiting_for, waiting_until, due_at)
+                     attention_detail, attention_due_at, waiting_for, waiting_until, due_at, promised, original_ship_at, agreed_ship_at,
+                     open_ended, consent_id)
         WHERE orders.order_id = new.order_id
         """,
         [order.order_id for order in orders],
@@ -172,7 +179,20 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
         [order.waiting_for for order in orders],
         [order.waiting_until for order in orders],
         [order.due_at for order in orders],
+        [_promised_as_json(order) for order in orders],
+        [order.original_ship_at for order in orders],
+        [order.agreed_ship_at for order in orders],
+        [order.open_ended for order in orders],
+        [order.question.consent_id if order.question else None for order in orders],
     )
+
+
+def _promised_as_json(order: Order) -> dict[str, list[str | None]] | None:
+    promised = {
+        line_id: [None if item.ship_at is None else item.ship_at.isoformat(), item.told_at.isoformat()]
+        for line_id, item in order.promised.items()
+    }
+    return promised or None
 
 
 async def update_progress(connection: Connection, orders: Sequence[Order]) -> None:

@@ -16,7 +16,8 @@ async def read_order(connection: Connection, order_id: UUID) -> Record | None:
         """
         SELECT order_id, order_version, channel, external_id, placed_at, currency, segment, service_level, deliver_by, split_policy,
                ship_to ->> 'postal_code' AS postal_code, ship_to ->> 'country' AS country, status, waiting_for, waiting_until,
-               attention_reason, attention_detail, attention_due_at, excluded_locations, rejections, change_id
+               attention_reason, attention_detail, attention_due_at, excluded_locations, rejections, change_id,
+               original_ship_at, agreed_ship_at, open_ended, consent_id
         FROM orders WHERE order_id = $1
         """,
         order_id,
@@ -104,7 +105,8 @@ async def list_locations(connection: Connection) -> Sequence[Record]:
     """All locations."""
     return await connection.fetch(
         """
-        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at
+        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
+               working_days, holidays, dock_to_stock_days
         FROM locations ORDER BY location
         """
     )

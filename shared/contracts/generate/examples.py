@@ -13,7 +13,19 @@ NOW = "2026-03-02T15:04:05Z"
 LATER = "2026-03-05T20:00:00Z"
 
 LATER_FIELDS = frozenset(
-    {"answer_due_at", "deliver_by", "due_at", "expected_at", "expires_at", "new_ship_at", "next_ship_at", "promised_ship_at", "ship_by"}
+    {
+        "agreed_ship_at",
+        "answer_by",
+        "answer_due_at",
+        "deliver_by",
+        "due_at",
+        "expected_at",
+        "expires_at",
+        "new_ship_at",
+        "next_ship_at",
+        "promised_ship_at",
+        "ship_by",
+    }
 )
 
 TEXTS = {
@@ -28,6 +40,7 @@ TEXTS = {
     "external_line_id": "1",
     "external_listing_id": "LST-8841",
     "field": "lines.0.sku",
+    "holidays": "2026-12-25",
     "idempotency_key": "refund-0199f3c8",
     "label_carrier": "UPS",
     "label_tracking_number": "1Z999AA10123456784",
@@ -47,6 +60,7 @@ TEXTS = {
     "postal_code": "89501",
     "problem": "there is no product MUG-BLEU",
     "provider_reference": "rf_31Y8",
+    "purchase_order": "PO-4711",
     "reason": "changed my mind",
     "region": "NV",
     "remedy": "register the product, or correct the SKU and send the order again",
