@@ -23,6 +23,7 @@ from benchmarks.allocation import AllocationBench, Driver
 from benchmarks.chain.run import measure_chain
 from benchmarks.databases import Databases
 from benchmarks.failure import BenchmarkError
+from benchmarks.holds import HoldsBench
 from benchmarks.machine import describe_machine
 from benchmarks.pgbench import PgbenchBench
 from benchmarks.promises import PromisesBench
@@ -40,6 +41,7 @@ PARTS = {
     "d": "a restock of one SKU against a long queue, and what its neighbours feel of it",
     "promises": "a date change for a long queue, and what its neighbours feel of it",
     "drivers": "the two ways to consume, with allocation",
+    "holds": "checkout holds: how long a shopper waits for the answer",
     "publishing": "the relay's way to publish, against aio-pika's",
 }
 
@@ -73,6 +75,9 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
     try:
         if "publishing" in parts:
             document["publishing"] = [run.as_json() for run in await measure_publishing(stack, databases, sizes, progress)]
+        if "holds" in parts:
+            filled = AllocationBench(stack, databases, sizes, progress)
+            document["holds"] = [run.as_json() for run in await HoldsBench(stack, databases, sizes, progress).measure(filled)]
         if {"a", "c", "drivers"} & set(parts):
             document.update(await _measure_allocation(stack, databases, parts, sizes, progress))
         if "d" in parts:
