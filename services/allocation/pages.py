@@ -15,12 +15,10 @@ from services.allocation.decide.pools import ChannelPool
 from services.allocation.decide.promising import Sellable
 from services.allocation.decide.shortage import DEFAULT_POLICY
 from services.allocation.decide.stock import SupplyUnits
-from services.allocation.decide.supply import supply_status
 from services.allocation.handlers.announcing import supplies_by_sku
 from services.allocation.handlers.kits import read_component_stock
 from services.allocation.queries import reading as sql
 from services.allocation.queries.pools import read_channel_pools
-from services.allocation.queries.preorders import list_preorders as list_preorder_pools
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.channels import FieldProblem
 from shared.contracts.stock import ShortagePolicy
@@ -29,7 +27,6 @@ from shared.service import Environment, get
 
 PAGE_LIMIT = 1_000
 QUEUE_SHOWN = 100
-FIRST_ID = UUID(int=0)
 
 
 def invalid_query(field: str, problem: str, remedy: str) -> web.Response:
@@ -101,14 +98,19 @@ def _channels_of(pool: Record, rules: Iterable[Record]) -> list[ChannelPool]:
     return [ChannelPool(*rule.values()) for rule in rules if rule["sku"] == pool["sku"]]
 
 
-def _offers(pool: Record, rules: Iterable[Record], supplies: Sequence[SupplyUnits]) -> dict[str, Sellable]:
+def offers_in(pool: Record, rules: Iterable[Record], supplies: Sequence[SupplyUnits]) -> dict[str, Sellable]:
     """What everybody, and each channel with a rule, is told."""
     return dict(offers_of(pool["free"], pool["queued"], _channels_of(pool, rules), supplies, pool["release_at"]))
 
 
+def preorder_as_json(pool: Record) -> dict[str, Any]:
+    """When a SKU that is sold before its release is released."""
+    return {"release_at": pool["release_at"].isoformat(), "early_release": pool["early_release"]}
+
+
 def channel_pools_as_json(pool: Record, rules: Iterable[Record], supplies: Sequence[SupplyUnits]) -> list[dict[str, Any]]:
     """What channels with rules may take of a SKU, how much of that they have, and what they are told."""
-    told = _offers(pool, rules, supplies)
+    told = offers_in(pool, rules, supplies)
     return [
         {
             "channel": rule.channel,
@@ -142,7 +144,7 @@ async def read_stock(environment: Environment, request: web.Request) -> web.Stre
         rules = await read_channel_pools(connection, [sku])
         supplies = supplies_by_sku(await read_open_supplies(connection, [sku])).get(sku, [])
         queue = await sql.list_queue(connection, sku, QUEUE_SHOWN)
-    told = _offers(pool, rules, supplies)[DEFAULT_POOL]
+    told = offers_in(pool, rules, supplies)[DEFAULT_POOL]
     return web.json_response(
         {
             **_with_shelves(pool, shelves),
@@ -151,7 +153,7 @@ async def read_stock(environment: Environment, request: web.Request) -> web.Stre
             "mode": told.mode,
             "next_ship_at": told.next_ship_at.isoformat() if told.next_ship_at else None,
             "hazmat": pool["hazmat"],
-            "preorder": _preorder_as_json(pool) if pool["release_at"] else None,
+            "preorder": preorder_as_json(pool) if pool["release_at"] else None,
             "for_sale_units": told.available,
             "incoming_units": sum(supply.quantity for supply in supplies),
             "queue": [
@@ -283,112 +285,9 @@ async def read_shortage_policy(environment: Environment, _: web.Request) -> web.
     )
 
 
-def _supply_as_json(supply: Record, lines: Sequence[Record]) -> dict[str, Any]:
-    return {
-        "supply_id": str(supply["supply_id"]),
-        "purchase_order": supply["purchase_order"],
-        "location": supply["location"],
-        "expected_at": supply["expected_at"].isoformat(),
-        "ships_at": supply["ships_at"].isoformat() if supply["ships_at"] else None,
-        "status": supply_status(
-            cancelled=supply["cancelled"],
-            overdue=supply["overdue"],
-            received=sum(line["received"] for line in lines),
-            expected=sum(line["expected"] for line in lines),
-        ),
-        "cancelled": supply["cancelled"],
-        "over_received_units": sum(line["over_received"] for line in lines),
-    }
-
-
-def _supply_line_as_json(line: Record) -> dict[str, Any]:
-    return {
-        "sku": line["sku"],
-        "scheduled_units": line["quantity"],
-        "received_units": line["received"],
-        "expected_units": line["expected"],
-        "called_off_units": line["called_off"],
-        "over_received_units": line["over_received"],
-    }
-
-
-def _preorder_as_json(pool: Record) -> dict[str, Any]:
-    return {"release_at": pool["release_at"].isoformat(), "early_release": pool["early_release"]}
-
-
-def _preorder_pool_as_json(pool: Record, rules: Iterable[Record], supplies: Sequence[SupplyUnits]) -> dict[str, Any]:
-    told = _offers(pool, rules, supplies)[DEFAULT_POOL]
-    return {
-        "sku": pool["sku"],
-        **_preorder_as_json(pool),
-        "stock_version": pool["version"],
-        "queued_units": pool["queued"],
-        "on_shelf_units": max(0, pool["free"]),
-        "incoming_units": sum(supply.quantity for supply in supplies),
-        "for_sale_units": told.available,
-        "next_ship_at": told.next_ship_at.isoformat() if told.next_ship_at else None,
-    }
-
-
-async def list_preorders(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /preorders?after=&limit=``: SKUs that are sold before their release; ``next_after`` begins the next page."""
-    limit = limit_of(request)
-    if limit is None:
-        return bad_limit()
-    async with environment.database.acquire(timeout=10) as connection:
-        pools = await list_preorder_pools(connection, request.query.get("after", ""), limit)
-        skus = [pool["sku"] for pool in pools]
-        supplies = supplies_by_sku(await read_open_supplies(connection, skus))
-        rules = await read_channel_pools(connection, skus)
-    return web.json_response(
-        {
-            "preorders": [_preorder_pool_as_json(pool, rules, supplies.get(pool["sku"], [])) for pool in pools],
-            "next_after": pools[-1]["sku"] if len(pools) == limit else None,
-        }
-    )
-
-
-async def list_supplies(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /supplies?sku=&purchase_order=&over_received=&after=&limit=``: goods on their way, what of them has come, and what came beyond
-    them; ``next_after`` begins the next page."""
-    limit = limit_of(request)
-    if limit is None:
-        return bad_limit()
-    try:
-        after = UUID(request.query["after"]) if "after" in request.query else FIRST_ID
-    except ValueError:
-        return invalid_query("after", "is no UUID", "next_after of the page before")
-    query = request.query
-    only_over_received = query.get("over_received", "false")
-    if only_over_received not in ("true", "false"):
-        return invalid_query("over_received", "is neither true nor false", "true lists only supplies of which too much came")
-    async with environment.database.acquire(timeout=10) as connection:
-        supplies = await sql.list_supplies(
-            connection, query.get("sku"), query.get("purchase_order"), only_over_received == "true", after, limit
-        )
-        lines = await sql.list_supply_lines(connection, [supply["supply_id"] for supply in supplies])
-    by_supply: dict[UUID, list[Record]] = {}
-    for line in lines:
-        by_supply.setdefault(line["supply_id"], []).append(line)
-    return web.json_response(
-        {
-            "supplies": [
-                {
-                    **_supply_as_json(supply, by_supply.get(supply["supply_id"], [])),
-                    "lines": [_supply_line_as_json(line) for line in by_supply.get(supply["supply_id"], [])],
-                }
-                for supply in supplies
-            ],
-            "next_after": str(supplies[-1]["supply_id"]) if len(supplies) == limit else None,
-        }
-    )
-
-
 ROUTES = [
     get("/shortage-policy", read_shortage_policy),
     get("/stock/{sku}", read_stock),
     get("/stock", list_stock),
-    get("/supplies", list_supplies),
-    get("/preorders", list_preorders),
     get("/orders/{order_id}/stock", read_order_stock),
 ]
