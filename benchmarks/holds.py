@@ -122,9 +122,10 @@ class HoldsBench:
     async def measure(self, filled: AllocationBench) -> list[HoldsRun]:
         """Both ways, over many SKUs and over one hot one."""
         await filled.fill()
-        return [await self._run(way, hot=hot) for hot in (False, True) for way in ("HTTP", "AMQP")]
+        return [await self.run(way, hot=hot) for hot in (False, True) for way in ("HTTP", "AMQP")]
 
-    async def _run(self, way: Way, *, hot: bool) -> HoldsRun:
+    async def run(self, way: Way, *, hot: bool) -> HoldsRun:
+        """One way; the database is filled."""
         with self._progress.step(f"holds by {way}, {'one hot SKU' if hot else 'uniform'}") as step:
             await self._databases.copy(FILLED, RUN)
             processes = MeasuredProcesses(self._stack, RUN)
