@@ -23,6 +23,7 @@ from benchmarks.allocation import AllocationBench, Driver
 from benchmarks.chain.run import measure_chain
 from benchmarks.databases import Databases
 from benchmarks.failure import BenchmarkError
+from benchmarks.holds import HoldsBench
 from benchmarks.machine import describe_machine
 from benchmarks.pgbench import PgbenchBench
 from benchmarks.promises import PromisesBench
@@ -40,6 +41,7 @@ PARTS = {
     "d": "a restock of one SKU against a long queue, and what its neighbours feel of it",
     "promises": "a date change for a long queue, and what its neighbours feel of it",
     "drivers": "the two ways to consume, with allocation",
+    "holds": "checkout holds: how long a shopper waits for the answer",
     "publishing": "the relay's way to publish, against aio-pika's",
 }
 
@@ -73,8 +75,11 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
     try:
         if "publishing" in parts:
             document["publishing"] = [run.as_json() for run in await measure_publishing(stack, databases, sizes, progress)]
+        allocation = AllocationBench(stack, databases, sizes, progress)
+        if "holds" in parts:
+            document["holds"] = [run.as_json() for run in await HoldsBench(stack, databases, sizes, progress).measure(allocation)]
         if {"a", "c", "drivers"} & set(parts):
-            document.update(await _measure_allocation(stack, databases, parts, sizes, progress))
+            document.update(await _measure_allocation(allocation, stack, databases, parts, sizes, progress))
         if "d" in parts:
             document["restock"] = (await RestockBench(stack, databases, sizes, progress).measure()).as_json()
         if "promises" in parts:
@@ -87,9 +92,8 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
 
 
 async def _measure_allocation(
-    stack: Stack, databases: Databases, parts: Sequence[str], sizes: Sizes, progress: Progress
+    bench: AllocationBench, stack: Stack, databases: Databases, parts: Sequence[str], sizes: Sizes, progress: Progress
 ) -> dict[str, list[dict[str, object]]]:
-    bench = AllocationBench(stack, databases, sizes, progress)
     drivers: tuple[Driver, ...] = ("aio_pika", "faststream") if "drivers" in parts else ("aio_pika",)
     runs = [await bench.measure(driver=driver, hot=hot) for hot in (False, True) for driver in drivers]
     found = {"allocation": [run.as_json() for run in runs]}

@@ -24,6 +24,7 @@ P99_MS = 500.0
 RESTOCK_P99_RATIO = 2.0
 PROMISES_P99_RATIO = 2.0
 PERCENTILES = ("p50_ms", "p99_ms", "longest_ms")
+HOLD_P99_MS = 50.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def targets_of(document: Document) -> list[Target]:
         *_targets_of_chain(document),
         *_targets_of_restock(document),
         *_targets_of_promises(document),
+        *_targets_of_holds(document),
     ]
 
 
@@ -144,6 +146,21 @@ def _targets_of_promises(document: Document) -> list[Target]:
     return [Target(what, measured, f"quiet {compared}, {run['rate']:,.0f} orders/s", run["p99_ratio"], PROMISES_P99_RATIO, at_most=True)]
 
 
+def _targets_of_holds(document: Document) -> list[Target]:
+    return [
+        Target(
+            f"checkout hold answered by {run['way']}, {'one hot SKU' if run['hot'] else 'uniform'}, p99",
+            f"p50 {run['answers']['p50_ms']:.1f} ms, p99 {run['answers']['p99_ms']:.1f} ms",
+            f"at {run['rate']:,.0f} holds/s",
+            run["answers"]["p99_ms"],
+            HOLD_P99_MS,
+            at_most=True,
+            unit="ms",
+        )
+        for run in document.get("holds", ())
+    ]
+
+
 def _targets_table(document: Document) -> str:
     heading = ["what", "measured", "compared with", "result", "target", ""]
     return table(heading, (target.row() for target in targets_of(document)))
@@ -194,6 +211,19 @@ def _publishing_table(document: Document) -> str:
         for run in document.get("publishing", ())
     ]
     return table(heading, rows)
+
+
+def _holds_table(document: Document) -> str:
+    rows = [
+        [
+            f"{run['way']}, {'one hot SKU' if run['hot'] else 'uniform'}",
+            f"{run['rate']:,.0f}",
+            f"{run['answers']['count']:,}",
+            *(f"{run['answers'][key]:.1f}" for key in ("p50_ms", "p99_ms", "longest_ms")),
+        ]
+        for run in document.get("holds", ())
+    ]
+    return table(["checkout holds, from request to answer", "holds/s", "answers", "p50 ms", "p99 ms", "longest ms"], rows)
 
 
 def _trials_table(document: Document) -> str:
@@ -256,6 +286,7 @@ BLOCKS = {
     "pgbench": _pgbench_table,
     "drivers": _drivers_table,
     "publishing": _publishing_table,
+    "holds": _holds_table,
     "trials": _trials_table,
     "processor time": _processor_table,
     "restock": _restock_table,
@@ -265,6 +296,7 @@ NEEDS = {
     "pgbench": "pgbench",
     "drivers": "allocation",
     "publishing": "publishing",
+    "holds": "holds",
     "trials": "chain",
     "restock": "restock",
     "promises": "promises",

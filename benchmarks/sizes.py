@@ -32,6 +32,8 @@ class Sizes:
     neighbour_rate: float = 200.0
     """Orders a second of other SKUs, before and meanwhile."""
     quiet_seconds: float = 15.0
+    hold_seconds: int = 20
+    """Of checkout holds, after a warm-up."""
 
     def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
         """The same with what the command line asks for."""
@@ -59,4 +61,5 @@ QUICK = Sizes(
     queued_orders=2_000,
     neighbour_rate=100.0,
     quiet_seconds=4.0,
+    hold_seconds=4,
 )

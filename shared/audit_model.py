@@ -35,7 +35,8 @@ class Fact:
         sql: states it as ``(key text, value bigint)``, each key once. A key is one id or SKU, or several joined by ``|``, the widest first.
 
     Names in use, with their keys: ``units_ordered``, ``units_shipped``, ``units_cancelled`` (``order_id|line_id``), ``units_restocked``
-    (``return_id|line_id``), ``refund_cents_requested``, ``refund_cents_succeeded`` (``refund_id``), ``available_to_sell`` (``sku``).
+    (``return_id|line_id``), ``refund_cents_requested``, ``refund_cents_succeeded`` (``refund_id``), ``available_to_sell`` (``sku``),
+    ``available_to_channel`` (``sku|channel``, where a channel has a rule).
     """
 
     name: str

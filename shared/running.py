@@ -20,6 +20,7 @@ from shared.contracts.base import Message
 from shared.database import Pool, is_contention, is_unavailable
 from shared.messaging import inbox, outbox
 from shared.messaging.batching import HandledNow, Processor, Surroundings
+from shared.messaging.gathering import Gatherer
 from shared.messaging.message import Connection, Outgoing, ScheduledHandler, Transaction
 from shared.messaging.reading import Delivery
 from shared.telemetry import Measured
@@ -87,6 +88,7 @@ class Environment:
     def __init__(self, around: Surroundings, http: aiohttp.ClientSession, processors: dict[str, Processor]) -> None:
         self._around = around
         self._processors = processors
+        self._gatherers: dict[str, Gatherer[Delivery, HandledNow]] = {}
         self.http = http
 
     @property
@@ -121,6 +123,16 @@ class Environment:
         """Runs the handler of a message while its sender waits; None when this service does not consume the type."""
         processor = self._processors.get(message_type)
         return None if processor is None else await processor.handle_now(delivery)
+
+    async def handle_together(self, message_type: str, delivery: Delivery) -> HandledNow | None:
+        """Like :meth:`handle_now`, in one transaction with whatever of this type came while the last one ran: for what comes often."""
+        processor = self._processors.get(message_type)
+        if processor is None:
+            return None
+        gatherer = self._gatherers.get(message_type)
+        if gatherer is None:
+            gatherer = self._gatherers[message_type] = Gatherer(processor.handle_together, self._around.settings.batch_messages)
+        return await gatherer.ask(delivery)
 
 
 class PublishingTransaction(Transaction):

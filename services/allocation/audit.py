@@ -6,9 +6,11 @@ sums of shelves and demand; assignments, fulfillments and demand tell the same s
 
 from __future__ import annotations
 
+from services.allocation.keeping_audit import FOR_SALE, KEEPING_FACTS, KEEPING_INVARIANTS, TAKEABLE_BY_CHANNEL
 from shared.audit_model import Fact, Invariant
 
 INVARIANTS = (
+    *KEEPING_INVARIANTS,
     Invariant(
         "I1-shelf-is-ledger",
         "every shelf balance is the sum of its ledger entries",
@@ -70,15 +72,15 @@ INVARIANTS = (
     ),
     Invariant(
         "I1-reserved-on-hand",
-        "0 <= reserved <= sellable units, and no unit is promised twice",
+        "0 <= reserved and held <= sellable units, and no unit is promised twice",
         """
         SELECT sku,
-               format('reserved %s of %s sellable, %s of them missing, %s assigned',
-                      p.reserved, p.sellable, p.pending_shortage, s.assigned)
+               format('reserved %s and held %s of %s sellable, %s of them missing, %s assigned',
+                      p.reserved, p.held, p.sellable, p.pending_shortage, s.assigned)
         FROM stock_pools p
         LEFT JOIN (SELECT sku, sum(assigned) AS assigned FROM stock_locations GROUP BY sku) s USING (sku)
-        WHERE p.reserved < 0 OR p.reserved > p.sellable
-           OR p.reserved > GREATEST(p.sellable - p.pending_shortage, COALESCE(s.assigned, 0))
+        WHERE p.reserved < 0 OR p.held < 0 OR p.reserved + p.held > p.sellable
+           OR p.reserved + p.held > GREATEST(p.sellable - p.pending_shortage, COALESCE(s.assigned, 0))
         """,
     ),
     Invariant(
@@ -146,16 +148,12 @@ INVARIANTS = (
                    CASE WHEN min(kits) > 0 THEN CASE WHEN bool_or(preorder) THEN 'preorder' ELSE 'in_stock' END
                         WHEN bool_or(preorder AND kits = 0) THEN 'sold_out' ELSE 'backorder' END AS mode
             FROM (
-                SELECT COALESCE(p.release_at IS NOT NULL, false) AS preorder,
-                       GREATEST(0, COALESCE(p.available - p.queued, 0) + CASE WHEN p.release_at IS NULL THEN 0 ELSE (
-                           SELECT COALESCE(sum(l.quantity - l.called_off - l.received), 0) FROM supply_lines l
-                           WHERE l.sku = c.sku AND l.open
-                       ) END) / c.quantity AS kits
-                FROM kit_components c LEFT JOIN stock_pools p ON p.sku = c.sku AND p.pool = 'default' WHERE c.kit_sku = k.kit_sku
+                SELECT COALESCE(p.preordered, false) AS preorder, COALESCE(p.units, 0) / c.quantity AS kits
+                FROM kit_components c LEFT JOIN ({for_sale}) AS p ON p.sku = c.sku WHERE c.kit_sku = k.kit_sku
             ) part
         ) d
         WHERE k.available <> d.kits OR k.mode <> d.mode
-        """,
+        """.replace("{for_sale}", FOR_SALE),
     ),
     Invariant(
         "I11-components-are-marked",
@@ -205,12 +203,19 @@ INVARIANTS = (
     ),
     Invariant(
         "I2-nobody-waits-beside-free-stock",
-        "no unit is for sale while an order waits for one, but in a queue that is being served step by step or waits for a release",
+        "no unit is for sale to a channel while an order of that channel waits for one, but in a queue that is being served step by step or"
+        " waits for a release",
         """
         SELECT sku, format('%s available while %s wait', available, queued) FROM stock_pools
-        WHERE available > 0 AND queued > 0 AND release_at IS NULL
+        WHERE available > 0 AND queued > 0 AND release_at IS NULL AND NOT ruled
           AND NOT EXISTS (SELECT FROM queue_work w WHERE w.sku = stock_pools.sku)
-        """,
+        UNION ALL
+        SELECT takeable.sku, format('%s for channel %s while %s wait', takeable.units, takeable.channel, waiting.queued)
+        FROM ({takeable}) AS takeable
+        JOIN (SELECT sku, channel, sum(queued) AS queued FROM demand WHERE queued > 0 GROUP BY sku, channel) waiting
+            USING (sku, channel)
+        WHERE takeable.units > 0 AND takeable.sku NOT IN (SELECT sku FROM stock_pools WHERE release_at IS NOT NULL)
+        """.replace("{takeable}", TAKEABLE_BY_CHANNEL),
     ),
     Invariant(
         "I2-place-is-the-orders",
@@ -224,10 +229,10 @@ INVARIANTS = (
     ),
     Invariant(
         "I2-nobody-waits-for-a-lower-hold",
-        "no order waits for units that an incomplete order of lower rank merely holds, unless that is noted as work",
+        "no order waits for units that an incomplete order of lower rank merely holds, unless noted as work or because of a channel's rule",
         """
         WITH held AS (
-            SELECT d.sku, d.priority, d.order_id FROM demand d
+            SELECT d.sku, d.priority, d.order_id FROM demand d JOIN stock_pools p ON p.sku = d.sku AND p.pool = 'default' AND NOT p.ruled
             WHERE d.hold_all AND d.reserved > d.assigned
               AND EXISTS (SELECT FROM demand missing WHERE missing.order_id = d.order_id AND missing.queued > 0)
         )
@@ -245,7 +250,7 @@ INVARIANTS = (
         """
         SELECT sku, format('%s available, release at %s, early %s', available, release_at, early_release)
         FROM stock_pools
-        WHERE release_at IS NOT NULL AND available > 0 AND (early_release OR release_at < now() - interval '5 minutes')
+        WHERE release_at IS NOT NULL AND available + fenced > 0 AND (early_release OR release_at < now() - interval '5 minutes')
         """,
     ),
     Invariant(
@@ -265,7 +270,7 @@ INVARIANTS = (
         WITH place AS (
             SELECT order_id, line_id, sku, promised_ship_at, release_at,
                    sum(demand.queued) OVER (PARTITION BY sku ORDER BY priority, demand_id) - available AS last_unit
-            FROM demand JOIN stock_pools USING (sku) WHERE demand.queued > 0 AND pool = 'default'
+            FROM demand JOIN stock_pools USING (sku) WHERE demand.queued > 0 AND pool = 'default' AND NOT ruled
         ), arrival AS (
             SELECT sku, ships_at, units, sum(units) OVER (PARTITION BY sku ORDER BY ships_at, supply_id) AS last_unit
             FROM (
@@ -372,6 +377,7 @@ INVARIANTS = (
 )
 
 FACTS = (
+    *KEEPING_FACTS,
     Fact(
         "units_ordered",
         "SELECT order_id || '|' || line_id, sum(units)::bigint FROM demand GROUP BY order_id, line_id HAVING sum(units) > 0",
@@ -387,18 +393,11 @@ FACTS = (
     Fact(
         "available_to_sell",
         """
-        WITH pool AS (
-            SELECT sku,
-                   GREATEST(0, available - queued + CASE WHEN release_at IS NULL THEN 0 ELSE (
-                       SELECT COALESCE(sum(quantity - called_off - received), 0) FROM supply_lines line
-                       WHERE line.sku = stock_pools.sku AND open
-                   ) END)::bigint AS for_sale
-            FROM stock_pools WHERE pool = 'default'
-        )
-        SELECT sku, for_sale FROM pool
+        WITH pool AS ({for_sale})
+        SELECT sku, units FROM pool
         UNION ALL
-        SELECT c.kit_sku, min(p.for_sale / c.quantity) FROM kit_components c JOIN pool p ON p.sku = c.sku GROUP BY c.kit_sku
-        """,
+        SELECT c.kit_sku, min(p.units / c.quantity) FROM kit_components c JOIN pool p ON p.sku = c.sku GROUP BY c.kit_sku
+        """.replace("{for_sale}", FOR_SALE),
     ),
     Fact(
         "units_restocked",

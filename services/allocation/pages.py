@@ -10,36 +10,44 @@ from aiohttp import web
 from asyncpg import Record
 
 from services.allocation.decide.kits import ComponentStock, sellable_kit
-from services.allocation.decide.promising import sellable_of
+from services.allocation.decide.offering import DEFAULT_POOL, offers_of
+from services.allocation.decide.pools import ChannelPool
+from services.allocation.decide.promising import Sellable
 from services.allocation.decide.shortage import DEFAULT_POLICY
 from services.allocation.decide.stock import SupplyUnits
-from services.allocation.decide.supply import supply_status
 from services.allocation.handlers.announcing import supplies_by_sku
 from services.allocation.handlers.kits import read_component_stock
 from services.allocation.queries import reading as sql
-from services.allocation.queries.preorders import list_preorders as list_preorder_pools
+from services.allocation.queries.pools import read_channel_pools
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.channels import FieldProblem
 from shared.contracts.stock import ShortagePolicy
 from shared.http import error_response
-from shared.service import Environment
+from shared.service import Environment, get
 
 PAGE_LIMIT = 1_000
 QUEUE_SHOWN = 100
-FIRST_ID = UUID(int=0)
 
 
-def _invalid(field: str, problem: str, remedy: str) -> web.Response:
+def invalid_query(field: str, problem: str, remedy: str) -> web.Response:
+    """The answer to a question with a wrong parameter."""
     return error_response(422, "invalid_query", f"{field}: {problem}", [FieldProblem(field=field, problem=problem, remedy=remedy)])
 
 
-def _limit(request: web.Request) -> int | None:
+def limit_of(request: web.Request) -> int | None:
+    """How many rows are wanted; None when that is no number of rows."""
     text = request.query.get("limit", "100")
     return int(text) if text.isdecimal() and 1 <= int(text) <= PAGE_LIMIT else None
 
 
-def _bad_limit() -> web.Response:
-    return _invalid("limit", "is no number of rows", f"a whole number from 1 to {PAGE_LIMIT}")
+def bad_limit() -> web.Response:
+    """The answer to a limit that is none."""
+    return invalid_query("limit", "is no number of rows", f"a whole number from 1 to {PAGE_LIMIT}")
+
+
+def _claimed(pool: Record) -> int:
+    """Available units that those who wait have the first claim to. Where channels have rules, who waits may not take what is available."""
+    return 0 if pool["ruled"] and pool["available"] > 0 else int(pool["queued"])
 
 
 def _pool_as_json(row: Record) -> dict[str, Any]:
@@ -49,8 +57,10 @@ def _pool_as_json(row: Record) -> dict[str, Any]:
         "stock_version": row["version"],
         "sellable_units": row["sellable"] - row["pending_shortage"],
         "reserved_units": row["reserved"],
+        "held_units": row["held"],
         "safety_units": row["safety"],
-        "available_units": max(0, row["available"] - row["queued"]),
+        "fenced_units": row["fenced"],
+        "available_units": max(0, row["available"] - _claimed(row)),
         "queued_units": row["queued"],
         "pending_shortage_units": row["pending_shortage"],
     }
@@ -62,6 +72,7 @@ def _shelf_as_json(row: Record) -> dict[str, Any]:
         "on_hand_units": row["on_hand"],
         "damaged_units": row["damaged"],
         "quality_control_units": row["quality_control"],
+        "safety_units": row["safety"],
         "assigned_units": row["assigned"],
         "assignable_units": max(0, row["on_shelf"] - row["assigned"]) if row["counts"] else 0,
         "pending_shortage_units": row["pending_shortage"],
@@ -83,6 +94,41 @@ def _with_shelves(pool: Record, shelves: Iterable[Record]) -> dict[str, Any]:
     }
 
 
+def _channels_of(pool: Record, rules: Iterable[Record]) -> list[ChannelPool]:
+    return [ChannelPool(*rule.values()) for rule in rules if rule["sku"] == pool["sku"]]
+
+
+def offers_in(pool: Record, rules: Iterable[Record], supplies: Sequence[SupplyUnits]) -> dict[str, Sellable]:
+    """What everybody, and each channel with a rule, is told."""
+    return dict(offers_of(pool["free"], pool["queued"], _channels_of(pool, rules), supplies, pool["release_at"]))
+
+
+def preorder_as_json(pool: Record) -> dict[str, Any]:
+    """When a SKU that is sold before its release is released."""
+    return {"release_at": pool["release_at"].isoformat(), "early_release": pool["early_release"]}
+
+
+def channel_pools_as_json(pool: Record, rules: Iterable[Record], supplies: Sequence[SupplyUnits]) -> list[dict[str, Any]]:
+    """What channels with rules may take of a SKU, how much of that they have, and what they are told."""
+    told = offers_in(pool, rules, supplies)
+    return [
+        {
+            "channel": rule.channel,
+            "fence_units": rule.fence,
+            "fence_units_unfilled": rule.unfilled,
+            "cap_units": rule.cap,
+            "share_percent": rule.share_percent,
+            "open_units": rule.open,
+            "queued_units": rule.queued,
+            "available_units": told[rule.channel].available,
+            "mode": told[rule.channel].mode,
+            "next_ship_at": date.isoformat() if (date := told[rule.channel].next_ship_at) else None,
+            "rule_version": rule.rule_version,
+        }
+        for rule in _channels_of(pool, rules)
+    ]
+
+
 async def read_stock(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``GET /stock/{sku}``: what there is of one SKU, where, who waits for it, and when the next order would ship; of a kit, how many can
     be made of which components."""
@@ -95,16 +141,19 @@ async def read_stock(environment: Environment, request: web.Request) -> web.Stre
         if pool is None:
             return error_response(404, "unknown_sku", f"SKU {sku!r} is not registered")
         shelves = await sql.list_shelves(connection, [sku])
+        rules = await read_channel_pools(connection, [sku])
         supplies = supplies_by_sku(await read_open_supplies(connection, [sku])).get(sku, [])
         queue = await sql.list_queue(connection, sku, QUEUE_SHOWN)
-    told = sellable_of(pool["available"], pool["queued"], supplies, pool["release_at"])
+    told = offers_in(pool, rules, supplies)[DEFAULT_POOL]
     return web.json_response(
         {
             **_with_shelves(pool, shelves),
+            "sku_safety_units": pool["sku_safety"],
+            "channel_pools": channel_pools_as_json(pool, rules, supplies),
             "mode": told.mode,
             "next_ship_at": told.next_ship_at.isoformat() if told.next_ship_at else None,
             "hazmat": pool["hazmat"],
-            "preorder": _preorder_as_json(pool) if pool["release_at"] else None,
+            "preorder": preorder_as_json(pool) if pool["release_at"] else None,
             "for_sale_units": told.available,
             "incoming_units": sum(supply.quantity for supply in supplies),
             "queue": [
@@ -148,9 +197,9 @@ def _kit_as_json(kit: Record, components: Sequence[ComponentStock]) -> dict[str,
 
 async def list_stock(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``GET /stock?after=&limit=``: SKU by SKU; ``next_after`` is where the next page begins, null on the last."""
-    limit = _limit(request)
+    limit = limit_of(request)
     if limit is None:
-        return _bad_limit()
+        return bad_limit()
     async with environment.database.acquire(timeout=10) as connection:
         pools = await sql.list_pools(connection, request.query.get("after", ""), limit)
         shelves = await sql.list_shelves(connection, [pool["sku"] for pool in pools])
@@ -170,7 +219,7 @@ async def read_order_stock(environment: Environment, request: web.Request) -> we
     try:
         order_id = UUID(request.match_info["order_id"])
     except ValueError:
-        return _invalid("order_id", "is no UUID", "the order's id as in order.placed")
+        return invalid_query("order_id", "is no UUID", "the order's id as in order.placed")
     async with environment.database.acquire(timeout=10) as connection:
         order = await sql.read_order(connection, order_id)
         if order is None:
@@ -236,100 +285,9 @@ async def read_shortage_policy(environment: Environment, _: web.Request) -> web.
     )
 
 
-def _supply_as_json(supply: Record, lines: Sequence[Record]) -> dict[str, Any]:
-    return {
-        "supply_id": str(supply["supply_id"]),
-        "purchase_order": supply["purchase_order"],
-        "location": supply["location"],
-        "expected_at": supply["expected_at"].isoformat(),
-        "ships_at": supply["ships_at"].isoformat() if supply["ships_at"] else None,
-        "status": supply_status(
-            cancelled=supply["cancelled"],
-            overdue=supply["overdue"],
-            received=sum(line["received"] for line in lines),
-            expected=sum(line["expected"] for line in lines),
-        ),
-        "cancelled": supply["cancelled"],
-        "over_received_units": sum(line["over_received"] for line in lines),
-    }
-
-
-def _supply_line_as_json(line: Record) -> dict[str, Any]:
-    return {
-        "sku": line["sku"],
-        "scheduled_units": line["quantity"],
-        "received_units": line["received"],
-        "expected_units": line["expected"],
-        "called_off_units": line["called_off"],
-        "over_received_units": line["over_received"],
-    }
-
-
-def _preorder_as_json(pool: Record) -> dict[str, Any]:
-    return {"release_at": pool["release_at"].isoformat(), "early_release": pool["early_release"]}
-
-
-def _preorder_pool_as_json(pool: Record, supplies: Sequence[SupplyUnits]) -> dict[str, Any]:
-    told = sellable_of(pool["available"], pool["queued"], supplies, pool["release_at"])
-    return {
-        "sku": pool["sku"],
-        **_preorder_as_json(pool),
-        "stock_version": pool["version"],
-        "queued_units": pool["queued"],
-        "on_shelf_units": max(0, pool["available"]),
-        "incoming_units": sum(supply.quantity for supply in supplies),
-        "for_sale_units": told.available,
-        "next_ship_at": told.next_ship_at.isoformat() if told.next_ship_at else None,
-    }
-
-
-async def list_preorders(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /preorders?after=&limit=``: SKUs that are sold before their release; ``next_after`` begins the next page."""
-    limit = _limit(request)
-    if limit is None:
-        return _bad_limit()
-    async with environment.database.acquire(timeout=10) as connection:
-        pools = await list_preorder_pools(connection, request.query.get("after", ""), limit)
-        supplies = supplies_by_sku(await read_open_supplies(connection, [pool["sku"] for pool in pools]))
-    return web.json_response(
-        {
-            "preorders": [_preorder_pool_as_json(pool, supplies.get(pool["sku"], [])) for pool in pools],
-            "next_after": pools[-1]["sku"] if len(pools) == limit else None,
-        }
-    )
-
-
-async def list_supplies(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /supplies?sku=&purchase_order=&over_received=&after=&limit=``: goods on their way, what of them has come, and what came beyond
-    them; ``next_after`` begins the next page."""
-    limit = _limit(request)
-    if limit is None:
-        return _bad_limit()
-    try:
-        after = UUID(request.query["after"]) if "after" in request.query else FIRST_ID
-    except ValueError:
-        return _invalid("after", "is no UUID", "next_after of the page before")
-    query = request.query
-    only_over_received = query.get("over_received", "false")
-    if only_over_received not in ("true", "false"):
-        return _invalid("over_received", "is neither true nor false", "true lists only supplies of which too much came")
-    async with environment.database.acquire(timeout=10) as connection:
-        supplies = await sql.list_supplies(
-            connection, query.get("sku"), query.get("purchase_order"), only_over_received == "true", after, limit
-        )
-        lines = await sql.list_supply_lines(connection, [supply["supply_id"] for supply in supplies])
-    by_supply: dict[UUID, list[Record]] = {}
-    for line in lines:
-        by_supply.setdefault(line["supply_id"], []).append(line)
-    return web.json_response(
-        {
-            "supplies": [
-                {
-                    **_supply_as_json(supply, by_supply.get(supply["supply_id"], [])),
-                    "lines": [_supply_line_as_json(line) for line in by_supply.get(supply["supply_id"], [])],
-                }
-                for supply in supplies
-            ],
-            "next_after": str(supplies[-1]["supply_id"]) if len(supplies) == limit else None,
-        }
-    )
+ROUTES = [
+    get("/shortage-policy", read_shortage_policy),
+    get("/stock/{sku}", read_stock),
+    get("/stock", list_stock),
+    get("/orders/{order_id}/stock", read_order_stock),
+]

@@ -170,6 +170,11 @@ async def read_locations(environment: Environment) -> Reply:
     return await read(environment, "routing", "/locations")
 
 
+async def read_channels(environment: Environment) -> Reply:
+    """Every channel with its health."""
+    return await read(environment, "sync", "/channels")
+
+
 async def attention(environment: Environment) -> Shown:
     """Orders that routing cannot bring forward alone."""
     return await _shown(environment, "routing", "/attention")

@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 from shared.audit_model import Fact, Invariant
 
+NEWEST_NUMBER = """
+    SELECT available, mode, next_ship_at, stock_version FROM stock_numbers n
+    WHERE n.sku = l.sku AND n.pool IN (l.pool, l.channel)
+    ORDER BY n.stock_version DESC, n.pool = l.channel DESC LIMIT 1
+"""
+"""What a listing shall show: the channel's own number or that of its pool, whichever is newer; the own one of two that are as new."""
+
 INVARIANTS: Sequence[Invariant] = (
     Invariant(
         "I11-channel-shows-latest",
@@ -14,12 +21,12 @@ INVARIANTS: Sequence[Invariant] = (
         SELECT l.channel || '/' || l.sku,
                format('latest %s %s, last taken %s %s, push due %s', n.available, n.mode, s.accepted_available, s.accepted_mode, s.due_at)
         FROM listings l
-        JOIN stock_numbers n ON n.sku = l.sku AND n.pool = l.pool
+        CROSS JOIN LATERAL ({newest}) AS n
         LEFT JOIN listing_stock s ON s.channel = l.channel AND s.sku = l.sku
         WHERE (s.due_at IS NULL OR s.due_at NOT BETWEEN now() - interval '10 minutes' AND now() + interval '10 minutes')
           AND (s.accepted_version IS NULL OR s.accepted_available <> n.available OR s.accepted_mode <> n.mode
                OR s.accepted_next_ship_at IS DISTINCT FROM n.next_ship_at)
-        """,
+        """.replace("{newest}", NEWEST_NUMBER),
     ),
     Invariant(
         "I11-newest-wins",
@@ -28,12 +35,12 @@ INVARIANTS: Sequence[Invariant] = (
         SELECT l.channel || '/' || l.sku,
                format('newest version %s, to be shown %s, last taken %s', n.stock_version, s.wanted_version, s.accepted_version)
         FROM listings l
-        JOIN stock_numbers n ON n.sku = l.sku AND n.pool = l.pool
+        CROSS JOIN LATERAL ({newest}) AS n
         LEFT JOIN listing_stock s ON s.channel = l.channel AND s.sku = l.sku
         WHERE s.wanted_version IS NULL OR s.wanted_version <> n.stock_version OR s.wanted_available <> n.available
            OR s.wanted_mode <> n.mode OR s.wanted_next_ship_at IS DISTINCT FROM n.next_ship_at
            OR COALESCE(s.accepted_version, 0) > n.stock_version
-        """,
+        """.replace("{newest}", NEWEST_NUMBER),
     ),
     Invariant(
         "I11-doubt-is-due",
@@ -175,6 +182,14 @@ INVARIANTS: Sequence[Invariant] = (
 )
 
 FACTS: Sequence[Fact] = (
+    Fact(
+        "available_to_channel",
+        """
+        SELECT own.sku || '|' || own.pool, own.available::bigint
+        FROM stock_numbers own JOIN stock_numbers common ON common.sku = own.sku AND common.pool = 'default'
+        WHERE own.pool <> 'default' AND own.stock_version >= common.stock_version
+        """,
+    ),
     Fact("available_to_sell", "SELECT sku, available::bigint FROM stock_numbers WHERE pool = 'default'"),
     Fact("refund_cents_succeeded", "SELECT refund_id::text, amount_cents FROM refunds WHERE state = 'succeeded'"),
     Fact(

@@ -46,7 +46,10 @@ class Promise(Part):
 
 
 class ChannelOrderReceived(PartnerMessage):
-    """A paid order, as an adapter publishes it. adapter -> sync. (channel, external_id) identifies it for ever."""
+    """A paid order, as an adapter publishes it. adapter -> sync. (channel, external_id) identifies it for ever.
+
+    ``hold_id`` names the checkout hold whose units become this order's; a hold that is unknown, used or over changes nothing.
+    """
 
     type: ClassVar[str] = "channel.order_received.v1"
 
@@ -62,6 +65,7 @@ class ChannelOrderReceived(PartnerMessage):
     customer: Customer
     split_policy: SplitPolicy = "ship_available"
     priority: Priority = DEFAULT_PRIORITY
+    hold_id: UUID | None = None
 
 
 class FieldProblem(Part):

@@ -107,7 +107,10 @@ class LineUnits(Part):
 
 
 class OrderPlaced(Event):
-    """A paid, valid, new order. sync -> allocation, routing, returns, portal. ``order_version`` starts at 1."""
+    """A paid, valid, new order. sync -> allocation, routing, returns, portal. ``order_version`` starts at 1.
+
+    ``hold_id`` names the checkout hold whose units become this order's.
+    """
 
     type: ClassVar[str] = "order.placed.v1"
 
@@ -126,6 +129,7 @@ class OrderPlaced(Event):
     customer: Customer
     split_policy: SplitPolicy = "ship_available"
     priority: Priority = DEFAULT_PRIORITY
+    hold_id: UUID | None = None
 
 
 class ComponentProduct(Part):

@@ -349,6 +349,38 @@ class Processor:
                 return outcome
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def handle_together(self, deliveries: Sequence[Delivery]) -> Sequence[HandledNow]:
+        """Like :meth:`handle_now`, several in one transaction. When one of them cannot be done, each is handled alone."""
+        items = [Item(self.reader.read(delivery)) for delivery in deliveries]
+        if len(items) > 1 and all(isinstance(item.read.content, Received) for item in items):
+            try:
+                outcomes = await self._handle_together_once(items)
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                log.info("handled_apart", type=self._type, messages=len(items), error=type(error).__name__)
+            else:
+                self.around.handled(self.subscription.message)
+                self.around.committed()
+                return outcomes
+        return [await self.handle_now(delivery) for delivery in deliveries]
+
+    async def _handle_together_once(self, items: Sequence[Item]) -> list[HandledNow]:
+        now = self.around.now()
+        started_ns = time.time_ns()
+        messages = [item.read.content for item in items if isinstance(item.read.content, Received)]
+        async with self.around.pool.acquire(timeout=10) as connection, connection.transaction():
+            fresh = await inbox.insert_handled(connection, [item.read.entry for item in items], now)
+            transaction = Transaction(connection, now)
+            outgoing = await self.subscription.handler(transaction, messages) if len(fresh) == len(items) else ()
+            if len(fresh) < len(items) or transaction.parked or transaction.deferred:
+                raise NotYet("not all of these messages can be done now")
+            rows = self.around.outbox_rows(outgoing, now)
+            if rows:
+                await outbox.insert(connection, rows, now)
+        self._account(items, 0, started_ns)
+        return [HandledNow("done", None, [said for said in outgoing if said.because is message]) for message in messages]
+
     async def _handle_now_once(self, item: Item) -> HandledNow:
         now = self.around.now()
         started_ns = time.time_ns()

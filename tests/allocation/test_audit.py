@@ -25,12 +25,13 @@ from tests.allocation.messages import (
     supply,
     units,
 )
+from tests.allocation.wishes import channel_rule, hold, naming, safety, sold_by
 from tests.conftest import Databases
 
 
 async def busy_books(desk: Desk) -> None:
-    """Every kind of row: reserved, waiting, assigned, shipped, cancelled, counted, returned."""
-    await desk.hear(products("MUG", "CUP"))
+    """Every kind of row: reserved, waiting, assigned, shipped, cancelled, counted, returned, held, kept back, fenced."""
+    await desk.hear(products("MUG", "CUP", "POT"))
     await desk.hear(kit("SET", MUG=2))
     await desk.hear(location("east"), location("west"))
     await desk.hear(receipt(10), receipt(5, at_location="west"))
@@ -44,6 +45,13 @@ async def busy_books(desk: Desk) -> None:
     await desk.hear(supply(9, at(600), sku="CUP"))
     await desk.hear(inspected(sent, (1, "restocked")))
     await desk.hear(snapshot(9, damaged=1, as_of=at(5)))
+    await desk.hear(receipt(9, "POT"))
+    kept, used = hold(("POT", 2)), hold(("POT", 1))
+    await desk.hear(kept, used)
+    await desk.hear(naming(used, line(1, "POT")))
+    await desk.hear(safety(1, sku="POT"), safety(1, sku="POT", location="east"))
+    await desk.hear(channel_rule("web", fence=5, cap=6, sku="POT"), channel_rule("market", share=50, sku="POT"))
+    await desk.hear(sold_by("market", line(5, "POT")))
 
 
 CORRUPTIONS = {
@@ -140,6 +148,33 @@ CORRUPTIONS = {
         "I11-components-are-marked",
     ),
     "a return is booked twice": ("UPDATE inspected_units SET disposition = 'damaged'", "I5-returned-once"),
+    "a hold holds a unit twice": ("UPDATE stock_pools SET held = held + 1 WHERE sku = 'POT'", "I1-held-is-ledger"),
+    "a hold is lost": (
+        "DELETE FROM hold_lines USING holds WHERE hold_lines.hold_id = holds.hold_id AND state = 'held'",
+        "I1-held-is-holds",
+    ),
+    "a hold that has ended goes on holding": (
+        "UPDATE holds SET state = 'expired', closed_at = now() WHERE state = 'held'",
+        "I1-hold-lines-are-ledger",
+    ),
+    "a hold is used twice": (
+        "ALTER TABLE hold_lines DROP CONSTRAINT never_more_than_granted; "
+        "UPDATE hold_lines SET used = 2 FROM holds WHERE hold_lines.hold_id = holds.hold_id AND state = 'confirmed'",
+        "I1-hold-is-used-by-one-order",
+    ),
+    "a hold never ends": ("UPDATE holds SET expires_at = now() - interval '1 hour' WHERE state = 'held'", "I6-holds-end"),
+    "more is kept back than anybody asked for": ("UPDATE stock_pools SET safety = safety + 1 WHERE sku = 'POT'", "I1-safety-is-rules"),
+    "a channel has more open than it has": ("UPDATE channel_pools SET open = open + 1 WHERE channel = 'web'", "I1-channel-open-units"),
+    "a fence is wider than its rule": ("UPDATE stock_pools SET fenced = fenced + 1 WHERE sku = 'POT'", "I1-fenced-is-rules"),
+    "a date is promised that no rule lets be kept": (
+        "UPDATE demand SET promised_ship_at = now() WHERE sku = 'POT' AND queued > 0",
+        "I2-promises-follow-rules",
+    ),
+    "a rule forgets who waits for its channel": ("UPDATE channel_pools SET queued = 0 WHERE channel = 'market'", "I1-channel-open-units"),
+    "a channel waits beside units that it may take": (
+        "UPDATE channel_pools SET share_percent = NULL WHERE channel = 'market'",
+        "I2-nobody-waits-beside-free-stock",
+    ),
     "a receipt is booked elsewhere": ("UPDATE receipts SET location = 'west'", "I9-one-receipt-one-effect"),
 }
 
@@ -175,12 +210,15 @@ async def test_the_facts_are_what_the_books_say(desk: Desk) -> None:
     await desk.hear(cancellation(gone))
     scan = inspected(sent, (2, "restocked"), (1, "damaged"))
     await desk.hear(scan)
+    await desk.hear(channel_rule("web", fence=4, cap=4), channel_rule("market"))
+    await desk.hear(channel_rule("market", cap=9))
     facts = {fact.name: dict([tuple(row) for row in await desk.connection.fetch(fact.sql)]) for fact in FACTS}
     first, second = f"{sent.order_id}|1", f"{gone.order_id}|1"
     assert facts == {
         "units_ordered": {first: 3, second: 2},
         "units_shipped": {first: 3, second: 0},
         "units_cancelled": {first: 0, second: 2},
-        "available_to_sell": {"MUG": 9, "SET": 4},
+        "available_to_channel": {"MUG|web": 4, "MUG|market": 5},
+        "available_to_sell": {"MUG": 5, "SET": 2},
         "units_restocked": {f"{scan.return_id}|1": 2},
     }

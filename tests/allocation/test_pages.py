@@ -109,7 +109,11 @@ async def test_a_sku_shows_its_units_by_state_and_place_and_who_waits(office: Of
         "damaged_units": 1,
         "quality_control_units": 1,
         "reserved_units": 6,
+        "held_units": 0,
         "safety_units": 0,
+        "sku_safety_units": 0,
+        "fenced_units": 0,
+        "channel_pools": [],
         "available_units": 0,
         "queued_units": 3,
         "pending_shortage_units": 0,
@@ -125,6 +129,7 @@ async def test_a_sku_shows_its_units_by_state_and_place_and_who_waits(office: Of
                 "on_hand_units": 8,
                 "damaged_units": 1,
                 "quality_control_units": 1,
+                "safety_units": 0,
                 "assigned_units": 4,
                 "assignable_units": 2,
                 "pending_shortage_units": 0,
@@ -145,7 +150,7 @@ async def test_a_sku_shows_its_units_by_state_and_place_and_who_waits(office: Of
             }
         ],
     }
-    states = ("available", "reserved", "damaged", "quality_control", "safety")
+    states = ("available", "fenced", "reserved", "held", "damaged", "quality_control", "safety")
     assert body["on_hand_units"] == sum(body[f"{state}_units"] for state in states)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,14 @@ from benchmarks import report
 from benchmarks.chain.latency import Percentiles, percentiles
 from benchmarks.chain.sustained import Sample, growth_per_second, judge
 from benchmarks.failure import BenchmarkError
+from benchmarks.holds import offer, wishes
 from benchmarks.orders import channel_orders, placed_orders
 from benchmarks.pgbench import script_of
 from benchmarks.processor_time import Reading, microseconds_per_order
 from benchmarks.promises import PromisesRun
 from shared.contracts.channels import ChannelOrderReceived
 from shared.contracts.envelope import Envelope
+from shared.contracts.holds import ChannelHoldRequested
 from shared.contracts.orders import OrderPlaced
 
 
@@ -190,3 +193,26 @@ def test_the_documentation_shows_the_result_that_is_kept() -> None:
     for file in report.DOCUMENTS:
         text = file.read_text()
         assert report.with_tables(text, tables) == text, f"{file.name}: run `python -m benchmarks --from-results --write-docs`"
+
+
+def test_holds_are_asked_for_within_their_limits_and_a_hot_one_names_one_sku() -> None:
+    uniform, hot = wishes(50, 20, hot=False, seed=1), wishes(50, 20, hot=True, seed=1)
+    assert {line.sku for wish in hot for line in wish.lines} == {"1000000"}
+    assert {len(wish.lines) for wish in uniform} == {1, 2, 3}
+    assert len({wish.hold_id for wish in uniform + hot}) == 100
+
+
+async def test_the_clock_of_an_answer_starts_when_the_request_is_due_however_late_it_is_sent() -> None:
+    async def ask(_: ChannelHoldRequested) -> None:
+        time.sleep(0.02)  # noqa: ASYNC251 - a client that is too busy to send in time
+
+    waited = sorted(await offer(wishes(10, 20, hot=False, seed=1), 1_000_000.0, ask))
+    assert waited[-1] >= 10 * 0.02
+
+
+def test_holds_have_a_target_and_a_table() -> None:
+    answers = {"count": 4_000, "p50_ms": 4.2, "p99_ms": 61.0, "longest_ms": 70.0}
+    document = {"machine": {}, "holds": [{"way": "HTTP", "hot": False, "rate": 200.0, "answers": answers}]}
+    [target] = report.targets_of(document)
+    assert (target.what, target.row()[-1]) == ("checkout hold answered by HTTP, uniform, p99", "missed by 22%")
+    assert "| HTTP, uniform" in report.tables_of(document)["holds"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
+from benchmarks import holds
 from benchmarks.allocation import AllocationBench
 from benchmarks.chain.latency import measure_latencies
 from benchmarks.chain.load import connected_load
@@ -38,6 +39,7 @@ TINY = Sizes(
     queued_orders=400,
     neighbour_rate=20.0,
     quiet_seconds=3.0,
+    hold_seconds=1,
 )
 RATE = 10.0
 
@@ -81,6 +83,20 @@ async def test_publishing_is_measured_in_three_ways(stack: Stack) -> None:
     runs = await measure_publishing(stack, Databases(stack), TINY, Progress())
     assert len(runs) == 3
     assert all(run.messages_per_second > 0 for run in runs)
+
+
+async def test_holds_are_asked_for_over_http_and_by_queue_and_each_answer_is_timed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holds, "WARM_UP_SECONDS", 0.1)
+    monkeypatch.setattr(holds, "HOLDS_PER_SECOND", 50.0)
+    databases = Databases(stack)
+    filled = AllocationBench(stack, databases, TINY, Progress())
+    await filled.fill()
+    bench = holds.HoldsBench(stack, databases, TINY, Progress())
+    for run in (await bench.run("HTTP", hot=True), await bench.run("AMQP", hot=False)):
+        assert run.answers.count == 50 * TINY.hold_seconds
+        assert 0 < run.answers.p50_ms <= run.answers.p99_ms
+    await databases.drop_all()
+    assert await _databases_left(stack) == []
 
 
 async def test_a_restock_is_measured_with_what_its_neighbours_feel(stack: Stack) -> None:

@@ -19,7 +19,6 @@ FIRST_PLACE = "L1"
 
 async def ask_for_hold(world: World, lines: Mapping[str, int], *, hold_id: UUID | None = None, **more: str) -> Json:
     """A shop asks for units, all of them or none, and hears what it holds. A refusal is kept in ``refusal``."""
-    world.needs("holds")
     own = hold_id or new_id()
     request = {
         "hold_id": str(own),
@@ -72,7 +71,6 @@ async def safety_stock(world: World, value: float) -> None:
     """Units of each product that an operator keeps from sale."""
     if not value:
         return
-    world.needs("safety")
 
     async def keep_back() -> None:
         for name in {name for shelf in world.scene.shelves.values() for name in shelf}:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Feature = Literal["holds", "safety", "priority", "geography", "return cancellation", "return exceptions", "return approval"]
+Feature = Literal["priority", "geography", "return cancellation", "return exceptions", "return approval"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,6 @@ class Coming:
 
 
 COMING: Mapping[Feature, Coming] = {
-    "holds": Coming("A5", "checkout holds: a shop asks before it takes the money", "stock.hold_requested.v1"),
-    "safety": Coming("A9", "safety stock that an operator sets", "stock.safety_requested.v1"),
     "priority": Coming(
         "C4", "locations in an order that a rule sets; now the nearest that has an item in full ships it", "", ("MSI-004", "SOL-017")
     ),

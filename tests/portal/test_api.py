@@ -130,6 +130,10 @@ class TestTheDoor:
             "close_gap": {"up_to_sequence": 3, "reason": "x"},
             "apply_upload": {"reason": "x"},
             "set_shortage_policy": {"policy": "newest_first"},
+            "set_safety": {"safety_units": 1, "reason": "x"},
+            "set_location_safety": {"safety_units": 1, "reason": "x"},
+            "set_channel_pool": {"fence_units": 1, "reason": "x"},
+            "request_hold": {"hold_id": str(new_id()), "channel": "shop", "lines": [{"sku": "A", "quantity": 1}]},
             "schedule_supply": {"location": "reno", "expected_at": NOON.isoformat(), "lines": [{"sku": "A", "quantity": 1}]},
             "receive_supply": {"location": "reno", "lines": [{"sku": "A", "quantity": 1}]},
             "reschedule_supply": {"expected_at": NOON.isoformat()},
@@ -140,6 +144,7 @@ class TestTheDoor:
             "register_location": {"location": "reno", "name": "Reno", "partner": "acme", "postal_code": "89501", "country": "US"},
         }
         path = re.sub(r"\{location\}", "reno", re.sub(r"\{\w+_id\}", str(new_id()), operation.path)).replace("{sku:.+}", "A")
+        path = path.replace("{channel}", "shop")
         answer = await world.client.request(operation.method, path, json=bodies[operation.name], headers=AUTHORISED)
         code, _ = problem(await answer.json())
         assert (answer.status, code) == (503, "service_unavailable")

@@ -387,6 +387,14 @@ class TestStock:
         assert "reno" in page
         assert "In stock" in page
 
+    async def test_shows_what_is_held_kept_back_and_set_aside_and_the_rules_of_channels(self, console: World) -> None:
+        rule = {"channel": "outlet", "fence_units": 4, "cap_units": None, "share_percent": 30, "open_units": 1, "available_units": 17}
+        kept = {"held_units": 61, "safety_units": 62, "fenced_units": 63, "channel_pools": [rule]}
+        console.allocation.shows("/stock/MUG/BLUE 1", {**STOCK, **kept})
+        page = await text_of(console, "/console/stock?sku=MUG%2FBLUE+1")
+        assert all(words in page for words in ("Held for shoppers", "61", "Kept back", "62", "Set aside for channels", "63"))
+        assert all(words in page for words in ("outlet", "30%", "17"))
+
     async def test_sets_a_shelf_only_if_it_still_holds_what_was_shown(self, console: World) -> None:
         console.allocation.shows("/stock/MUG/BLUE 1", STOCK)
         hidden = form_to(await text_of(console, "/console/stock?sku=MUG%2FBLUE+1"), "/console/stock")

@@ -2,7 +2,8 @@
 
 ``plain`` was shipped and partly came back, ``split`` was shipped and is coming back, ``cancelled`` was called off, ``edited`` was made
 smaller, ``waiting`` waits for chairs and for its customer's answer, the customer of ``declined`` did not want to wait, ``short`` was
-short-picked, ``kit`` are two kits that were shipped. See ``tests/shared/world.py``.
+short-picked, ``kit`` are two kits that were shipped, ``held`` was held before it was
+paid, ``capped`` waits for a rug that its channel may not take. See ``tests/shared/world.py``.
 """
 
 from __future__ import annotations
@@ -252,6 +253,62 @@ ALLOCATION = (
         ),
         (("allocation", "I9-one-receipt-one-effect"),),
         "SELECT cause_id::text FROM allocation.movements WHERE kind = 'received' AND sku = 'CHAIR'",
+    ),
+    Plant(
+        "a hold holds a unit more than it was granted",
+        ("UPDATE allocation.stock_pools SET held = held + 1 WHERE sku = 'LAMP'",),
+        (
+            ("allocation", "I1-held-is-ledger"),
+            ("allocation", "I1-held-is-holds"),
+            ("allocation+sync", "F-available_to_sell"),
+        ),
+        "SELECT 'LAMP'",
+    ),
+    Plant(
+        "a hold that has ended goes on holding",
+        ("UPDATE allocation.holds SET state = 'expired', closed_at = now() WHERE state = 'held'",),
+        (("allocation", "I1-hold-lines-are-ledger"), ("allocation", "I1-held-is-holds")),
+        "SELECT hold_id || '|LAMP' FROM allocation.holds WHERE state = 'expired'",
+    ),
+    Plant(
+        "a hold gave its units to an order that nobody knows",
+        ("UPDATE allocation.holds SET order_id = gen_random_uuid() WHERE state = 'confirmed'",),
+        (("allocation", "I1-hold-is-used-by-one-order"),),
+        "SELECT hold_id::text FROM allocation.holds WHERE state = 'confirmed'",
+    ),
+    Plant(
+        "a hold never ends",
+        ("UPDATE allocation.holds SET expires_at = now() - interval '1 hour' WHERE state = 'held'",),
+        (("allocation", "I6-holds-end"),),
+        "SELECT hold_id::text FROM allocation.holds WHERE state = 'held'",
+    ),
+    Plant(
+        "a pool keeps back a unit that no rule keeps back",
+        ("UPDATE allocation.stock_pools SET safety = safety + 1 WHERE sku = 'LAMP'",),
+        (("allocation", "I1-safety-is-rules"), ("allocation+sync", "F-available_to_sell")),
+        "SELECT 'LAMP'",
+    ),
+    Plant(
+        "a channel has a unit open that no order and no hold has",
+        ("UPDATE allocation.channel_pools SET open = open + 1 WHERE sku = 'LAMP'",),
+        (
+            ("allocation", "I1-channel-open-units"),
+            ("allocation", "I1-fenced-is-rules"),
+            ("allocation+sync", "F-available_to_channel"),
+        ),
+        "SELECT 'LAMP|shop'",
+    ),
+    Plant(
+        "an order beyond its channel's cap is promised a day",
+        ("UPDATE allocation.demand SET promised_ship_at = now() WHERE order_id = :capped AND queued > 0",),
+        (("allocation", "I2-promises-follow-rules"),),
+        "SELECT :capped::text || '|1'",
+    ),
+    Plant(
+        "a pool forgets that a channel has a rule",
+        ("UPDATE allocation.stock_pools SET ruled = false WHERE sku = 'LAMP'",),
+        (("allocation", "I1-fenced-is-rules"),),
+        "SELECT 'LAMP'",
     ),
 )
 

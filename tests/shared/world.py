@@ -40,6 +40,7 @@ from shared.contracts.fulfillment import (
     ThirdPartyShipped,
     ThirdPartyShortPicked,
 )
+from shared.contracts.holds import ChannelHoldRequested, HoldLine
 from shared.contracts.orders import (
     Actor,
     Address,
@@ -57,6 +58,7 @@ from shared.contracts.returns import (
     ReturnScanRequested,
     ScannedUnits,
 )
+from shared.contracts.rules import ChannelPoolRequested, StockSafetyRequested
 from shared.contracts.stock import SupplyLine, SupplyReceived, SupplyRescheduled, SupplyScheduled
 from shared.messaging.message import Connection
 from simulators.channels.api import Simulator
@@ -64,7 +66,7 @@ from tests.conftest import Databases
 from tests.shared.loopback import Loopback, open_loopback
 
 CHANNEL, PARTNER = "shop", "fastship"
-SKUS = ("MUG", "LAMP", "CHAIR")
+SKUS = ("MUG", "LAMP", "CHAIR", "RUG")
 SHOPPER = Actor(kind="shopper", name="shopper")
 
 
@@ -112,7 +114,15 @@ class World:
         listing = Listing(sku=kit_sku, external_listing_id=f"listing-{kit_sku}")
         await self.ask("sync", ListingRegistrationRequested(channel=CHANNEL, listings=[listing]))
 
-    async def buy(self, name: str, units: dict[str, int]) -> UUID:
+    async def hold(self, units: dict[str, int]) -> UUID:
+        """The channel keeps units for a shopper; returns the hold's id."""
+        lines = [HoldLine(sku=sku, quantity=count) for sku, count in units.items()]
+        wish = ChannelHoldRequested(hold_id=new_id(), channel=CHANNEL, lines=lines, ttl_seconds=3_600)
+        await self.loopback.hear_from_partner(CHANNEL, wish)
+        await self.loopback.settle()
+        return wish.hold_id
+
+    async def buy(self, name: str, units: dict[str, int], *, hold_id: UUID | None = None) -> UUID:
         """A paid order comes in from the channel; returns its id with us."""
         order = ChannelOrderReceived(
             channel=CHANNEL,
@@ -126,6 +136,7 @@ class World:
             shipping_paid_cents=595,
             ship_to=Address(name="A. Shopper", line1="1 Main St", city="Reno", region="NV", postal_code="89502", country="US"),
             customer=Customer(email=f"{name}@example.com"),
+            hold_id=hold_id,
         )
         await self.loopback.hear_from_partner(CHANNEL, order)
         await self.loopback.settle()
@@ -191,7 +202,7 @@ class World:
 
     async def live_a_day(self) -> None:
         """Shipped, split, short-picked, cancelled, edited, backordered, delayed, returned, and bought in a kit: something of everything."""
-        await self.open_shop({"reno": {"MUG": 40, "LAMP": 10}, "newark": {"MUG": 10, "LAMP": 20, "CHAIR": 5}})
+        await self.open_shop({"reno": {"MUG": 40, "LAMP": 10}, "newark": {"MUG": 10, "LAMP": 20, "CHAIR": 5, "RUG": 4}})
         await self.buy("plain", {"MUG": 3, "LAMP": 1})
         await self.buy("split", {"MUG": 2, "CHAIR": 1})
         await self.sell_kits("SET", MUG=2, LAMP=1)
@@ -224,6 +235,20 @@ class World:
         plain = await self.send_back("plain", {"1": 3})
         await self.scan(plain, {"1": 1}, {"1": 1})
         await self.send_back("split", {"2": 1})
+        await self.keep_units()
+
+    async def keep_units(self) -> None:
+        """Safety stock, a fence for the channel, a hold that became an order and one that stands, and an order beyond the cap."""
+        operator = {"reason": "campaign", "operator": "kim"}
+        await self.ask("allocation", StockSafetyRequested(change_id=new_id(), sku="LAMP", location="reno", safety_units=2, **operator))
+        await self.ask(
+            "allocation", ChannelPoolRequested(change_id=new_id(), sku="LAMP", channel=CHANNEL, fence_units=6, cap_units=8, **operator)
+        )
+        await self.buy("held", {"LAMP": 2}, hold_id=await self.hold({"LAMP": 3}))
+        await self.work_at_the_warehouse()
+        await self.hold({"LAMP": 1, "MUG": 1})
+        await self.ask("allocation", ChannelPoolRequested(change_id=new_id(), sku="RUG", channel=CHANNEL, cap_units=1, **operator))
+        await self.buy("capped", {"RUG": 2})
 
     async def delay(self, supply_id: UUID) -> None:
         """The chairs are late by two months: the customer of ``waiting`` says nothing yet, that of ``declined`` does not want to wait."""

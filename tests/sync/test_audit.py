@@ -194,6 +194,18 @@ async def test_the_facts_are_what_the_books_say(desk: Desk, placed: OrderPlaced)
     assert sorted(facts["refund_cents_succeeded"].values()) == [1000, 1500]
 
 
+async def test_a_channels_own_number_is_a_fact_while_it_is_not_older_than_everybodys(desk: Desk, placed: OrderPlaced) -> None:
+    [fact] = [fact for fact in FACTS if fact.name == "available_to_channel"]
+    insert = (
+        "INSERT INTO stock_numbers SELECT sku, 'shop', 2, mode, NULL, stock_version - $1, changed_at FROM stock_numbers WHERE sku = 'MUG'"
+    )
+    await desk.connection.execute(insert, 1)
+    assert await desk.connection.fetch(fact.sql) == []
+    await desk.connection.execute("UPDATE stock_numbers SET stock_version = stock_version + 1 WHERE pool = 'shop'")
+    assert [tuple(row) for row in await desk.connection.fetch(fact.sql)] == [("MUG|shop", 2)]
+    assert "I11-newest-wins" in await broken(desk.connection)
+
+
 async def test_an_edited_order_states_its_new_units(desk: Desk, placed: OrderPlaced) -> None:
     await desk.handle(orders.record_edits, received(edited(placed, 2, 7)))
     [fact] = [fact for fact in FACTS if fact.name == "units_ordered"]

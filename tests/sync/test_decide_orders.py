@@ -93,6 +93,15 @@ def test_the_canonical_order_is_filled_from_the_product_master() -> None:
     assert (placed.channel, placed.external_id, placed.shipping_paid_cents, placed.currency) == ("shop", "1001", 500, "USD")
 
 
+def test_the_hold_that_an_order_names_is_passed_on_and_is_part_of_what_it_says() -> None:
+    hold_id = new_id()
+    order = an_order(hold_id=str(hold_id))
+    assert canonical_order(order, new_id(), CATALOGUE).hold_id == hold_id
+    assert canonical_order(an_order(), new_id(), CATALOGUE).hold_id is None
+    assert content_digest(order) != content_digest(an_order())
+    assert content_digest(an_order(hold_id=None)) == content_digest(an_order())
+
+
 def test_the_same_content_written_differently_is_the_same() -> None:
     first = an_order(lines=[a_line("MUG", line="a"), a_line("MUG", 3, line="b")])
     later = an_order(

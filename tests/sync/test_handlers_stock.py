@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
 
-from services.sync.handlers import stock
+from services.sync.handlers import catalogue, stock
 from services.sync.queries.stock import count_latencies
+from shared.contracts.stock import Availability, StockAvailabilityChanged
 from shared.messaging.message import Transaction
 from tests.conftest import Databases
 from tests.sync.conftest import Desk
-from tests.sync.messages import NOW, availability, received
+from tests.sync.messages import NOW, availability, listings, products, received
 
 
 @pytest.fixture
@@ -137,3 +139,82 @@ async def test_old_latency_counts_are_forgotten(desk: Desk) -> None:
         await count_latencies(desk.connection, "shop", NOW - timedelta(days=days), Counter({5: 2}))
     await desk.handle(lambda tx, _: stock.forget_old_latencies(tx), received(availability("MUG", 1, 1)))
     assert await desk.connection.fetchval("SELECT count(*) FROM push_latencies") == 1
+
+
+def numbers(version: int, common: int, **own: int) -> StockAvailabilityChanged:
+    """All numbers of the mug, as allocation tells them: together, under one version."""
+    pools = {"default": common, **own}
+    return StockAvailabilityChanged(
+        changes=[
+            Availability(sku="MUG", pool=pool, available=units, mode="in_stock" if units else "sold_out", stock_version=version)
+            for pool, units in pools.items()
+        ],
+        changed_at=NOW,
+    )
+
+
+async def shown(desk: Desk) -> dict[str, int]:
+    """What each channel shall show of the mug."""
+    rows = await desk.connection.fetch("SELECT channel, wanted_available FROM listing_stock WHERE sku = 'MUG'")
+    return {row["channel"]: row["wanted_available"] for row in rows}
+
+
+async def test_a_channel_with_a_number_of_its_own_is_shown_that(desk: Desk) -> None:
+    await desk.change_availability(numbers(1, 9, shop=4))
+    assert await shown(desk) == {"shop": 4, "outlet": 9}
+    await desk.change_availability(numbers(2, 7, shop=5))
+    assert await shown(desk) == {"shop": 5, "outlet": 7}
+
+
+async def test_only_the_channel_whose_number_changed_is_pushed(desk: Desk) -> None:
+    await desk.change_availability(numbers(1, 5, shop=5))
+    await accept(desk, 5, 1)
+    await desk.change_availability(numbers(2, 4, shop=5))
+    assert (await desk.listing("MUG"))["due_at"] is None
+    assert (await desk.listing("MUG", "outlet"))["due_at"] == NOW
+
+
+async def test_when_its_rule_is_gone_a_channel_falls_back_to_everybodys_number(desk: Desk) -> None:
+    await desk.change_availability(numbers(1, 9, shop=4))
+    await desk.change_availability(numbers(2, 8))
+    assert await shown(desk) == {"shop": 8, "outlet": 8}
+    await desk.change_availability(numbers(3, 8, shop=2))
+    assert await shown(desk) == {"shop": 2, "outlet": 8}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
+async def test_the_newest_set_of_numbers_wins_in_every_order_of_arrival(desk: Desk, order: tuple[int, ...]) -> None:
+    told = [numbers(1, 9), numbers(2, 8, shop=3), numbers(3, 7, shop=2), numbers(4, 6)]
+    for index in order:
+        await desk.change_availability(told[index])
+    assert await shown(desk) == {"shop": 6, "outlet": 6}
+
+
+async def test_a_listing_registered_later_is_told_its_channels_own_number(desk: Desk) -> None:
+    await desk.handle(catalogue.register_products, received(products("SOFA")))
+    await desk.change_availability(
+        StockAvailabilityChanged(
+            changes=[
+                Availability(sku="SOFA", pool=pool, available=units, mode="in_stock", stock_version=3)
+                for pool, units in (("default", 9), ("shop", 2))
+            ],
+            changed_at=NOW,
+        )
+    )
+    for channel in ("shop", "outlet"):
+        await desk.handle(catalogue.register_listings, received(listings("SOFA", channel=channel)))
+    assert (await desk.listing("SOFA"))["wanted_available"] == 2
+    assert (await desk.listing("SOFA", "outlet"))["wanted_available"] == 9
+
+
+async def test_own_numbers_told_by_many_at_once_end_with_the_newest(desk: Desk, databases: Databases) -> None:
+    desks = [Desk(await databases.connect("sync")) for _ in range(4)]
+
+    async def say(each: Desk, offset: int) -> None:
+        for round_ in range(15):
+            version = round_ * 4 + offset
+            await each.change_availability(numbers(version, version, **({"shop": version + 100} if version % 3 else {})))
+
+    await asyncio.gather(*(say(each, offset) for offset, each in enumerate(desks)))
+    assert 59 % 3, "the last version has a number of the shop's own"
+    assert await shown(desk) == {"shop": 159, "outlet": 59}

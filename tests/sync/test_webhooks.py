@@ -13,8 +13,9 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from services.sync.pages.placing import DELIVERY_ID_HEADER, SIGNATURE_HEADER, is_signed
+from services.sync.pages.placing import DELIVERY_ID_HEADER
 from shared.contracts.envelope import new_id
+from shared.signing import SIGNATURE_HEADER, is_signed
 from tests.sync.conftest import Desk
 from tests.sync.messages import a_line, an_order_document
 from tests.sync.service_side import OLD_SECRET, OPERATOR, SECRET, SyncHttp

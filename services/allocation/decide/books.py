@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from services.allocation.decide.pools import open_units, queue_units, ship_units
 from services.allocation.decide.shortage import first_to_lose
 from services.allocation.decide.stock import (
     Assignment,
     Cause,
     Demand,
+    HeldUnits,
     MissedUnits,
     Movement,
     MovementKind,
@@ -70,6 +72,7 @@ class Books:
     causes: dict[str, Cause] = field(default_factory=dict)
     missed: list[MissedUnits] = field(default_factory=list)
     changed_orders: set[UUID] = field(default_factory=set)
+    held_units: dict[tuple[UUID, str], HeldUnits] = field(default_factory=dict)
     _lines: dict[LineKey, list[Demand]] = field(default_factory=dict)
     _demand_of_sku: dict[str, list[Demand]] = field(default_factory=dict)
     _demand_of_order: dict[UUID, list[Demand]] = field(default_factory=dict)
@@ -111,6 +114,11 @@ class Books:
     def rows_of_order(self, order_id: UUID) -> list[Demand]:
         """All demand rows of one order, oldest first."""
         return sorted(self._demand_of_order.get(order_id, ()), key=lambda row: row.demand_id)
+
+    def channel_of(self, order_id: UUID) -> str:
+        """The channel that sold an order; an order has a line from its first day."""
+        rows = self._demand_of_order.get(order_id, ())
+        return rows[0].channel if rows else ""
 
     def assignments_of(self, order_id: UUID, line_id: str, sku: str) -> list[Assignment]:
         """The assignments of one order line, oldest first."""
@@ -159,7 +167,7 @@ class Books:
         if quantity == 0:
             return
         pool = self.touch(shelf.sku, cause)
-        sellable, pending = shelf.sellable, shelf.pending_shortage
+        sellable, pending, withheld = shelf.sellable, shelf.pending_shortage, shelf.withheld
         if kind == "damaged":
             shelf.damaged += quantity
         elif kind == "quarantined":
@@ -174,6 +182,7 @@ class Books:
             shelf.on_shelf += quantity
         pool.sellable += shelf.sellable - sellable
         pool.pending_shortage += shelf.pending_shortage - pending
+        pool.safety += shelf.withheld - withheld
         self.movements.append(
             Movement(
                 kind,
@@ -192,9 +201,10 @@ class Books:
         if shelf.counts == counts:
             return
         pool = self.touch(shelf.sku, cause)
-        sellable = shelf.sellable
+        sellable, withheld = shelf.sellable, shelf.withheld
         shelf.counts = counts
         pool.sellable += shelf.sellable - sellable
+        pool.safety += shelf.withheld - withheld
 
     def touch(self, sku: str, cause: Cause) -> Pool:
         """Marks a SKU as changed, and by what."""
@@ -207,7 +217,9 @@ class Books:
         """Adds wanted units to the queue; a shortage's units were wanted before and are not added again."""
         demand.units += quantity
         demand.queued += quantity
-        self.touch(demand.sku, cause).queued += quantity
+        pool = self.touch(demand.sku, cause)
+        pool.queued += quantity
+        queue_units(pool.channels, demand.channel, quantity)
 
     def reserve(self, demand: Demand, quantity: int, cause: Cause) -> None:
         """Gives units of the pool to queued demand."""
@@ -216,6 +228,8 @@ class Books:
         demand.reserved += quantity
         pool.queued -= quantity
         pool.reserved += quantity
+        open_units(pool.channels, demand.channel, quantity)
+        queue_units(pool.channels, demand.channel, -quantity)
         self._note("reserved", quantity, demand, cause)
 
     def requeue(self, demand: Demand, quantity: int, cause: Cause) -> None:
@@ -225,18 +239,34 @@ class Books:
         demand.queued += quantity
         pool.reserved -= quantity
         pool.queued += quantity
+        open_units(pool.channels, demand.channel, -quantity)
+        queue_units(pool.channels, demand.channel, quantity)
         self._note("requeued", -quantity, demand, cause)
 
     def drop_queued(self, demand: Demand, quantity: int, cause: Cause) -> None:
         """Takes units out of the queue that are no longer wanted; the caller says whether they count as cancelled."""
         demand.queued -= quantity
-        self.touch(demand.sku, cause).queued -= quantity
+        pool = self.touch(demand.sku, cause)
+        pool.queued -= quantity
+        queue_units(pool.channels, demand.channel, -quantity)
 
     def drop_reserved(self, demand: Demand, quantity: int, cause: Cause) -> None:
         """Gives reserved, unassigned units that are no longer wanted back to the pool."""
+        pool = self.touch(demand.sku, cause)
         demand.reserved -= quantity
-        self.touch(demand.sku, cause).reserved -= quantity
+        pool.reserved -= quantity
+        open_units(pool.channels, demand.channel, -quantity)
         self._note("released", -quantity, demand, cause)
+
+    def unhold(self, units: HeldUnits, quantity: int, cause: Cause) -> None:
+        """Takes units from a checkout hold: they are free again, or become an order's."""
+        if quantity == 0:
+            return
+        pool = self.touch(units.sku, cause)
+        units.held -= quantity
+        pool.held -= quantity
+        open_units(pool.channels, units.channel, -quantity)
+        self.movements.append(Movement("unheld", -quantity, units.sku, cause._replace(cause_id=units.hold_id)))
 
     def _note(self, kind: MovementKind, quantity: int, demand: Demand, cause: Cause) -> None:
         self.movements.append(Movement(kind, quantity, demand.sku, cause, None, demand.order_id, demand.line_id))
@@ -275,6 +305,8 @@ class Books:
             demand.reserved -= taken
             demand.shipped += taken
             left -= taken
+            if taken:
+                ship_units(self.pools[demand.sku].channels, demand.channel, taken)
         assignment.open -= quantity
         assignment.shipped += quantity
         shelf = self.shelf(assignment.sku, assignment.location)
@@ -310,6 +342,9 @@ class Books:
     def share_out(self, sku: str, last: tuple[int, UUID] | None = None) -> None:
         """Gives available units to the queue: by priority class, then first come first served (features A2, B3, B5).
 
+        Where channels have rules, each place takes what its channel may take and lets the next one pass. Giving units to one channel never
+        gives another one more to take, so that one walk through the queue is enough.
+
         Args:
             sku: whose queue.
             last: the place at which to stop, when the books do not hold the queue behind it.
@@ -317,8 +352,8 @@ class Books:
         pool = self.pools[sku]
         cause = self.causes[sku]
         for demand in sorted(self.demand_of(sku), key=lambda row: row.place):
-            quantity = min(pool.available, demand.queued)
-            if pool.available <= 0 or (last is not None and demand.place > last):
+            quantity = min(pool.takeable(demand.channel) if pool.channels else pool.available, demand.queued)
+            if pool.free <= 0 or (last is not None and demand.place > last):
                 return
             if quantity:
                 self.reserve(demand, quantity, cause)

@@ -79,7 +79,17 @@ def edit_order(books: Books, event: OrderEdited, cause: Cause, new_id: Callable[
 
 def _fresh_demand(books: Books, order_id: UUID, line_id: str, sku: str, demand_id: UUID) -> Demand:
     order = books.orders[order_id]
-    return Demand(demand_id, order_id, line_id, sku, 0, priority=order.priority, hold_all=order.hold_all, is_new=True)
+    return Demand(
+        demand_id,
+        order_id,
+        line_id,
+        sku,
+        0,
+        priority=order.priority,
+        hold_all=order.hold_all,
+        is_new=True,
+        channel=books.channel_of(order_id),
+    )
 
 
 def _take_back(books: Books, key: LineKey, quantity: int, cause: Cause, reason: Literal["cancelled", "edited"]) -> None:

@@ -117,9 +117,9 @@ def sellable_of(available: int, queued: int, supplies: Sequence[SupplyUnits], re
     return Sellable(0, "backorder", date_of_unit(queued + 1, supplies, on_shelf=available))
 
 
-def may_release(release_at: datetime | None, available: int, now: datetime, *, early: bool) -> bool:
+def may_release(release_at: datetime | None, free: int, now: datetime, *, early: bool) -> bool:
     """Whether a preorder ends: its goods are there and its date has come, or goods are there and may go early (feature B1)."""
-    return release_at is not None and available > 0 and (early or now >= release_at)
+    return release_at is not None and free > 0 and (early or now >= release_at)
 
 
 def tail_has_moved(

@@ -6,11 +6,12 @@ is the difference. All quantities are whole units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from services.allocation.decide.pools import ChannelPool, fenced_units, takeable_units
 from shared.contracts.orders import DEFAULT_PRIORITY, Segment
 
 MovementKind = Literal[
@@ -26,6 +27,8 @@ MovementKind = Literal[
     "requeued",
     "damaged",
     "quarantined",
+    "held",
+    "unheld",
 ]
 
 
@@ -73,11 +76,18 @@ class PoolNumbers(NamedTuple):
     reserved: int
     queued: int
     safety: int = 0
+    held: int = 0
+    fenced: int = 0
+
+    @property
+    def free(self) -> int:
+        """Units that nobody has and nobody keeps back; below zero while more is reserved than a count still finds."""
+        return self.sellable - self.pending_shortage - self.reserved - self.held - self.safety
 
     @property
     def available(self) -> int:
-        """Units that nobody has; below zero while more is reserved than a count still finds."""
-        return self.sellable - self.pending_shortage - self.reserved - self.safety
+        """Units that may be promised to the next order of any channel."""
+        return self.free - self.fenced
 
     @property
     def is_scarce(self) -> bool:
@@ -118,6 +128,8 @@ class Pool:
 
     A SKU with a ``release_at`` is in preorder: what is available of it waits for the release. ``preorder_said_at`` is when the newest word
     about that was said.
+    ``safety`` is what is kept back: ``sku_safety`` of the SKU wherever it lies, and what locations keep back. ``held`` units are those of
+    open checkout holds. ``channels`` are the rules of channels, oldest first; most SKUs have none.
     """
 
     sku: str
@@ -130,14 +142,21 @@ class Pool:
     release_at: datetime | None = None
     early_release: bool = False
     preorder_said_at: datetime | None = None
+    held: int = 0
+    sku_safety: int = 0
+    channels: list[ChannelPool] = field(default_factory=list)
     touched: bool = False
     in_kits: bool = False
     was: PoolNumbers = field(init=False)
     was_preorder: Preorder = field(init=False)
+    was_sku_safety: int = field(init=False)
+    channels_were: list[ChannelPool] = field(init=False)
 
     def __post_init__(self) -> None:
         self.was = self.numbers
         self.was_preorder = self.preorder
+        self.was_sku_safety = self.sku_safety
+        self.channels_were = [replace(rule) for rule in self.channels]
 
     @property
     def preorder(self) -> Preorder:
@@ -145,12 +164,19 @@ class Pool:
 
     @property
     def numbers(self) -> PoolNumbers:
-        return PoolNumbers(self.sellable, self.pending_shortage, self.reserved, self.queued, self.safety)
+        return PoolNumbers(
+            self.sellable, self.pending_shortage, self.reserved, self.queued, self.safety, self.held, fenced_units(self.channels)
+        )
 
     @property
     def available(self) -> int:
-        """Units that may be promised to the next in line."""
-        return self.sellable - self.pending_shortage - self.reserved - self.safety
+        """Units that may be promised to the next in line, whatever its channel."""
+        return self.free - fenced_units(self.channels) if self.channels else self.free
+
+    @property
+    def free(self) -> int:
+        """Units that nobody has and nobody keeps back."""
+        return self.sellable - self.pending_shortage - self.reserved - self.held - self.safety
 
     @property
     def is_scarce(self) -> bool:
@@ -159,13 +185,40 @@ class Pool:
 
     @property
     def owes_the_queue(self) -> bool:
-        """Whether there are units for who waits. A preorder's wait for its release."""
-        return self.queued > 0 and self.available > 0 and self.release_at is None
+        """Whether there are units for who waits. A preorder's wait for its release; where channels have rules, who waits may not take what
+        is free, else it would be his already."""
+        return self.queued > 0 and self.available > 0 and self.release_at is None and not self.channels
 
     @property
     def was_released(self) -> bool:
         """Whether a preorder has ended in this transaction."""
         return self.was_preorder.release_at is not None and self.release_at is None
+
+    @property
+    def ruled(self) -> bool:
+        """Whether channels have rules, or had some before."""
+        return bool(self.channels or self.channels_were)
+
+    @property
+    def keepings_changed(self) -> bool:
+        """Whether something beside the shelves, the reservations and the queue is new."""
+        new, was = self.numbers, self.was
+        return (new.held, new.safety, new.fenced, self.sku_safety, bool(self.channels)) != (
+            was.held,
+            was.safety,
+            was.fenced,
+            self.was_sku_safety,
+            bool(self.channels_were),
+        )
+
+    def takeable(self, channel: str) -> int:
+        """Units that may be promised to the next in line of one channel."""
+        return takeable_units(self.free, self.channels, channel)
+
+    @property
+    def held_shortage(self) -> int:
+        """Held units that no shelf has any more: holds give way before reservations do."""
+        return min(self.held, max(0, self.reserved + self.held - (self.sellable - self.pending_shortage)))
 
     @property
     def uncovered(self) -> int:
@@ -185,6 +238,7 @@ class Shelf:
     ``on_shelf`` is what the messages that have arrived add up to; it is below zero while units left before the message that brought them.
     ``counts`` says whether the pool may sell from here. ``counted_as_of`` and ``counted_watermark`` are the stamp of the newest count.
     ``counted_short`` are assigned units that this count did not find, ``missed`` those that pickers have not found since it.
+    ``safety`` is what an operator keeps back here.
     """
 
     sku: str
@@ -199,6 +253,7 @@ class Shelf:
     counted_short: int = 0
     missed: int = 0
     is_new: bool = False
+    safety: int = 0
     was: ShelfNumbers = field(init=False)
     was_stamp: tuple[datetime | None, int, int, int, bool] = field(init=False)
 
@@ -223,6 +278,11 @@ class Shelf:
     def sellable(self) -> int:
         """What the shelf gives to the pool. A place that may not sell still honours the units already assigned there."""
         return max(self.on_shelf, self.assigned) if self.counts else self.assigned
+
+    @property
+    def withheld(self) -> int:
+        """Safety units that lie here: an empty shelf keeps nothing back from the others."""
+        return min(self.safety, max(0, self.on_shelf)) if self.counts else 0
 
     @property
     def pending_shortage(self) -> int:
@@ -260,7 +320,8 @@ class DemandNumbers(NamedTuple):
 
 @dataclass(slots=True)
 class Demand:
-    """Units that one order line asked for at one moment. ``demand_id`` (UUIDv7) is its age; ``hold_all``: the order ships as a whole."""
+    """Units that one order line asked for at one moment. ``demand_id`` (UUIDv7) is its age; ``hold_all``: the order ships as a whole;
+    ``channel``: who sold them."""
 
     demand_id: UUID
     order_id: UUID
@@ -276,6 +337,7 @@ class Demand:
     priority: int = DEFAULT_PRIORITY
     hold_all: bool = False
     is_new: bool = False
+    channel: str = ""
     was: DemandNumbers = field(init=False)
     was_promised_ship_at: datetime | None = field(init=False)
 
@@ -356,6 +418,23 @@ class SupplyUnits(NamedTuple):
     sku: str
     ships_at: datetime | None
     quantity: int
+
+
+@dataclass(slots=True)
+class HeldUnits:
+    """Units of one SKU in an open checkout hold: asked for, granted at first, and still held."""
+
+    hold_id: UUID
+    channel: str
+    sku: str
+    opened_at: datetime
+    asked: int
+    granted: int
+    held: int
+    was_held: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.was_held = self.held
 
 
 class ShelfStock(NamedTuple):

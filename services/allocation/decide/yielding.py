@@ -11,14 +11,31 @@ then the next. No two orders can wait for each other: each would have to outrank
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from uuid import UUID
 
 from services.allocation.decide.books import Books, Notice
-from services.allocation.decide.stock import Cause
+from services.allocation.decide.pools import open_units, takeable_units
+from services.allocation.decide.stock import Cause, Pool
+
+
+def may_move(pool: Pool, giver: str, taker: str, quantity: int) -> int:
+    """How many of some units one channel may take over from another: all, unless a rule of the SKU keeps them apart."""
+    while quantity and pool.channels and giver != taker:
+        rules = [replace(rule) for rule in pool.channels]
+        open_units(rules, giver, -quantity)
+        takeable = takeable_units(pool.free + quantity, rules, taker)
+        if takeable >= quantity:
+            break
+        quantity = takeable
+    return quantity
 
 
 def yield_units(books: Books, sku: str, incomplete: Collection[UUID], cause: Cause) -> None:
     """Moves unassigned units of one SKU from incomplete orders that hold all to those of higher rank that wait for them.
+
+    Where channels have rules, units move from one channel to another only as far as the rules of both let them; what a rule keeps apart is
+    not waited for because of rank.
 
     Who loses keeps the place in the queue. Nothing is taken from an order that ships what is available: it is about to ship. Once through
     is enough: who waits is served from the highest rank down and from the lowest holder up, so nobody who has lost could take from
@@ -38,7 +55,9 @@ def yield_units(books: Books, sku: str, incomplete: Collection[UUID], cause: Cau
     for claimant in waiting:
         while claimant.queued and holding and holding[-1].rank > claimant.rank:
             holder = holding[-1]
-            quantity = min(claimant.queued, holder.unassigned)
+            quantity = may_move(books.pools[sku], holder.channel, claimant.channel, min(claimant.queued, holder.unassigned))
+            if not quantity:
+                break
             books.take_away(holder, quantity, "yielded", cause)
             books.reserve(claimant, quantity, cause)
             books.notices.append(Notice("reserved", "restocked", claimant, quantity, cause.event_id))

@@ -11,9 +11,11 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.allocation.decide.books import Books, Notice
+from services.allocation.decide.offering import PoolOffer, offers_of
 from services.allocation.decide.promising import sellable_of
 from services.allocation.decide.stock import SupplyUnits
 from shared.contracts.base import Message
+from shared.contracts.holds import ChannelHoldShrunk
 from shared.contracts.stock import (
     AssignableAtLocation,
     AssignableStock,
@@ -39,21 +41,36 @@ def supplies_by_sku(rows: Iterable[Record]) -> dict[str, list[SupplyUnits]]:
 
 
 def availability_messages(changes: Sequence[Mapping[str, object]], messages: Sequence[Received[Any]], now: datetime) -> list[Outgoing]:
-    """One message for all SKUs that a batch changed, in chunks. It carries on the trace of the batch's first message.
+    """One message for all SKUs that a batch changed, in chunks. It carries on the trace of the batch's first message, if there is one.
+
+    All numbers of one SKU stand in one message, so that no channel is shown another one's number in between.
 
     Args:
-        changes: the fields of :class:`~shared.contracts.stock.Availability`, per SKU.
+        changes: the fields of :class:`~shared.contracts.stock.Availability`, sorted by SKU.
         messages: the batch.
         now: when the numbers changed.
     """
-    return [
-        Outgoing(
-            StockAvailabilityChanged.model_validate({"changes": changes[start : start + CHANGES_IN_ONE_MESSAGE], "changed_at": now}),
-            None,
-            messages[0],
-        )
-        for start in range(0, len(changes), CHANGES_IN_ONE_MESSAGE)
-    ]
+    because = messages[0] if messages else None
+    outgoing = []
+    start = 0
+    while start < len(changes):
+        end = start + CHANGES_IN_ONE_MESSAGE
+        while end < len(changes) and changes[end]["sku"] == changes[end - 1]["sku"]:
+            end += 1
+        body = {"changes": changes[start:end], "changed_at": now}
+        outgoing.append(Outgoing(StockAvailabilityChanged.model_validate(body), None, because))
+        start = end
+    return outgoing
+
+
+def changes_of(sku: str, stock_version: int, before: Sequence[PoolOffer], after: Sequence[PoolOffer]) -> list[dict[str, object]]:
+    """The fields of what must be told about one SKU: nothing if all is as before, else every number.
+
+    A channel whose rule is gone is not among them: its number is older than everybody's from then on, and so falls back to it.
+    """
+    if before == after:
+        return []
+    return [{"sku": sku, "pool": pool, "stock_version": stock_version, **said._asdict()} for pool, said in after]
 
 
 def availability_changes(books: Books, supplies_before: Supplies, supplies_after: Supplies) -> list[dict[str, object]]:
@@ -61,6 +78,13 @@ def availability_changes(books: Books, supplies_before: Supplies, supplies_after
     changes: list[dict[str, object]] = []
     for sku, pool in sorted(books.pools.items()):
         if not pool.touched:
+            continue
+        if pool.ruled:
+            offered = offers_of(
+                pool.was.free, pool.was.queued, pool.channels_were, supplies_before.get(sku, ()), pool.was_preorder.release_at
+            )
+            offers = offers_of(pool.free, pool.queued, pool.channels, supplies_after.get(sku, ()), pool.release_at)
+            changes.extend(changes_of(sku, pool.next_version, offered, offers))
             continue
         before = sellable_of(pool.was.available, pool.was.queued, supplies_before.get(sku, ()), pool.was_preorder.release_at)
         after = sellable_of(pool.available, pool.queued, supplies_after.get(sku, ()), pool.release_at)
@@ -77,8 +101,24 @@ def messages_of(
     Supplies are only needed of SKUs that have nothing available, before or after.
     """
     causes = {message.event_id: message for message in messages}
-    outgoing = [Outgoing(body, str(order_id), causes[event_id]) for order_id, event_id, body in _about_orders(books, now)]
+    outgoing = [Outgoing(body, str(order_id), causes.get(event_id)) for order_id, event_id, body in _about_orders(books, now)]
     return outgoing + availability_messages(availability_changes(books, supplies_before, supplies_after), messages, now)
+
+
+def shrunken_holds(books: Books, hold_ids: Iterable[UUID], messages: Sequence[Received[Any]], now: datetime) -> list[Outgoing]:
+    """Tells channels what a shortage took from their holds. A hold's lines of other SKUs are as they were."""
+    outgoing = []
+    for hold_id in hold_ids:
+        lines = sorted((units for units in books.held_units.values() if units.hold_id == hold_id), key=lambda units: units.sku)
+        body = {
+            "channel": lines[0].channel,
+            "hold_id": hold_id,
+            "lines": [{"sku": units.sku, "asked": units.asked, "held": units.held} for units in lines if units.held != units.was_held],
+            "shrunk_at": now,
+        }
+        because = messages[0] if messages else None
+        outgoing.append(Outgoing(ChannelHoldShrunk.model_validate(body), str(hold_id), because, lines[0].channel))
+    return outgoing
 
 
 def assignable_stock(books: Books, skus: Iterable[str]) -> list[AssignableStock]:

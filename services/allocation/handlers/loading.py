@@ -8,9 +8,11 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.allocation.decide.books import Books, Place
-from services.allocation.decide.stock import Assignment, Demand, OrderState, Pool, Shelf
+from services.allocation.decide.pools import ChannelPool, SharedPool
+from services.allocation.decide.stock import Assignment, Demand, HeldUnits, OrderState, Pool, Shelf
 from services.allocation.queries import books as sql
 from services.allocation.queries.kits import read_kits
+from services.allocation.queries.pools import read_channel_pools
 from shared.messaging.message import Connection
 
 
@@ -19,7 +21,9 @@ async def open_books(connection: Connection, skus: Collection[str]) -> Books:
     that are kits are in ``kits``."""
     books = Books()
     wanted = sorted(set(skus))
-    for row in await sql.lock_pools(connection, wanted):
+    rows = await sql.lock_pools(connection, wanted)
+    channels = await channel_pools_of(connection, rows)
+    for row in rows:
         books.pools[row["sku"]] = Pool(
             row["sku"],
             row["sellable"],
@@ -31,6 +35,9 @@ async def open_books(connection: Connection, skus: Collection[str]) -> Books:
             row["release_at"],
             row["early_release"],
             row["preorder_said_at"],
+            row["held"],
+            row["sku_safety"],
+            channels.get(row["sku"], []),
             in_kits=row["in_kits"],
         )
     strangers = [sku for sku in wanted if sku not in books.pools]
@@ -56,7 +63,34 @@ def _shelf_of(row: Record) -> Shelf:
         row["counted_watermark"],
         row["counted_short"],
         row["missed"],
+        safety=row["safety"],
     )
+
+
+async def channel_pools_of(connection: Connection, pools: Iterable[Record]) -> dict[str, list[ChannelPool]]:
+    """The rules of those locked pools that have some, oldest first; nothing is asked where none has."""
+    ruled = [row["sku"] for row in pools if row["ruled"]]
+    channels: dict[str, list[ChannelPool]] = {}
+    if ruled:
+        for row in await read_channel_pools(connection, ruled):
+            channels.setdefault(row["sku"], []).append(ChannelPool(*row.values()))
+    return channels
+
+
+async def shared_pools(connection: Connection, rows: Collection[Record]) -> dict[str, SharedPool]:
+    """The free units of each SKU, with the rules of those that have some."""
+    channels = await channel_pools_of(connection, rows)
+    return {
+        row["sku"]: SharedPool(row["free"], row["queued"], row["version"], channels.get(row["sku"], []), row["release_at"] is not None)
+        for row in rows
+    }
+
+
+def add_held_rows(books: Books, rows: Iterable[Record]) -> None:
+    """Adds what checkout holds hold, unless it is in the books already."""
+    for row in rows:
+        units = HeldUnits(row["hold_id"], row["channel"], row["sku"], row["opened_at"], row["asked"], row["granted"], row["held"])
+        books.held_units.setdefault((units.hold_id, units.sku), units)
 
 
 def place_of(row: Record) -> Place:
@@ -91,6 +125,7 @@ def add_demand_rows(books: Books, rows: Iterable[Record]) -> None:
                 row["promised_ship_at"],
                 row["priority"],
                 row["hold_all"],
+                channel=row["channel"],
             )
         )
 

@@ -168,7 +168,8 @@ async def note_queue_moves(tx: Transaction, books: Books, before: Supplies, afte
     moved = []
     for pool in waiting:
         supply = before.get(pool.sku, ()), after.get(pool.sku, ())
-        if _has_dates(pool, *supply) and (pool.sku in disturbed or _has_moved(pool, added.get(pool.sku, 0), *supply)):
+        # where channels have rules, who comes nearer to what depends on whose units moved: any change may be one
+        if _has_dates(pool, *supply) and (pool.ruled or pool.sku in disturbed or _has_moved(pool, added.get(pool.sku, 0), *supply)):
             moved.append(pool.sku)
     await date_later(tx, moved)
 

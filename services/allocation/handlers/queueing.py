@@ -12,9 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from services.allocation.decide.books import Books
+from services.allocation.decide.offering import date_of_place
 from services.allocation.decide.promising import date_of_unit
 from services.allocation.decide.shortage import DEFAULT_POLICY
 from services.allocation.decide.stock import Demand, SupplyUnits
+from services.allocation.handlers.keeping import read_ahead
 from services.allocation.handlers.loading import add_waiting_rows
 from services.allocation.queries import queue as sql
 from services.allocation.queries.promises import update_promises
@@ -29,7 +31,7 @@ waits for the step: for the processor, and behind what the step has to say."""
 
 
 async def share_out(connection: Connection, books: Books) -> None:
-    """Gives what is free to the heads of the queues, a limited number of lines."""
+    """Gives what is free to the heads of the queues, a limited number of lines; of SKUs for which no channel has a rule."""
     free = {sku: pool.available for sku, pool in books.pools.items() if pool.touched and pool.owes_the_queue}
     if not free:
         return
@@ -70,8 +72,10 @@ async def date_new_waiting(connection: Connection, books: Books, supplies: Mappi
     Each is counted from the nearer end. Returns the SKUs of which somebody waits behind such units.
     """
     waiting = _began_to_wait(books)
-    back = [row for row in waiting if row.is_new and row.priority >= DEFAULT_PRIORITY]
-    front = [row for row in waiting if not (row.is_new and row.priority >= DEFAULT_PRIORITY)]
+    ruled = [row for row in waiting if books.pools[row.sku].channels]
+    plain = [row for row in waiting if not books.pools[row.sku].channels]
+    back = [row for row in plain if row.is_new and row.priority >= DEFAULT_PRIORITY]
+    front = [row for row in plain if not (row.is_new and row.priority >= DEFAULT_PRIORITY)]
     positions: dict[UUID, int] = {}
     if front:
         rows = await sql.read_positions_from_front(connection, _places(front, max))
@@ -79,11 +83,13 @@ async def date_new_waiting(connection: Connection, books: Books, supplies: Mappi
     if back:
         rows = await sql.read_positions_from_back(connection, _places(back, min))
         positions.update((row["demand_id"], row["position"]) for row in rows)
-    for row in waiting:
+    for row in plain:
         pool = books.pools[row.sku]
         row.promised_ship_at = date_of_unit(
             positions[row.demand_id], supplies.get(row.sku, ()), on_shelf=pool.available, release_at=pool.release_at, now=now
         )
+    if ruled:
+        await _date_by_rules(connection, books, ruled, supplies, now)
     dated = [row for row in waiting if row.promised_ship_at != row.was_promised_ship_at]
     if dated:
         await update_promises(
@@ -93,7 +99,25 @@ async def date_new_waiting(connection: Connection, books: Books, supplies: Mappi
             [row.demand_id for row in dated],
             [row.promised_ship_at for row in dated],
         )
-    return {row.sku for row in waiting if positions[row.demand_id] < books.pools[row.sku].queued}
+    return {row.sku for row in plain if positions[row.demand_id] < books.pools[row.sku].queued}
+
+
+async def _date_by_rules(
+    connection: Connection, books: Books, rows: Sequence[Demand], supplies: Mapping[str, Sequence[SupplyUnits]], now: datetime
+) -> None:
+    """The same of SKUs with rules, whose queues are dated anew after every change anyway."""
+    ahead = await read_ahead(connection, [(row.sku, row.priority, row.demand_id) for row in rows])
+    for row in rows:
+        pool = books.pools[row.sku]
+        row.promised_ship_at = date_of_place(
+            pool.free,
+            pool.channels,
+            ahead[row.sku, row.priority, row.demand_id],
+            row.channel,
+            supplies.get(row.sku, ()),
+            release_at=pool.release_at,
+            now=now,
+        )
 
 
 def _began_to_wait(books: Books) -> list[Demand]:

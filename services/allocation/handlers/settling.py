@@ -10,7 +10,8 @@ from uuid import UUID
 from services.allocation.decide.books import Books
 from services.allocation.decide.promising import may_release
 from services.allocation.decide.stock import Assignment, Demand, Pool, Shelf
-from services.allocation.handlers.announcing import Supplies, messages_of, supplies_by_sku
+from services.allocation.handlers.announcing import Supplies, messages_of, shrunken_holds, supplies_by_sku
+from services.allocation.handlers.keeping import let_holds_give_way, save_keepings, share_out_by_channel
 from services.allocation.handlers.kits import changed_components, tell_kits
 from services.allocation.handlers.promising import note_queue_moves
 from services.allocation.handlers.queueing import date_new_waiting, note_work, requeue_uncovered, share_out
@@ -33,6 +34,8 @@ async def settle(
     """
     _release_preorders(books, tx.now)
     await share_out(tx.connection, books)
+    await share_out_by_channel(tx.connection, books)
+    shrunk = await let_holds_give_way(tx.connection, books)
     await requeue_uncovered(tx.connection, books)
     books.announce()
     await save(tx.connection, books, tx.new_id)
@@ -43,17 +46,19 @@ async def settle(
     await note_queue_moves(tx, books, before, supplies, overtaken)
     await note_work(tx.connection, books, messages)
     told = messages_of(books, messages, before, supplies, tx.now)
+    told += shrunken_holds(books, shrunk, messages, tx.now)
     return told + await tell_kits(tx, changed_components(books), messages)
 
 
 def _looks_at_supply(pool: Pool) -> bool:
     """Whether what channels are told of a SKU depends on its supply, now or before."""
-    return pool.is_scarce or pool.was.is_scarce or pool.release_at is not None or pool.was_preorder.release_at is not None
+    preordered = pool.release_at is not None or pool.was_preorder.release_at is not None
+    return pool.is_scarce or pool.was.is_scarce or pool.ruled or preordered
 
 
 def _release_preorders(books: Books, now: datetime) -> None:
     for pool in books.pools.values():
-        if pool.touched and may_release(pool.release_at, pool.available, now, early=pool.early_release):
+        if pool.touched and may_release(pool.release_at, pool.free, now, early=pool.early_release):
             pool.release_at, pool.early_release = None, False
 
 
@@ -67,6 +72,7 @@ async def save(connection: Connection, books: Books, new_id: Callable[[], UUID])
     if changed_shelves:
         await sql.update_shelves(connection, _shelf_rows(changed_shelves))
     pools = [pool for pool in books.pools.values() if pool.touched]
+    await save_keepings(connection, books, pools)
     if pools:
         await sql.update_pools(
             connection,
@@ -141,7 +147,7 @@ def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
 
 
 def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
-    rows = sql.DemandRows([], [], [], [], [], [], [], [], [], [], [], [], [])
+    rows = sql.DemandRows([], [], [], [], [], [], [], [], [], [], [], [], [], [])
     for row in demand:
         new, was = row.numbers, row.was
         rows.order_ids.append(row.order_id)
@@ -157,6 +163,7 @@ def _demand_rows(demand: Iterable[Demand]) -> sql.DemandRows:
         rows.promised_ship_at.append(row.promised_ship_at)
         rows.priorities.append(row.priority)
         rows.hold_all.append(row.hold_all)
+        rows.channels.append(row.channel)
     return rows
 
 

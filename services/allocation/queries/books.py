@@ -16,7 +16,8 @@ async def lock_pools(connection: Connection, skus: Sequence[str]) -> list[Record
     """Locks the pools in SKU order. Everything else of these SKUs stands still until the transaction ends; read it afterwards."""
     return await connection.fetch(
         """
-        SELECT sku, sellable, pending_shortage, reserved, queued, safety, version, release_at, early_release, preorder_said_at, in_kits
+        SELECT sku, sellable, pending_shortage, reserved, queued, safety, version, release_at, early_release, preorder_said_at,
+               held, sku_safety, ruled, in_kits
         FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
         ORDER BY sku FOR NO KEY UPDATE
         """,
@@ -28,7 +29,8 @@ async def read_shelves(connection: Connection, skus: Sequence[str]) -> list[Reco
     """All shelves of these SKUs."""
     return await connection.fetch(
         """
-        SELECT sku, location, counts, on_shelf, assigned, damaged, quality_control, counted_as_of, counted_watermark, counted_short, missed
+        SELECT sku, location, counts, on_shelf, assigned, damaged, quality_control, counted_as_of, counted_watermark, counted_short,
+               missed, safety
         FROM stock_locations WHERE sku = ANY($1::text[])
         """,
         skus,
@@ -68,7 +70,7 @@ async def read_demand_of_orders(connection: Connection, order_ids: Sequence[UUID
     return await connection.fetch(
         """
         SELECT demand_id, order_id, line_id, sku, units, queued, reserved, assigned, shipped, cancelled, promised_ship_at,
-               priority, hold_all
+               priority, hold_all, channel
         FROM demand WHERE order_id = ANY($1::uuid[])
         """,
         order_ids,
@@ -210,6 +212,7 @@ class DemandRows(NamedTuple):
     promised_ship_at: list[datetime | None]
     priorities: list[int]
     hold_all: list[bool]
+    channels: list[str]
 
 
 async def insert_demand(connection: Connection, rows: DemandRows) -> None:
@@ -217,9 +220,9 @@ async def insert_demand(connection: Connection, rows: DemandRows) -> None:
     await connection.execute(
         """
         INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, assigned, shipped, cancelled, promised_ship_at,
-                            priority, hold_all)
+                            priority, hold_all, channel)
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::int[], $6::int[], $7::int[], $8::int[], $9::int[],
-                             $10::int[], $11::timestamptz[], $12::smallint[], $13::bool[])
+                             $10::int[], $11::timestamptz[], $12::smallint[], $13::bool[], $14::text[])
         """,
         *rows,
     )

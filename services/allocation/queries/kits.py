@@ -45,7 +45,16 @@ async def read_components(connection: Connection, kit_skus: Sequence[str]) -> li
     """What kits are made of, with the pools of their components."""
     return await connection.fetch(
         """
-        SELECT part.kit_sku, part.sku, part.quantity, pool.available, pool.queued, pool.release_at
+        SELECT part.kit_sku, part.sku, part.quantity, pool.available, pool.release_at,
+               -- where channels have rules, who waits may not take what is available, and some of them wait for what is set aside for them
+               CASE WHEN NOT pool.ruled THEN pool.queued
+                    WHEN pool.available > 0 AND pool.release_at IS NULL THEN 0
+                    ELSE pool.queued + (
+                        SELECT sum(GREATEST(0, LEAST(rule.queued, CASE WHEN rule.cap IS NOT NULL THEN GREATEST(0, rule.cap - rule.open) END)
+                                               - GREATEST(0, rule.fence - rule.open)) - rule.queued)::int
+                        FROM channel_pools rule WHERE rule.sku = part.sku
+                    )
+               END AS queued
         FROM kit_components part JOIN stock_pools pool ON pool.sku = part.sku AND pool.pool = 'default'
         WHERE part.kit_sku = ANY($1::text[]) ORDER BY part.kit_sku, part.sku
         """,

@@ -21,7 +21,8 @@ async def lock_pools_for_orders(connection: Connection, skus: Sequence[str], ord
     return await connection.fetch(
         """
         SELECT sku, available, queued, version, locations, assignable, release_at, in_kits,
-               (SELECT array_agg(order_id) FROM orders WHERE order_id = ANY($2::uuid[])) AS known_order_ids
+               (SELECT array_agg(order_id) FROM orders WHERE order_id = ANY($2::uuid[])) AS known_order_ids,
+               available + fenced AS free, ruled
         FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
         ORDER BY sku FOR NO KEY UPDATE
         """,
@@ -36,6 +37,8 @@ class PlacedRows(NamedTuple):
     pool_skus: list[str]
     pool_reserved: list[int]
     pool_queued: list[int]
+    pool_unheld: list[int]
+    pool_fenced: list[int]
     order_ids: list[UUID]
     order_versions: list[int]
     split_policies: list[str]
@@ -52,6 +55,7 @@ class PlacedRows(NamedTuple):
     event_ids: list[UUID]
     line_priorities: list[int]
     hold_all: list[bool]
+    line_channels: list[str]
 
 
 async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
@@ -62,20 +66,23 @@ async def save_placed_orders(connection: Connection, rows: PlacedRows) -> None:
     await connection.execute(
         """
         WITH lines AS MATERIALIZED (
-            SELECT * FROM unnest($10::uuid[], $11::text[], $12::text[], $13::uuid[], $14::int[], $15::int[], $16::timestamptz[],
-                                 $17::uuid[], $18::smallint[], $19::bool[])
-                AS line(order_id, line_id, sku, demand_id, units, reserved, promised_ship_at, event_id, priority, hold_all)
+            SELECT * FROM unnest($12::uuid[], $13::text[], $14::text[], $15::uuid[], $16::int[], $17::int[], $18::timestamptz[],
+                                 $19::uuid[], $20::smallint[], $21::bool[], $22::text[])
+                AS line(order_id, line_id, sku, demand_id, units, reserved, promised_ship_at, event_id, priority, hold_all, channel)
         ), pooled AS (
             UPDATE stock_pools p
-            SET reserved = p.reserved + claim.reserved, queued = p.queued + claim.queued, version = p.version + 1
-            FROM unnest($1::text[], $2::int[], $3::int[]) AS claim(sku, reserved, queued)
+            SET reserved = p.reserved + claim.reserved, queued = p.queued + claim.queued, held = p.held - claim.unheld,
+                fenced = p.fenced + claim.fenced, version = p.version + 1
+            FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::int[]) AS claim(sku, reserved, queued, unheld, fenced)
             WHERE p.sku = claim.sku AND p.pool = 'default'
         ), placed AS (
             INSERT INTO orders (order_id, order_version, split_policy, placed_at, priority, segment)
-            SELECT * FROM unnest($4::uuid[], $5::int[], $6::text[], $7::timestamptz[], $8::smallint[], $9::text[])
+            SELECT * FROM unnest($6::uuid[], $7::int[], $8::text[], $9::timestamptz[], $10::smallint[], $11::text[])
         ), demanded AS (
-            INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, promised_ship_at, priority, hold_all)
-            SELECT order_id, line_id, demand_id, sku, units, units - reserved, reserved, promised_ship_at, priority, hold_all FROM lines
+            INSERT INTO demand (order_id, line_id, demand_id, sku, units, queued, reserved, promised_ship_at, priority, hold_all,
+                                channel)
+            SELECT order_id, line_id, demand_id, sku, units, units - reserved, reserved, promised_ship_at, priority, hold_all, channel
+            FROM lines
         )
         INSERT INTO movements (movement_id, kind, quantity, sku, order_id, line_id, event_id)
         SELECT demand_id, 'reserved', reserved, sku, order_id, line_id, event_id FROM lines WHERE reserved > 0

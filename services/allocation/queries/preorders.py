@@ -36,7 +36,7 @@ async def find_due_preorders(connection: Connection, now: datetime, limit: int) 
     """Preorders whose date has come and whose goods are there. Not locked: lock the pools and judge again."""
     return await connection.fetch(
         """
-        SELECT sku FROM stock_pools WHERE release_at <= $1 AND available > 0 AND pool = 'default' ORDER BY release_at, sku LIMIT $2
+        SELECT sku FROM stock_pools WHERE release_at <= $1 AND available + fenced > 0 AND pool = 'default' ORDER BY release_at, sku LIMIT $2
         """,
         now,
         limit,
@@ -47,7 +47,7 @@ async def list_preorders(connection: Connection, after: str, limit: int) -> list
     """SKUs in preorder behind a given one."""
     return await connection.fetch(
         """
-        SELECT sku, available, queued, release_at, early_release, version FROM stock_pools
+        SELECT sku, available, available + fenced AS free, queued, release_at, early_release, version FROM stock_pools
         WHERE release_at IS NOT NULL AND pool = 'default' AND sku > $1 ORDER BY sku LIMIT $2
         """,
         after,

@@ -16,17 +16,40 @@ async def move_promises(connection: Connection, skus: Sequence[str], round_id: U
 
     One pass over the queue and the supplies of a SKU, both as running sums of units: walking from the farthest unit back to the nearest,
     the smallest ship date seen is that of the supply which brings the unit. Fewer than ``most`` means that all dates are right now. A place
-    that moves twice in one round keeps the date it was told first as its old one.
+    that moves twice in one round keeps the date it was told first as its old one. Of SKUs with rules for channels it is what
+    ``decide/pools.py::units_to_come`` says.
     """
     moved: int = await connection.fetchval(
         """
         WITH pool AS (
-            SELECT sku, available, release_at FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
+            SELECT sku, available, available + fenced AS free, ruled, release_at
+            FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default'
+        ), rule AS (
+            SELECT sku, channel, share_percent, GREATEST(0, fence - open) AS unfilled,
+                   CASE WHEN cap IS NOT NULL THEN GREATEST(0, cap - open) END AS room,
+                   sum(GREATEST(0, fence - open)) OVER (PARTITION BY sku ORDER BY seniority) - GREATEST(0, fence - open) AS older
+            FROM channel_pools WHERE sku = ANY($1::text[])
+        ), own AS (
+            SELECT demand.*, available, free, release_at, share_percent, unfilled, room, older,
+                   sum(queued) OVER (PARTITION BY sku, channel ORDER BY priority, demand_id) AS own_units
+            FROM demand JOIN pool USING (sku) LEFT JOIN rule USING (sku, channel) WHERE queued > 0 AND ruled
+        ), wish AS (
+            -- units that no fence protects are what is left of a channel's when its own fence and its cap are counted out
+            SELECT own.*, GREATEST(0, LEAST(own_units, room) - COALESCE(unfilled, 0))
+                          - GREATEST(0, LEAST(own_units - queued, room) - COALESCE(unfilled, 0)) AS common
+            FROM own
         ), place AS (
             SELECT sku, order_id, line_id, demand_id, queued, promised_ship_at, release_at,
                    -- units that must come in until the place has all of its own; none when the shelf has them
                    sum(queued) OVER (PARTITION BY sku ORDER BY priority, demand_id) - available AS units
-            FROM demand JOIN pool USING (sku) WHERE queued > 0
+            FROM demand JOIN pool USING (sku) WHERE queued > 0 AND NOT ruled
+            UNION ALL
+            SELECT sku, order_id, line_id, demand_id, queued, promised_ship_at, release_at,
+                   CASE WHEN own_units > room THEN NULL
+                        WHEN own_units <= unfilled THEN older + own_units - free
+                        WHEN share_percent IS NULL THEN sum(common) OVER (PARTITION BY sku ORDER BY priority, demand_id) - available
+                   END
+            FROM wish
         ), arrival AS (
             SELECT line.sku, supply.ships_at,
                    sum(line.quantity - line.called_off - line.received)

@@ -27,7 +27,7 @@ async def read_queue_heads(
     return await connection.fetch(
         """
         SELECT head.demand_id, head.order_id, head.line_id, head.sku, head.units, head.queued, head.reserved, head.assigned,
-               head.shipped, head.cancelled, head.promised_ship_at, head.priority, head.hold_all,
+               head.shipped, head.cancelled, head.promised_ship_at, head.priority, head.hold_all, head.channel,
                orders.order_version, orders.cancelled_version, orders.segment
         FROM unnest($1::text[], $2::int[]) AS free(sku, units)
         CROSS JOIN LATERAL (
@@ -57,7 +57,7 @@ async def read_first_to_lose(
     return await connection.fetch(
         """
         SELECT tail.demand_id, tail.order_id, tail.line_id, tail.sku, tail.units, tail.queued, tail.reserved, tail.assigned,
-               tail.shipped, tail.cancelled, tail.promised_ship_at, tail.priority, tail.hold_all,
+               tail.shipped, tail.cancelled, tail.promised_ship_at, tail.priority, tail.hold_all, tail.channel,
                tail.order_version, tail.cancelled_version, tail.segment
         FROM (
             SELECT demand.*, orders.order_version, orders.cancelled_version, orders.segment,
@@ -234,7 +234,7 @@ async def read_holders(connection: Connection, skus: Sequence[str], lines: int) 
     return await connection.fetch(
         """
         SELECT held.demand_id, held.order_id, held.line_id, held.sku, held.units, held.queued, held.reserved, held.assigned,
-               held.shipped, held.cancelled, held.promised_ship_at, held.priority, held.hold_all,
+               held.shipped, held.cancelled, held.promised_ship_at, held.priority, held.hold_all, held.channel,
                orders.order_version, orders.cancelled_version, orders.segment
         FROM unnest($1::text[]) AS asked(sku)
         CROSS JOIN LATERAL (
@@ -268,7 +268,7 @@ async def read_claimants(
     return await connection.fetch(
         """
         SELECT wanted.demand_id, wanted.order_id, wanted.line_id, wanted.sku, wanted.units, wanted.queued, wanted.reserved, wanted.assigned,
-               wanted.shipped, wanted.cancelled, wanted.promised_ship_at, wanted.priority, wanted.hold_all,
+               wanted.shipped, wanted.cancelled, wanted.promised_ship_at, wanted.priority, wanted.hold_all, wanted.channel,
                orders.order_version, orders.cancelled_version, orders.segment
         FROM unnest($1::text[], $2::smallint[], $3::uuid[], $4::int[]) AS lowest(sku, priority, order_id, units)
         CROSS JOIN LATERAL (

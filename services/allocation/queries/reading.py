@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from asyncpg import Record
@@ -14,7 +15,7 @@ async def list_pools(connection: Connection, after: str, limit: int) -> list[Rec
     """Pools in SKU order, behind a given SKU."""
     return await connection.fetch(
         """
-        SELECT sku, pool, sellable, pending_shortage, reserved, queued, safety, available, version
+        SELECT sku, pool, sellable, pending_shortage, reserved, held, queued, safety, fenced, available, version, ruled
         FROM stock_pools WHERE sku > $1 ORDER BY sku, pool LIMIT $2
         """,
         after,
@@ -26,7 +27,8 @@ async def read_pool(connection: Connection, sku: str) -> Record | None:
     """One pool with its product."""
     return await connection.fetchrow(
         """
-        SELECT sku, pool, sellable, pending_shortage, reserved, queued, safety, available, version, hazmat, release_at, early_release
+        SELECT sku, pool, sellable, pending_shortage, reserved, held, queued, safety, sku_safety, fenced, available,
+               available + fenced AS free, version, ruled, hazmat, release_at, early_release
         FROM stock_pools JOIN products USING (sku) WHERE sku = $1 AND pool = 'default'
         """,
         sku,
@@ -50,7 +52,7 @@ async def list_shelves(connection: Connection, skus: Sequence[str]) -> list[Reco
     return await connection.fetch(
         """
         SELECT sku, location, GREATEST(on_shelf, 0) + damaged + quality_control AS on_hand, on_shelf, assigned, pending_shortage,
-               damaged, quality_control, counts, counted_as_of, counted_watermark
+               damaged, quality_control, counts, counted_as_of, counted_watermark, safety
         FROM stock_locations WHERE sku = ANY($1::text[]) ORDER BY sku, location
         """,
         skus,
@@ -148,3 +150,67 @@ async def list_supply_lines(connection: Connection, supply_ids: Sequence[UUID]) 
 async def read_chosen_policy(connection: Connection) -> Record | None:
     """The shortage policy that an operator chose last."""
     return await connection.fetchrow("SELECT policy, operator, set_at FROM shortage_policies ORDER BY set_at DESC, change_id DESC LIMIT 1")
+
+
+async def list_channel_pools(connection: Connection, channel: str | None, after: str, limit: int) -> list[Record]:
+    """SKUs with rules, behind a given SKU: their rules, oldest first, and what is free of each."""
+    return await connection.fetch(
+        """
+        SELECT rule.sku, rule.channel, rule.fence, rule.cap, rule.share_percent, rule.open, rule.queued, rule.seniority, rule.rule_version
+        FROM channel_pools rule
+        WHERE rule.sku IN (
+            SELECT DISTINCT sku FROM channel_pools WHERE sku > $2 AND ($1::text IS NULL OR channel = $1) ORDER BY sku LIMIT $3
+        )
+        ORDER BY rule.sku, rule.seniority
+        """,
+        channel,
+        after,
+        limit,
+    )
+
+
+async def read_pools(connection: Connection, skus: Sequence[str]) -> list[Record]:
+    """The pools of some SKUs, in SKU order."""
+    return await connection.fetch(
+        """
+        SELECT sku, available + fenced AS free, queued, release_at
+        FROM stock_pools WHERE sku = ANY($1::text[]) AND pool = 'default' ORDER BY sku
+        """,
+        skus,
+    )
+
+
+async def list_adjustments(
+    connection: Connection, sku: str | None, location: str | None, before: datetime, before_id: UUID, limit: int
+) -> list[Record]:
+    """Corrections of what is on hand by operators and 3PLs, newest first, from before a given one."""
+    return await connection.fetch(
+        """
+        SELECT adjustment_id, sku, location, old_on_hand, new_on_hand, reason, author, adjusted_at
+        FROM adjustments
+        WHERE (adjusted_at, adjustment_id) < ($3, $4) AND ($1::text IS NULL OR sku = $1) AND ($2::text IS NULL OR location = $2)
+        ORDER BY adjusted_at DESC, adjustment_id DESC LIMIT $5
+        """,
+        sku,
+        location,
+        before,
+        before_id,
+        limit,
+    )
+
+
+async def list_rule_changes(connection: Connection, sku: str | None, before: datetime, before_id: UUID, limit: int) -> list[Record]:
+    """Changes of safety stock and channel pools, newest first, from before a given one."""
+    return await connection.fetch(
+        """
+        SELECT change_id, kind, sku, location, channel, old_safety, new_safety, old_fence, new_fence, old_cap, new_cap,
+               old_share_percent, new_share_percent, rule_version, reason, author, changed_at
+        FROM rule_changes
+        WHERE (changed_at, change_id) < ($2, $3) AND ($1::text IS NULL OR sku = $1)
+        ORDER BY changed_at DESC, change_id DESC LIMIT $4
+        """,
+        sku,
+        before,
+        before_id,
+        limit,
+    )

@@ -13,8 +13,10 @@ from shared.contracts.base import Code, LineId, ShortText, Time, UnitCount
 from shared.contracts.channels import ChannelOrderReceived, FieldProblem, Listing, Product
 from shared.contracts.feeds import PatienceSeconds, StaleAfterSeconds
 from shared.contracts.fulfillment import LocationRegistrationRequested
+from shared.contracts.holds import HoldRequest
 from shared.contracts.orders import Address, LineChange, OrderVersion
 from shared.contracts.returns import ReturnLine, ScannedUnits
+from shared.contracts.rules import RulePercent, RuleUnits, RuleVersion
 from shared.contracts.stock import FeedSequence, ShortagePolicy, SupplyChange, SupplyLine
 
 
@@ -140,6 +142,37 @@ class SetShortagePolicy(Request):
 
     policy: ShortagePolicy
     operator: ShortText = "operator"
+
+
+class SetSafety(Request):
+    """Units to keep back from sale. With ``expected_safety_units`` it is refused when they were changed meanwhile."""
+
+    safety_units: RuleUnits
+    expected_safety_units: RuleUnits | None = None
+    reason: ShortText
+    operator: ShortText = "operator"
+
+
+class SetChannelPool(Request):
+    """What a channel may take of a SKU. What is left out does not apply; with nothing the rule ends.
+
+    ``fence_units`` are set aside for the channel, ``cap_units`` is the most it may have reserved or held and not shipped,
+    ``share_percent`` the most it may have of what is free for all. With ``expected_rule_version`` (0: no rule) it is refused when the rule
+    was changed meanwhile.
+    """
+
+    fence_units: RuleUnits | None = None
+    cap_units: RuleUnits | None = None
+    share_percent: RulePercent | None = None
+    expected_rule_version: RuleVersion | None = None
+    reason: ShortText
+    operator: ShortText = "operator"
+
+
+class RequestHold(HoldRequest):
+    """Units to keep for a shopper before the payment. Asking again with the same content prolongs the hold."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class ScheduleSupply(Request):

@@ -14,6 +14,7 @@ from services.portal.asking import Answer, Reply
 from shared.contracts.base import Message, Refusal
 from shared.contracts.channels import FieldProblem, ListingRegistrationRejected
 from shared.contracts.fulfillment import LocationRegistrationRejected
+from shared.contracts.holds import StockHoldRejected
 from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderChangePending, OrderEdited, OrderEditRejected
 from shared.contracts.returns import ReturnApproved, ReturnDeclined
 from shared.contracts.stock import SupplyRejected
@@ -53,7 +54,7 @@ def _problem_in(message: Message) -> Problem:
     reason, detail = words.get("reason", "refused"), words["detail"]
     if isinstance(message, ListingRegistrationRejected):
         problems = message.problems
-    elif isinstance(message, LocationRegistrationRejected | SupplyRejected):
+    elif isinstance(message, LocationRegistrationRejected | StockHoldRejected | SupplyRejected):
         problems = [FieldProblem(field=message.field, problem=message.detail, remedy="correct it and send it again")]
     else:
         problems = []

@@ -11,6 +11,7 @@ from pydantic import Field
 from services.portal.api import feeds, models, operations, orders, returns, stock
 from services.portal.api.openapi import openapi_document
 from services.portal.api.operation import Operation, Parameter
+from services.portal.api.rule_routes import RULES
 from services.portal.pages.documentation import documentation_page
 from services.portal.settings import PortalSettings
 from shared.contracts.base import Code, Sku
@@ -180,6 +181,7 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(409, 422, 503),
         idempotent=True,
     ),
+    *RULES,
     Operation(
         "GET",
         "/api/shortage-policy",

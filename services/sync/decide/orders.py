@@ -64,7 +64,9 @@ def captured_cents(order: ChannelOrderReceived) -> int:
 
 
 def _canonical(value: Any) -> Any:
-    """Instants as microseconds since 1970, so that the same moment in two offsets is the same content."""
+    """Instants as microseconds since 1970, so that the same moment in two offsets is the same content; ids in their one spelling."""
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, datetime):
         return (value - _EPOCH) // timedelta(microseconds=1)
     raise TypeError(f"{type(value).__name__} has no canonical form")
@@ -224,6 +226,7 @@ def canonical_order(order: ChannelOrderReceived, order_id: UUID, catalogue: Cata
         customer=order.customer,
         split_policy=order.split_policy,
         priority=order.priority,
+        hold_id=order.hold_id,
     )
 
 

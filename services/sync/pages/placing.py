@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import re
 from collections.abc import Sequence
@@ -27,10 +24,9 @@ from shared.http import error_response
 from shared.messaging.batching import HandledNow
 from shared.messaging.reading import Delivery, problems_of
 from shared.service import Environment
+from shared.signing import read_body, signature_problem
 
-SIGNATURE_HEADER = "X-Ordermesh-Hmac-Sha256"
 DELIVERY_ID_HEADER = "X-Ordermesh-Delivery-Id"
-CONTENT_TYPES = ("application/json", "application/cloudevents+json")
 
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -63,46 +59,21 @@ async def receive_webhook(environment: Environment, request: web.Request) -> web
     channel = channels_in(environment.settings.partners_file).get(request.match_info["channel"])
     if channel is None:
         return error_response(404, "unknown_channel", "there is no such channel: check the address of the webhook")
-    body = await _body_of(request, environment.settings.webhook_body_limit_bytes)
+    body = await read_body(request, environment.settings.webhook_body_limit_bytes)
     if isinstance(body, web.Response):
         return body
-    if not is_signed(body, request.headers.get(SIGNATURE_HEADER, ""), channel.webhook_secrets):
-        message = f"send {SIGNATURE_HEADER}: base64 of the HMAC-SHA256 over the raw body under this channel's webhook secret"
-        return error_response(401, "bad_signature", message)
+    refused = signature_problem(body, request, channel.webhook_secrets)
+    if refused is not None:
+        return refused
     return await _place(environment, request, body, partner=channel.code)
 
 
 async def place_order(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``POST /orders``: an order in the same form, placed by an operator for any channel."""
-    body = await _body_of(request, environment.settings.webhook_body_limit_bytes)
+    body = await read_body(request, environment.settings.webhook_body_limit_bytes)
     if isinstance(body, web.Response):
         return body
     return await _place(environment, request, body, partner=None)
-
-
-def is_signed(body: bytes, signature: str, secrets: Sequence[str]) -> bool:
-    """Whether the signature is that of one of the live secrets. Takes the same time whichever it is and wherever it differs."""
-    given = signature.strip().encode("utf-8", "surrogateescape")
-    good = False
-    for secret in secrets:
-        expected = base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest())
-        good |= hmac.compare_digest(expected, given)
-    return good
-
-
-async def _body_of(request: web.Request, limit_bytes: int) -> bytes | web.Response:
-    """The raw body, or why it is not read: what claims to be too long is refused before a byte of it is kept."""
-    if request.content_type not in CONTENT_TYPES:
-        return error_response(415, "unsupported_media_type", f"send {' or '.join(CONTENT_TYPES)}")
-    too_large = error_response(413, "body_too_large", f"the body is larger than {limit_bytes} bytes: one order per delivery")
-    if request.content_length is not None and request.content_length > limit_bytes:
-        return too_large
-    content = bytearray()
-    async for piece in request.content.iter_chunked(64 * 1024):
-        content += piece
-        if len(content) > limit_bytes:
-            return too_large
-    return bytes(content)
 
 
 def _invalid(problems: Sequence[FieldProblem]) -> web.Response:

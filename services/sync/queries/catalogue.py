@@ -161,7 +161,12 @@ async def save_listings(connection: Connection, listings: Sequence[tuple[str, st
         INSERT INTO listing_stock (channel, sku, wanted_available, wanted_mode, wanted_next_ship_at, wanted_version, wanted_at,
                                    stale_since, due_at)
         SELECT channel, sku, available, mode, next_ship_at, stock_version, changed_at, $4, $4
-        FROM changed JOIN saved USING (channel, sku) JOIN stock_numbers USING (sku, pool)
+        FROM changed JOIN saved USING (channel, sku)
+        CROSS JOIN LATERAL (
+            SELECT available, mode, next_ship_at, stock_version, changed_at FROM stock_numbers
+            WHERE stock_numbers.sku = saved.sku AND stock_numbers.pool IN (saved.pool, saved.channel)
+            ORDER BY stock_version DESC, stock_numbers.pool = saved.channel DESC LIMIT 1
+        ) AS newest
         ORDER BY channel, sku
         ON CONFLICT (channel, sku) DO UPDATE
         SET stale_since = $4, sending_since = NULL, due_at = $4, failures = 0, last_failure = NULL, accepted_available = NULL,

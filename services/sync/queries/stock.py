@@ -14,7 +14,10 @@ from shared.messaging.message import Connection
 
 
 async def save_numbers(connection: Connection, numbers: Sequence[KnownNumber], now: datetime) -> None:
-    """Records the newest number of each SKU and schedules its push to every listing whose channel does not show it for sure.
+    """Records the newest number of each SKU and pool and schedules its push to every listing whose channel does not show it for sure.
+
+    A channel is shown its own number (the pool of its name) or, where it has none, that of its listing's pool: whichever is newer. All
+    numbers of a SKU are told together under one version, so a channel's own number that is older than the common one is over.
 
     The highest version wins, whatever arrives first. A row that is already due keeps its time: it is queued, under way or backing off, and
     will carry the newest number. A number that is back at what the channel shows for sure needs no push.
@@ -31,12 +34,22 @@ async def save_numbers(connection: Connection, numbers: Sequence[KnownNumber], n
                 stock_version = excluded.stock_version, changed_at = excluded.changed_at
             WHERE stock_numbers.stock_version < excluded.stock_version
             RETURNING sku, pool, available, mode, next_ship_at, stock_version, changed_at
+        ), numbers AS (
+            SELECT sku, pool, available, mode, next_ship_at, stock_version, changed_at FROM newer
+            UNION ALL
+            SELECT sku, pool, available, mode, next_ship_at, stock_version, changed_at FROM stock_numbers AS older
+            WHERE older.sku IN (SELECT sku FROM newer)
+              AND NOT EXISTS (SELECT FROM newer WHERE newer.sku = older.sku AND newer.pool = older.pool)
+        ), newest AS (
+            SELECT DISTINCT ON (listings.channel, listings.sku)
+                   listings.channel, listings.sku, available, mode, next_ship_at, stock_version, changed_at
+            FROM listings JOIN numbers ON numbers.sku = listings.sku AND numbers.pool IN (listings.pool, listings.channel)
+            ORDER BY listings.channel, listings.sku, stock_version DESC, numbers.pool = listings.channel DESC
         )
         INSERT INTO listing_stock AS shown (channel, sku, wanted_available, wanted_mode, wanted_next_ship_at, wanted_version, wanted_at,
                                             stale_since, due_at)
         SELECT channel, sku, available, mode, next_ship_at, stock_version, changed_at, changed_at, $8
-        FROM newer JOIN listings USING (sku, pool)
-        ORDER BY channel, sku
+        FROM newest ORDER BY channel, sku
         ON CONFLICT (channel, sku) DO UPDATE
         SET wanted_available = excluded.wanted_available, wanted_mode = excluded.wanted_mode,
             wanted_next_ship_at = excluded.wanted_next_ship_at, wanted_version = excluded.wanted_version, wanted_at = excluded.wanted_at,

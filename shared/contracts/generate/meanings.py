@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 
-from shared.contracts import base, channels, feeds, fulfillment, orders, returns, stock
+from shared.contracts import base, channels, feeds, fulfillment, holds, orders, returns, rules, stock
 
-MODULES: tuple[ModuleType, ...] = (base, orders, channels, stock, feeds, fulfillment, returns)
+MODULES: tuple[ModuleType, ...] = (base, orders, channels, stock, feeds, holds, rules, fulfillment, returns)
 
 
 @cache
@@ -21,7 +21,8 @@ def field_meanings() -> dict[str, dict[str, str]]:
     """Class name -> field name -> what the field's type means; fields whose type has no docstring are left out."""
     trees = [ast.parse(inspect.getsource(module)) for module in MODULES]
     aliases = {name: text for tree in trees for name, text in _documented_aliases(tree)}
-    return {node.name: dict(_documented_fields(node, aliases)) for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+    classes = {node.name: node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)}
+    return {name: dict(_inherited_fields(node, classes, aliases)) for name, node in classes.items()}
 
 
 def as_markdown(docstring: str | None) -> str:
@@ -35,6 +36,13 @@ def _documented_aliases(tree: ast.Module) -> Iterator[tuple[str, str]]:
             match following.value:
                 case ast.Constant(value=str(text)):
                     yield node.targets[0].id, as_markdown(text)
+
+
+def _inherited_fields(node: ast.ClassDef, classes: dict[str, ast.ClassDef], aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for base_class in node.bases:
+        if isinstance(base_class, ast.Name) and base_class.id in classes:
+            yield from _inherited_fields(classes[base_class.id], classes, aliases)
+    yield from _documented_fields(node, aliases)
 
 
 def _documented_fields(node: ast.ClassDef, aliases: dict[str, str]) -> Iterator[tuple[str, str]]:
