@@ -114,16 +114,21 @@ class Offer:
 
 
 async def latencies(connection: Connection, order_ids: Sequence[UUID], sent_at: Mapping[UUID, float]) -> list[float]:
-    """Per order from the broker's hands to its confirmed reservation.
+    """Per order from the broker's hands to its confirmed reservation; waits for the last of them.
 
     Raises:
-        BenchmarkError: some were not reserved, although there is stock of everything.
+        BenchmarkError: some were not reserved in time, although there is stock of everything.
     """
-    rows = await connection.fetch(
-        "SELECT subject, sent_at FROM allocation.outbox WHERE type = $1 AND subject = ANY($2::text[])",
-        StockReserved.type,
-        [str(order_id) for order_id in order_ids],
-    )
-    if len(rows) != len(order_ids):
-        raise BenchmarkError(f"{len(rows)} of {len(order_ids)} neighbouring orders were reserved")
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        rows = await connection.fetch(
+            "SELECT subject, sent_at FROM allocation.outbox WHERE type = $1 AND subject = ANY($2::text[]) AND sent_at IS NOT NULL",
+            StockReserved.type,
+            [str(order_id) for order_id in order_ids],
+        )
+        if len(rows) == len(order_ids):
+            break
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"{len(rows)} of {len(order_ids)} neighbouring orders were reserved within {TIMEOUT_SECONDS:.0f} s")
+        await asyncio.sleep(TICK_SECONDS)
     return [row["sent_at"].timestamp() - sent_at[UUID(row["subject"])] for row in rows]
