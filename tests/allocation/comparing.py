@@ -1,0 +1,232 @@
+"""What the service says against what the model says: the books, the answers, and what everybody has been told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from shared.contracts.base import Message
+from shared.contracts.feeds import FeedGapClosed, FeedGapCloseRejected, FeedSettingsChanged, FeedSettingsRejected
+from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentAssignmentRejected
+from shared.contracts.stock import (
+    ShortagePolicySet,
+    StockAdjusted,
+    StockAdjustmentRejected,
+    StockAvailabilityChanged,
+    StockBackordered,
+    StockPromiseChanged,
+    StockReserved,
+    SupplyReceiptBooked,
+    SupplyRejected,
+)
+from tests.allocation.ground import Books, Heard, without_gap
+from tests.allocation.happenings import Scene
+from tests.allocation.model import Answer, Judgement, LineKey, Model, Unit
+
+
+def epoch(at: datetime | None) -> int | None:
+    """A moment as the database says it."""
+    return None if at is None else int(at.timestamp())
+
+
+def books_of(model: Model) -> Books:
+    """The books of the model, as :meth:`Ground.read` reads those of the service."""
+    pools = {}
+    dates: dict[tuple[UUID, str, str, int], int | None] = {}
+    for sku in model.products:
+        preorder = model.preorders.get(sku)
+        queue = model.queue(sku)
+        reserved = len(model.in_state(sku, "reserved", "assigned"))
+        released = (epoch(preorder.release_at), preorder.early) if preorder else (None, False)
+        pools[sku] = [model.free(sku), reserved, len(queue), *released]
+        for position, unit in enumerate(queue, 1):
+            dates[unit.order.order_id, *unit.line, unit.arrival] = epoch(model.date_of(sku, position))
+    lines: dict[str, list[list[int | None]]] = {}
+    for (order_id, line_id, sku, arrival), own in _rows(model).items():
+        queued, reserved, assigned, shipped, cancelled = (
+            own[state] for state in ("queued", "reserved", "assigned", "shipped", "cancelled")
+        )
+        row = [queued, reserved + assigned, assigned, shipped, cancelled, dates.get((order_id, line_id, sku, arrival))]
+        lines.setdefault(f"{order_id} {line_id} {sku}", []).append(row)
+    return {
+        "pools": pools,
+        "shelves": {
+            f"{sku} at {location}": [*numbers, model.counts(sku, location)]
+            for (sku, location), shelf in model.shelves.items()
+            if any(numbers := [shelf.on_shelf, model.assigned(sku, location), shelf.damaged, shelf.quality_control])
+        },
+        "orders": {str(order.order_id): [order.version, order.cancelled_version] for order in model.orders.values()},
+        "lines": lines,
+        "holds": {
+            f"{each.fulfillment_id} {line_id} {sku}": [hold.open, hold.shipped, hold.recalled]
+            for each in model.fulfillments.values()
+            for (line_id, sku), hold in each.holds.items()
+            if hold.open or hold.shipped or hold.recalled
+        },
+        "supplies": {
+            str(supply_id): [epoch(model.ships_at(supply)) if supply.is_expected else None, supply.overdue, supply.cancelled]
+            for supply_id, supply in model.supplies.items()
+        },
+        "supply lines": {
+            f"{supply_id} {sku}": [line.quantity, line.received, line.called_off, line.expected > 0]
+            for supply_id, supply in model.supplies.items()
+            for sku, line in supply.lines.items()
+        },
+        "feeds": {location: without_gap(place.floor, sorted(place.arrived)) for location, place in model.places.items()},
+        "strangers": {
+            f"{location} {sku}": [line.on_hand, line.damaged, line.quality_control, stamp.watermark]
+            for location, place in model.places.items()
+            for sku, (stamp, line) in place.unregistered.items()
+        },
+        "kits": {sku: sold(model, sku) for sku in model.kits},
+    }
+
+
+def _rows(model: Model) -> dict[tuple[UUID, str, str, int], Counter[str]]:
+    rows: dict[tuple[UUID, str, str, int], Counter[str]] = {}
+    for unit in model.units:
+        rows.setdefault((unit.order.order_id, *unit.line, unit.arrival), Counter())[unit.state] += 1
+    return rows
+
+
+def sold(model: Model, sku: str) -> list[object]:
+    """What channels should know of a SKU."""
+    available, mode, next_ship_at = model.sellable(sku)
+    return [available, mode, epoch(next_ship_at)]
+
+
+def differences(service: Books, model: Books) -> list[str]:
+    """Where the books differ. Dates of queues that are being dated anew are not compared."""
+    found = []
+    for table, right in model.items():
+        for key in sorted(service[table].keys() | right.keys()):
+            ours, theirs = service[table].get(key), right.get(key)
+            if table == "lines" and ours is not None:
+                dating = key.rsplit(" ", 1)[1] in service["dating"]
+                ours = [row[:6] if not dating else row[:5] for row in ours]
+                theirs = [row[:6] if not dating else row[:5] for row in theirs or ()]
+            if ours != theirs:
+                found.append(f"{table} {key}: the service has {ours}, the model {theirs}")
+    return found
+
+
+def answer_of(message: Message) -> Answer | None:
+    """What a message answers, as the model says it."""
+    match message:
+        case FulfillmentAssigned():
+            return "assigned", message.plan_id
+        case FulfillmentAssignmentRejected():
+            return message.reason, message.plan_id
+        case StockAdjusted():
+            return "adjusted", message.adjustment_id, message.old_on_hand, message.new_on_hand
+        case StockAdjustmentRejected():
+            return message.reason, message.adjustment_id, message.on_hand
+        case SupplyReceiptBooked():
+            return "booked", message.receipt_id, message.over_received
+        case SupplyRejected():
+            return message.reason, message.supply_id
+        case FeedSettingsChanged():
+            return "set", message.decision_id, message.patience_seconds
+        case FeedGapClosed():
+            sequences = [number for gap in message.gaps for number in range(gap.first_sequence, gap.last_sequence + 1)]
+            return "closed", message.decision_id, tuple(sequences)
+        case FeedGapCloseRejected() | FeedSettingsRejected():
+            return message.reason, message.decision_id
+        case ShortagePolicySet():
+            return "policy", message.change_id, message.policy
+    return None
+
+
+def agrees(heard: Heard, judgement: Judgement) -> list[str]:
+    """Where what came of a batch differs from what should."""
+    answers = [answer for told in heard.outgoing if (answer := answer_of(told.data)) is not None]
+    found = []
+    if Counter(answers) != Counter(judgement.answers):
+        found.append(f"the service answers {answers}, the model {judgement.answers}")
+    if heard.parked != judgement.parked:
+        found.append(f"the service parks {len(heard.parked)} messages, the model {len(judgement.parked)}")
+    if heard.deferred - heard.parked != judgement.deferred - judgement.parked:
+        found.append(f"the service lets {len(heard.deferred)} messages wait, the model {len(judgement.deferred)}")
+    return found
+
+
+@dataclass
+class Listeners:
+    """What channels, customers and routing know, from messages alone."""
+
+    sold: dict[str, tuple[int, list[object]]] = field(default_factory=dict)
+    dates: dict[tuple[str, str, str], int | None] = field(default_factory=dict)
+    free: dict[UUID, Counter[LineKey]] = field(default_factory=dict)
+    """Units that routing may plan, by order and line ..."""
+    coming_back: Counter[tuple[UUID, LineKey]] = field(default_factory=Counter)
+    """... and units of plans that were called off: allocation has still to say whether they are there."""
+
+    def listen(self, heard: Heard, scene: Scene, came_back: Iterable[Unit] = ()) -> None:
+        """What was said in one transaction."""
+        self.coming_back.update((unit.order.order_id, unit.line) for unit in came_back)
+        for told in (each.data for each in heard.outgoing):
+            match told:
+                case StockAvailabilityChanged():
+                    self._offered(told)
+                case StockReserved():
+                    self._reserved(told)
+                case StockBackordered():
+                    self._backordered(told)
+                case StockPromiseChanged():
+                    for moved in told.lines:
+                        self.dates[str(told.order_id), moved.line_id, moved.sku] = epoch(moved.new_ship_at)
+                case FulfillmentAssigned():
+                    for (order_id, line), quantity in scene.plans[told.plan_id].items():
+                        self.free.setdefault(order_id, Counter())[line] -= quantity
+                case _:
+                    pass
+
+    def _offered(self, told: StockAvailabilityChanged) -> None:
+        for change in told.changes:
+            if change.stock_version > self.sold.get(change.sku, (-1, []))[0]:
+                self.sold[change.sku] = change.stock_version, [change.available, change.mode, epoch(change.next_ship_at)]
+
+    def _backordered(self, told: StockBackordered) -> None:
+        for place in told.lines:
+            self.dates[str(told.order_id), place.line_id, place.sku] = epoch(place.promised_ship_at)
+            if told.cause in ("shortage", "yielded"):
+                self._lost(told.order_id, (place.line_id, place.sku), place.quantity)
+
+    def _reserved(self, told: StockReserved) -> None:
+        if told.cause == "edited":
+            self.free[told.order_id] = Counter()
+        for part in told.lines:
+            line = part.line_id, part.sku
+            self.free.setdefault(told.order_id, Counter())[line] += part.quantity
+            if told.cause == "fulfillment_cancelled":
+                self.coming_back[told.order_id, line] -= part.quantity
+
+    def _lost(self, order_id: UUID, line: LineKey, quantity: int) -> None:
+        """Units that are coming back are not free yet, so what is lost is lost of those first."""
+        coming = max(0, min(quantity, self.coming_back[order_id, line]))
+        self.coming_back[order_id, line] -= coming
+        self.free.setdefault(order_id, Counter())[line] -= quantity - coming
+
+    def misled(self, books: Books, model: Model) -> list[str]:
+        """Who knows something else than what is so."""
+        found = [
+            f"channels know of {sku} {self.sold.get(sku)}, it is {sold(model, sku)}"
+            for sku in [*model.products, *model.kits]
+            if self.sold.get(sku, (0, None))[1] != sold(model, sku)
+        ]
+        for order in model.orders.values():
+            if order.cancelled_version is None and order.order_id not in model.surprised:
+                free = Counter(unit.line for unit in model.units if unit.order is order and unit.state == "reserved")
+                heard = self.free.get(order.order_id, Counter())
+                known = +Counter({line: units + min(0, self.coming_back[order.order_id, line]) for line, units in heard.items()})
+                if known != free:
+                    found.append(f"routing may plan {dict(known)} of order {order.order_id}, it has {dict(free)}")
+        for key, rows in books["lines"].items():
+            order_id, line_id, sku = key.split(" ")
+            settled = sku not in books["dating"] and not books["telling"]
+            if settled and len(rows) == 1 and rows[0][0] and self.dates.get((order_id, line_id, sku)) != rows[0][5]:
+                found.append(f"the customer of {key} knows {self.dates.get((order_id, line_id, sku))}, the date is {rows[0][5]}")
+        return found
