@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from shared.contracts.base import Message
 from shared.contracts.feeds import FeedGapClosed, FeedGapCloseRejected, FeedSettingsChanged, FeedSettingsRejected
 from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentAssignmentRejected
+from shared.contracts.holds import (
+    ChannelHoldAnswered,
+    ChannelHoldRejected,
+    ChannelHoldShrunk,
+    StockHoldAnswered,
+    StockHoldRejected,
+)
+from shared.contracts.rules import ChannelPoolRejected, ChannelPoolSet, StockSafetyRejected, StockSafetySet
 from shared.contracts.stock import (
     ShortagePolicySet,
     StockAdjusted,
@@ -41,7 +50,7 @@ def books_of(model: Model) -> Books:
         queue = model.queue(sku)
         reserved = len(model.in_state(sku, "reserved", "assigned"))
         released = (epoch(preorder.release_at), preorder.early) if preorder else (None, False)
-        pools[sku] = [model.free(sku), reserved, len(queue), *released]
+        pools[sku] = [model.free(sku) - model.fenced(sku), reserved, len(queue), model.held(sku), model.kept_back(sku), *released]
         for position, unit in enumerate(queue, 1):
             dates[unit.order.order_id, *unit.line, unit.arrival] = epoch(model.date_of(sku, position))
     lines: dict[str, list[list[int | None]]] = {}
@@ -53,6 +62,23 @@ def books_of(model: Model) -> Books:
         lines.setdefault(f"{order_id} {line_id} {sku}", []).append(row)
     return {
         "pools": pools,
+        "rules": {
+            f"{sku} {rule.channel}": [
+                *(rule.fence, rule.cap, rule.share_percent),
+                *(model.has_open(sku, rule.channel), model.waits_for(sku, rule.channel)),
+            ]
+            for sku, rules in model.rules.items()
+            for rule in rules
+        },
+        "holds": {
+            str(hold_id): [hold.channel, hold.state, hold.policy, epoch(hold.expires_at), hold.order_id and str(hold.order_id)]
+            for hold_id, hold in model.holds.items()
+        },
+        "hold lines": {
+            f"{hold_id} {sku}": [line.asked, line.granted, line.held, line.used]
+            for hold_id, hold in model.holds.items()
+            for sku, line in hold.lines.items()
+        },
         "shelves": {
             f"{sku} at {location}": [*numbers, model.counts(sku, location)]
             for (sku, location), shelf in model.shelves.items()
@@ -60,11 +86,11 @@ def books_of(model: Model) -> Books:
         },
         "orders": {str(order.order_id): [order.version, order.cancelled_version] for order in model.orders.values()},
         "lines": lines,
-        "holds": {
-            f"{each.fulfillment_id} {line_id} {sku}": [hold.open, hold.shipped, hold.recalled]
+        "ties": {
+            f"{each.fulfillment_id} {line_id} {sku}": [tie.open, tie.shipped, tie.recalled]
             for each in model.fulfillments.values()
-            for (line_id, sku), hold in each.holds.items()
-            if hold.open or hold.shipped or hold.recalled
+            for (line_id, sku), tie in each.ties.items()
+            if tie.open or tie.shipped or tie.recalled
         },
         "supplies": {
             str(supply_id): [epoch(model.ships_at(supply)) if supply.is_expected else None, supply.overdue, supply.cancelled]
@@ -92,20 +118,39 @@ def _rows(model: Model) -> dict[tuple[UUID, str, str, int], Counter[str]]:
     return rows
 
 
-def sold(model: Model, sku: str) -> list[object]:
-    """What channels should know of a SKU."""
-    available, mode, next_ship_at = model.sellable(sku)
-    return [available, mode, epoch(next_ship_at)]
+class _Anything:
+    """Equal to whatever the service says where the model says nothing."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]  # nothing to look up
+
+    def __repr__(self) -> str:
+        return "whatever"
+
+
+ANYTHING = _Anything()
+
+
+def sold(model: Model, sku: str, channel: str = "default") -> list[object] | _Anything:
+    """What channels should know of a SKU, or one channel of a SKU for which it has a rule."""
+    sellable = model.sellable(sku) if channel == "default" else model.sellable_to(sku, channel)
+    if sellable is None:
+        return ANYTHING
+    next_ship_at = sellable.next_ship_at
+    return [sellable.available, sellable.mode, ANYTHING if isinstance(next_ship_at, str) else epoch(next_ship_at)]
 
 
 def differences(service: Books, model: Books) -> list[str]:
-    """Where the books differ. Dates of queues that are being dated anew are not compared."""
+    """Where the books differ. Dates are not compared of queues that are being dated anew, and where channels have rules: the audit does."""
     found = []
     for table, right in model.items():
         for key in sorted(service[table].keys() | right.keys()):
             ours, theirs = service[table].get(key), right.get(key)
             if table == "lines" and ours is not None:
-                dating = key.rsplit(" ", 1)[1] in service["dating"]
+                sku = key.rsplit(" ", 1)[1]
+                dating = sku in service["dating"] or any(rule.split(" ", 1)[0] == sku for rule in service["rules"])
                 ours = [row[:6] if not dating else row[:5] for row in ours]
                 theirs = [row[:6] if not dating else row[:5] for row in theirs or ()]
             if ours != theirs:
@@ -113,36 +158,42 @@ def differences(service: Books, model: Books) -> list[str]:
     return found
 
 
-def answer_of(message: Message) -> Answer | None:
-    """What a message answers, as the model says it."""
-    match message:
-        case FulfillmentAssigned():
-            return "assigned", message.plan_id
-        case FulfillmentAssignmentRejected():
-            return message.reason, message.plan_id
-        case StockAdjusted():
-            return "adjusted", message.adjustment_id, message.old_on_hand, message.new_on_hand
-        case StockAdjustmentRejected():
-            return message.reason, message.adjustment_id, message.on_hand
-        case SupplyReceiptBooked():
-            return "booked", message.receipt_id, message.over_received
-        case SupplyRejected():
-            return message.reason, message.supply_id
-        case FeedSettingsChanged():
-            return "set", message.decision_id, message.patience_seconds
-        case FeedGapClosed():
-            sequences = [number for gap in message.gaps for number in range(gap.first_sequence, gap.last_sequence + 1)]
-            return "closed", message.decision_id, tuple(sequences)
-        case FeedGapCloseRejected() | FeedSettingsRejected():
-            return message.reason, message.decision_id
-        case ShortagePolicySet():
-            return "policy", message.change_id, message.policy
-    return None
+def _closed(told: FeedGapClosed) -> Answer:
+    sequences = [number for gap in told.gaps for number in range(gap.first_sequence, gap.last_sequence + 1)]
+    return "closed", told.decision_id, tuple(sequences)
+
+
+def _held(told: StockHoldAnswered | ChannelHoldAnswered) -> Answer:
+    return "hold", told.hold_id, told.outcome, tuple(sorted((line.sku, line.held) for line in told.lines)), told.expires_at
+
+
+ANSWERS: dict[type[Message], Callable[[Any], Answer]] = {
+    FulfillmentAssigned: lambda told: ("assigned", told.plan_id),
+    FulfillmentAssignmentRejected: lambda told: (told.reason, told.plan_id),
+    StockAdjusted: lambda told: ("adjusted", told.adjustment_id, told.old_on_hand, told.new_on_hand),
+    StockAdjustmentRejected: lambda told: (told.reason, told.adjustment_id, told.on_hand),
+    SupplyReceiptBooked: lambda told: ("booked", told.receipt_id, told.over_received),
+    SupplyRejected: lambda told: (told.reason, told.supply_id),
+    FeedSettingsChanged: lambda told: ("set", told.decision_id, told.patience_seconds),
+    FeedSettingsRejected: lambda told: (told.reason, told.decision_id),
+    FeedGapClosed: _closed,
+    FeedGapCloseRejected: lambda told: (told.reason, told.decision_id),
+    ShortagePolicySet: lambda told: ("policy", told.change_id, told.policy),
+    StockSafetySet: lambda told: ("safety", told.change_id, told.old_safety_units, told.new_safety_units),
+    StockSafetyRejected: lambda told: (told.reason, told.change_id, told.safety_units),
+    ChannelPoolSet: lambda told: ("rule", told.change_id, told.fence_units, told.cap_units, told.share_percent),
+    ChannelPoolRejected: lambda told: (told.reason, told.change_id),
+    StockHoldAnswered: _held,
+    ChannelHoldAnswered: _held,
+    StockHoldRejected: lambda told: (told.reason, told.hold_id),
+    ChannelHoldRejected: lambda told: (told.reason, told.hold_id),
+}
+"""What the service answers, as the model says it."""
 
 
 def agrees(heard: Heard, judgement: Judgement) -> list[str]:
     """Where what came of a batch differs from what should."""
-    answers = [answer for told in heard.outgoing if (answer := answer_of(told.data)) is not None]
+    answers = [ANSWERS[type(told.data)](told.data) for told in heard.outgoing if type(told.data) in ANSWERS]
     found = []
     if Counter(answers) != Counter(judgement.answers):
         found.append(f"the service answers {answers}, the model {judgement.answers}")
@@ -157,7 +208,9 @@ def agrees(heard: Heard, judgement: Judgement) -> list[str]:
 class Listeners:
     """What channels, customers and routing know, from messages alone."""
 
-    sold: dict[str, tuple[int, list[object]]] = field(default_factory=dict)
+    sold: dict[tuple[str, str], tuple[int, list[object]]] = field(default_factory=dict)
+    """By SKU and pool, with the version of the number."""
+    held: dict[tuple[UUID, str], int] = field(default_factory=dict)
     dates: dict[tuple[str, str, str], int | None] = field(default_factory=dict)
     free: dict[UUID, Counter[LineKey]] = field(default_factory=dict)
     """Units that routing may plan, by order and line ..."""
@@ -175,6 +228,8 @@ class Listeners:
                     self._reserved(told)
                 case StockBackordered():
                     self._backordered(told)
+                case StockHoldAnswered() | ChannelHoldAnswered() | ChannelHoldShrunk():
+                    self.held.update({(told.hold_id, line.sku): line.held for line in told.lines})
                 case StockPromiseChanged():
                     for moved in told.lines:
                         self.dates[str(told.order_id), moved.line_id, moved.sku] = epoch(moved.new_ship_at)
@@ -186,8 +241,9 @@ class Listeners:
 
     def _offered(self, told: StockAvailabilityChanged) -> None:
         for change in told.changes:
-            if change.stock_version > self.sold.get(change.sku, (-1, []))[0]:
-                self.sold[change.sku] = change.stock_version, [change.available, change.mode, epoch(change.next_ship_at)]
+            number: list[object] = [change.available, change.mode, epoch(change.next_ship_at)]
+            if change.stock_version > self.sold.get((change.sku, change.pool), (-1, number))[0]:
+                self.sold[change.sku, change.pool] = change.stock_version, number
 
     def _backordered(self, told: StockBackordered) -> None:
         for place in told.lines:
@@ -212,18 +268,25 @@ class Listeners:
 
     def misled(self, books: Books, model: Model) -> list[str]:
         """Who knows something else than what is so."""
-        found = [
-            f"channels know of {sku} {self.sold.get(sku)}, it is {sold(model, sku)}"
-            for sku in [*model.products, *model.kits]
-            if self.sold.get(sku, (0, None))[1] != sold(model, sku)
+        found = []
+        for sku in [*model.products, *model.kits]:
+            for pool in ["default", *(rule.channel for rule in model.rules.get(sku, ()))]:
+                known = self.sold.get((sku, pool), (0, None))[1]
+                if known != sold(model, sku, pool):
+                    found.append(f"{pool} channel knows of {sku} {known}, it is {sold(model, sku, pool)}")
+        found += [
+            f"the channel knows of {line.held if line else 0} units of {sku} in hold {hold_id}, not {known}"
+            for (hold_id, sku), known in self.held.items()
+            if (hold := model.holds.get(hold_id)) is not None and hold.state == "held"
+            if (line := hold.lines.get(sku)) is None or line.held != known
         ]
         for order in model.orders.values():
             if order.cancelled_version is None and order.order_id not in model.surprised:
                 free = Counter(unit.line for unit in model.units if unit.order is order and unit.state == "reserved")
                 heard = self.free.get(order.order_id, Counter())
-                known = +Counter({line: units + min(0, self.coming_back[order.order_id, line]) for line, units in heard.items()})
-                if known != free:
-                    found.append(f"routing may plan {dict(known)} of order {order.order_id}, it has {dict(free)}")
+                plannable = +Counter({line: units + min(0, self.coming_back[order.order_id, line]) for line, units in heard.items()})
+                if plannable != free:
+                    found.append(f"routing may plan {dict(plannable)} of order {order.order_id}, it has {dict(free)}")
         for key, rows in books["lines"].items():
             order_id, line_id, sku = key.split(" ")
             settled = sku not in books["dating"] and not books["telling"]

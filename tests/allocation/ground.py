@@ -45,7 +45,13 @@ REAL_TIME = ("prepare_ledger",)
 BOOKS = """
 SELECT json_build_object(
     'pools', (SELECT json_agg(json_build_array(sku, json_build_array(
-        available, reserved, queued, extract(epoch FROM release_at)::bigint, early_release))) FROM stock_pools),
+        available, reserved, queued, held, safety, extract(epoch FROM release_at)::bigint, early_release))) FROM stock_pools),
+    'rules', (SELECT json_agg(json_build_array(concat_ws(' ', sku, channel), json_build_array(
+        fence, cap, share_percent, open, queued))) FROM channel_pools),
+    'holds', (SELECT json_agg(json_build_array(hold_id, json_build_array(
+        channel, state, policy, extract(epoch FROM expires_at)::bigint, order_id))) FROM holds),
+    'hold lines', (SELECT json_agg(json_build_array(concat_ws(' ', hold_id, sku), json_build_array(asked, granted, held, used)))
+        FROM hold_lines),
     'shelves', (SELECT json_agg(json_build_array(sku || ' at ' || location, json_build_array(
         on_shelf, assigned, damaged, quality_control, counts)))
         FROM stock_locations WHERE (on_shelf, assigned, damaged, quality_control) <> (0, 0, 0, 0)),
@@ -54,7 +60,7 @@ SELECT json_build_object(
         SELECT order_id, line_id, sku, json_agg(json_build_array(queued, reserved, assigned, shipped, cancelled,
                    CASE WHEN queued > 0 THEN extract(epoch FROM promised_ship_at)::bigint END, demand_id) ORDER BY demand_id) AS rows
         FROM demand WHERE units > 0 GROUP BY order_id, line_id, sku) line),
-    'holds', (SELECT json_agg(json_build_array(concat_ws(' ', fulfillment_id, line_id, sku), json_build_array(open, shipped, recalled)))
+    'ties', (SELECT json_agg(json_build_array(concat_ws(' ', fulfillment_id, line_id, sku), json_build_array(open, shipped, recalled)))
         FROM assignments WHERE (open, shipped, recalled) <> (0, 0, 0)),
     'supplies', (SELECT json_agg(json_build_array(supply_id, json_build_array(
         CASE WHEN EXISTS (SELECT FROM supply_lines line WHERE line.supply_id = supplies.supply_id AND open)

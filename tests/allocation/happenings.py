@@ -19,8 +19,16 @@ from shared.contracts.channels import ProductRegistered
 from shared.contracts.envelope import new_id
 from shared.contracts.feeds import FeedGapCloseRequested, FeedSettingsRequested
 from shared.contracts.fulfillment import LocationRegistered, PlannedFulfillment
+from shared.contracts.holds import (
+    ChannelHoldReleaseRequested,
+    ChannelHoldRequested,
+    HoldLine,
+    StockHoldReleaseRequested,
+    StockHoldRequested,
+)
 from shared.contracts.orders import LineUnits, OrderCancelled, OrderPlaced
 from shared.contracts.returns import DispositionLine, ReturnInspected
+from shared.contracts.rules import ChannelPoolRequested, StockSafetyRequested
 from shared.contracts.stock import (
     ShortagePolicyRequested,
     SnapshotLine,
@@ -157,7 +165,7 @@ class Scene:
 
     def open_parcels(self) -> list[Fulfillment]:
         """Fulfillments that hold units, the newest first."""
-        known = [each for each in self.model.fulfillments.values() if any(hold.open for hold in each.holds.values())]
+        known = [each for each in self.model.fulfillments.values() if any(tie.open for tie in each.ties.values())]
         return [each for each in known if each.fulfillment_id not in self.gone][::-1]
 
     def a_parcel(self, choices: Choices) -> tuple[OrderPlaced, PlannedFulfillment] | None:
@@ -171,6 +179,9 @@ class Scene:
 
 
 # Orders
+
+
+CHANNELS = ("web", "app")
 
 
 def orders_are_placed(scene: Scene, choices: Choices) -> Batch:
@@ -189,11 +200,21 @@ def orders_are_placed(scene: Scene, choices: Choices) -> Batch:
             # while a restock is shared out in steps, a higher class would rightly be served before who is behind it
             priority=7 if scene.lagging else choices.one_of([5, 5, 3, 7]),
             segment=choices.one_of(["dtc", "retail", "wholesale"]),
-        )
+        ).model_copy(update=_from_channel(scene, choices))
         scene.placed[own], scene.versions[own] = placed, 1
         scene.lines[own] = {(part.line_id, part.sku): part.quantity for part in placed.lines}
         batch.append(scene.say(placed))
     return batch
+
+
+def _from_channel(scene: Scene, choices: Choices) -> dict[str, object]:
+    """Who sells it, and the hold that it names, if any."""
+    channel = choices.one_of(CHANNELS)
+    asked = [message.data for kind in (StockHoldRequested, ChannelHoldRequested) for message in scene.told.get(kind, [])]
+    if not asked or choices.rarely(3):
+        return {"channel": channel}
+    hold = choices.one_of(asked[::-1])
+    return {"channel": channel if choices.rarely(6) else hold.channel, "hold_id": hold.hold_id}
 
 
 def an_order_is_edited(scene: Scene, choices: Choices) -> Batch:
@@ -523,6 +544,82 @@ def a_preorder_is_closed(scene: Scene, choices: Choices) -> Batch:
     return [scene.say(preorder_closed(choices.one_of(known) if known else scene.goods(choices)))]
 
 
+# What is kept
+
+
+def units_are_held(scene: Scene, choices: Choices) -> Batch:
+    """Shoppers go to the checkout, over HTTP or by queue; some ask again."""
+    if choices.rarely(4):
+        again = scene.again(choices.one_of([StockHoldRequested, ChannelHoldRequested]), choices)
+        if again:
+            return again
+    kind: type[StockHoldRequested | ChannelHoldRequested] = choices.one_of([StockHoldRequested, ChannelHoldRequested])
+    batch = []
+    for _ in range(1 + choices.below(2)):
+        wanted = [HoldLine(sku=scene.goods(choices), quantity=1 + choices.below(3)) for _ in range(1 + choices.below(2))]
+        told = kind(
+            hold_id=new_id(),
+            channel=choices.one_of(CHANNELS),
+            lines=wanted,
+            ttl_seconds=choices.one_of([600, 3600, 30]),
+            policy=choices.one_of(["partial", "partial", "all_or_nothing"]),
+        )
+        batch.append(scene.say(told, partner=_seller(told.channel, choices) if kind is ChannelHoldRequested else None))
+    return batch
+
+
+def _seller(channel: str, choices: Choices) -> str:
+    return "stranger" if choices.rarely(20) else channel
+
+
+def a_hold_is_released(scene: Scene, choices: Choices) -> Batch:
+    """The shopper leaves; rarely before the hold is heard of."""
+    asked = [message.data for kind in (StockHoldRequested, ChannelHoldRequested) for message in scene.told.get(kind, [])]
+    if not asked:
+        return units_are_held(scene, choices)
+    hold = choices.one_of(asked[::-1])
+    hold_id = new_id() if choices.rarely(8) else hold.hold_id
+    channel = choices.one_of(CHANNELS) if choices.rarely(10) else hold.channel
+    if choices.rarely(2):
+        return [scene.say(ChannelHoldReleaseRequested(hold_id=hold_id, channel=channel), partner=_seller(channel, choices))]
+    return [scene.say(StockHoldReleaseRequested(hold_id=hold_id, channel=channel))]
+
+
+def safety_stock_is_set(scene: Scene, choices: Choices) -> Batch:
+    """Of a SKU, or of what lies at one place."""
+    sku, location = scene.goods(choices), choices.one_of([None, *LOCATIONS, LATE_LOCATION])
+    before = scene.model.safety.get((sku, location), 0)
+    told = StockSafetyRequested(
+        change_id=new_id(),
+        sku=sku,
+        location=location,
+        safety_units=choices.one_of([1, 2, 0, 5]),
+        expected_safety_units=choices.one_of([None, before, before + 1]),
+        reason="miscounts",
+        operator="kim",
+    )
+    return [scene.say(told)]
+
+
+def a_channel_pool_is_set(scene: Scene, choices: Choices) -> Batch:
+    """A fence, a cap, a share, some of them, or none any more."""
+    fence, cap, share = choices.one_of(
+        [(2, None, None), (None, 3, None), (None, None, 50), (1, 4, 30), (None, None, None), (5, 3, None), (3, None, None), (None, 0, None)]
+    )
+    told = ChannelPoolRequested(
+        change_id=new_id(),
+        sku=scene.goods(choices),
+        channel="default" if choices.rarely(30) else choices.one_of(CHANNELS),
+        fence_units=fence,
+        cap_units=cap,
+        share_percent=share,
+        expected_rule_version=choices.one_of([None, None, None, 0, 999_999]),
+        reason="a campaign",
+        operator="kim",
+    )
+    return [scene.say(told)]
+
+
 # Products, locations, policies
 
 
@@ -601,6 +698,10 @@ HAPPENINGS: tuple[Happening, ...] = (
     a_shortage_policy_is_chosen,
     a_location_is_registered,
     products_are_registered,
+    units_are_held,
+    a_hold_is_released,
+    safety_stock_is_set,
+    a_channel_pool_is_set,
 )
 THEMES: dict[str, tuple[Happening, ...]] = {
     "everything": HAPPENINGS,
@@ -621,7 +722,12 @@ THEMES: dict[str, tuple[Happening, ...]] = {
     "shortage": (
         *(orders_are_placed, orders_are_placed, an_operator_adjusts_shelves, an_operator_adjusts_shelves, goods_come_in),
         *(a_third_party_finds_or_loses_units, a_shortage_policy_is_chosen, a_location_is_registered, an_order_is_edited),
-        *(fulfillments_are_planned, a_fulfillment_is_called_off, products_are_registered),
+        *(fulfillments_are_planned, a_fulfillment_is_called_off, products_are_registered, units_are_held, safety_stock_is_set),
+    ),
+    "keeping": (
+        *(orders_are_placed, orders_are_placed, units_are_held, units_are_held, a_hold_is_released, safety_stock_is_set),
+        *(a_channel_pool_is_set, a_channel_pool_is_set, an_order_is_cancelled, an_order_is_edited, goods_come_in),
+        *(fulfillments_are_planned, a_parcel_leaves, an_operator_adjusts_shelves, supply_is_scheduled),
     ),
 }
 """What a story is about, so that things that have to do with each other come close together; what stands twice happens more often."""

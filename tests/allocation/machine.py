@@ -33,7 +33,15 @@ BYTES = 24
 STEP_BYTES = 1 + 4 * BYTES
 """One to say what kind of step it is, and enough for four batches."""
 
-AT_ANY_TIME = ("serve_queues", "continue_dating", "find_neglected_queues", "tell_promises", "settle_sequences", "apply_uploads")
+AT_ANY_TIME = (
+    "serve_queues",
+    "continue_dating",
+    "find_neglected_queues",
+    "tell_promises",
+    "settle_sequences",
+    "apply_uploads",
+    "expire_holds",
+)
 """Schedules that may run beside anything."""
 
 RELEASES = ("release_due_preorders",)

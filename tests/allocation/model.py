@@ -24,8 +24,15 @@ from shared.contracts.fulfillment import (
     FulfillmentShipped,
     LocationRegistered,
 )
+from shared.contracts.holds import (
+    ChannelHoldReleaseRequested,
+    ChannelHoldRequested,
+    StockHoldReleaseRequested,
+    StockHoldRequested,
+)
 from shared.contracts.orders import LineUnits, OrderCancelled, OrderEdited, OrderLine, OrderPlaced
 from shared.contracts.returns import ReturnInspected
+from shared.contracts.rules import ChannelPoolRequested, StockSafetyRequested
 from shared.contracts.stock import (
     ShortagePolicyRequested,
     SnapshotLine,
@@ -52,6 +59,8 @@ Answer = tuple[object, ...]
 Date = datetime | None
 
 DAY = timedelta(days=1)
+ANY_DATE: Literal["any date"] = "any date"
+"""Where the model does not say when something ships."""
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
@@ -64,6 +73,7 @@ class Order:
     priority: int
     hold_all: bool
     segment: str
+    channel: str = ""
     cancelled_version: int | None = None
 
     @property
@@ -92,7 +102,7 @@ class Unit:
 
 
 @dataclass(slots=True)
-class Hold:
+class Tie:
     """Units of one order line that a fulfillment has at its location."""
 
     open: int = 0
@@ -108,7 +118,7 @@ class Fulfillment:
     order_id: UUID
     location: str
     shipped: bool = False
-    holds: dict[LineKey, Hold] = field(default_factory=dict)
+    ties: dict[LineKey, Tie] = field(default_factory=dict)
 
 
 class Stamp(NamedTuple):
@@ -280,12 +290,52 @@ class Preorder:
     early: bool
 
 
+@dataclass(slots=True)
+class HeldLine:
+    """What a checkout hold holds of one SKU."""
+
+    asked: int
+    granted: int
+    held: int
+    used: int = 0
+
+
+@dataclass(slots=True)
+class CheckoutHold:
+    """Units that a channel keeps for a shopper before the payment."""
+
+    channel: str
+    state: Literal["held", "confirmed", "released", "expired"]
+    policy: str
+    opened_at: datetime
+    expires_at: datetime
+    closed_at: Date = None
+    order_id: UUID | None = None
+    lines: dict[str, HeldLine] = field(default_factory=dict)
+
+    def close(self, state: Literal["confirmed", "released", "expired"], at: datetime) -> None:
+        """Ends it: it holds nothing any more."""
+        self.state, self.closed_at = state, at
+        for line in self.lines.values():
+            line.held = 0
+
+
+@dataclass(slots=True)
+class Rule:
+    """What one channel may take of a SKU."""
+
+    channel: str
+    fence: int
+    cap: int | None
+    share_percent: int | None
+
+
 class Sellable(NamedTuple):
     """What channels are told of a SKU."""
 
     available: int
     mode: str
-    next_ship_at: Date
+    next_ship_at: Date | Literal["any date"]
 
 
 @dataclass(slots=True)
@@ -348,6 +398,13 @@ class Model:
     supplies: dict[UUID, Supply] = field(default_factory=dict)
     preorders: dict[str, Preorder] = field(default_factory=dict)
     preorder_said_at: dict[str, datetime] = field(default_factory=dict)
+    holds: dict[UUID, CheckoutHold] = field(default_factory=dict)
+    set_apart: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Units that a batch of orders has from its holds and has not given to a line yet, by SKU and channel."""
+    safety: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    """Units kept back of a SKU, at one location or wherever it lies."""
+    rules: dict[str, list[Rule]] = field(default_factory=dict)
+    """What channels may take, the oldest rule first."""
     policies: dict[UUID, tuple[datetime, str]] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
     done: dict[object, Any] = field(default_factory=dict)
@@ -384,18 +441,18 @@ class Model:
         """The lines of an order, in the order in which they came."""
         return list(dict.fromkeys(unit.line for unit in self.units if unit.order.order_id == order_id))
 
-    def holds_of(self, order_id: UUID, line: LineKey) -> list[tuple[Fulfillment, Hold]]:
+    def ties_of(self, order_id: UUID, line: LineKey) -> list[tuple[Fulfillment, Tie]]:
         """What fulfillments have of an order line, the oldest first."""
         own = sorted((each for each in self.fulfillments.values() if each.order_id == order_id), key=lambda each: each.fulfillment_id)
-        return [(each, each.holds[line]) for each in own if line in each.holds]
+        return [(each, each.ties[line]) for each in own if line in each.ties]
 
     def assigned(self, sku: str, location: str) -> int:
         """Units tied to a shelf."""
         return sum(
-            hold.open
+            tie.open
             for each in self.fulfillments.values()
             if each.location == location
-            for (_, own), hold in each.holds.items()
+            for (_, own), tie in each.ties.items()
             if own == sku
         )
 
@@ -419,9 +476,59 @@ class Model:
                 total += there if self.counts(sku, location) else min(there, self.assigned(sku, location))
         return total
 
+    def held(self, sku: str, channel: str | None = None) -> int:
+        """Units that checkout holds keep, of one channel or all."""
+        open_holds = [hold for hold in self.holds.values() if sku in hold.lines and channel in (None, hold.channel)]
+        apart = [units for (own, holder), units in self.set_apart.items() if own == sku and channel in (None, holder)]
+        return sum(hold.lines[sku].held for hold in open_holds) + sum(apart)
+
+    def kept_back(self, sku: str) -> int:
+        """Safety stock: of the SKU, and of what lies at each location as far as it does."""
+        there = {location: max(0, shelf.on_shelf) for (own, location), shelf in self.shelves.items() if own == sku}
+        at_locations = [min(self.safety.get((sku, place), 0), units) for place, units in there.items() if self.counts(sku, place)]
+        return self.safety.get((sku, None), 0) + sum(at_locations)
+
     def free(self, sku: str) -> int:
-        """Units that nobody has; below zero in a shortage."""
-        return self.covered(sku) - len(self.in_state(sku, "reserved", "assigned"))
+        """Units that nobody has and nobody keeps back; below zero in a shortage."""
+        return self.covered(sku) - len(self.in_state(sku, "reserved", "assigned")) - self.held(sku) - self.kept_back(sku)
+
+    def has_open(self, sku: str, channel: str) -> int:
+        """Units that a channel has reserved or held, and not shipped."""
+        reserved = [unit for unit in self.in_state(sku, "reserved", "assigned") if unit.order.channel == channel]
+        return len(reserved) + self.held(sku, channel)
+
+    def waits_for(self, sku: str, channel: str) -> int:
+        """Units of a channel's orders that wait."""
+        return sum(unit.order.channel == channel for unit in self.in_state(sku, "queued"))
+
+    def fenced(self, sku: str) -> int:
+        """Units that the fences of channels still want."""
+        return sum(max(0, rule.fence - self.has_open(sku, rule.channel)) for rule in self.rules.get(sku, ()))
+
+    def takeable(self, sku: str, channel: str) -> int:
+        """What a new order or hold of a channel may take now.
+
+        Without rules, what nobody waits for. With rules: what is free fills the fences, the oldest first; the channel may take what its own
+        got and, of the rest, its share, all within its cap.
+        """
+        if sku in self.preorders:
+            return 0
+        left = max(0, self.free(sku))
+        if not self.rules.get(sku):
+            return max(0, left - len(self.in_state(sku, "queued")))
+        own, own_fence = None, 0
+        for rule in self.rules[sku]:
+            filled = min(left, max(0, rule.fence - self.has_open(sku, rule.channel)))
+            left -= filled
+            if rule.channel == channel:
+                own, own_fence = rule, filled
+        if own is None:
+            return left
+        has = self.has_open(sku, channel)
+        if own.share_percent is not None:
+            outside = max(0, has - own.fence)
+            left = max(0, min(left, own.share_percent * (left + outside) // 100 - outside))
+        return own_fence + left if own.cap is None else max(0, min(own_fence + left, own.cap - has))
 
     def queue(self, sku: str) -> list[Unit]:
         """Who waits for a SKU: by class, then first come."""
@@ -430,17 +537,33 @@ class Model:
     # The end of every batch
 
     def settle(self) -> None:
-        """Preorders whose time has come end, what is free goes to the queue, what nothing covers queues again."""
+        """Preorders whose time has come end, what is free goes to the queue, what nothing covers is taken from holds, then queues again."""
         for sku in self.products:
-            free = self.free(sku)
             preorder = self.preorders.get(sku)
-            if preorder is not None and free > 0 and (preorder.early or self.now >= preorder.release_at):
+            if preorder is not None and self.free(sku) > 0 and (preorder.early or self.now >= preorder.release_at):
                 del self.preorders[sku]
-            if sku not in self.preorders:
-                for unit in self.queue(sku)[: max(0, free)]:
-                    unit.state = "reserved"
-            for unit in self.first_to_lose(sku)[: max(0, -free)]:
+            if self.free(sku) > 0 and sku not in self.preorders:
+                self.share_out(sku)
+            for hold in sorted(self.holds, key=lambda hold_id: (self.holds[hold_id].opened_at, hold_id), reverse=True):
+                line = self.holds[hold].lines.get(sku)
+                if line is not None:
+                    line.held -= min(line.held, self.uncovered(sku))
+            for unit in self.first_to_lose(sku)[: self.uncovered(sku)]:
                 unit.state = "queued"
+
+    def share_out(self, sku: str) -> None:
+        """What is free goes to the queue; where channels have rules, each place takes what its channel may and lets the next one pass."""
+        if not self.rules.get(sku):
+            for unit in self.queue(sku)[: self.free(sku)]:
+                unit.state = "reserved"
+        else:
+            for unit in self.queue(sku):
+                if self.takeable(sku, unit.order.channel):
+                    unit.state = "reserved"
+
+    def uncovered(self, sku: str) -> int:
+        """Reserved and held units that no shelf has any more; safety stock covers them first."""
+        return max(0, len(self.in_state(sku, "reserved", "assigned")) + self.held(sku) - self.covered(sku))
 
     def first_to_lose(self, sku: str) -> list[Unit]:
         """Reserved units in the order in which a shortage takes them: as the policy says, then the newest first."""
@@ -461,10 +584,19 @@ class Model:
             lent = [unit for unit in self.in_state(sku, "reserved") if unit.order in incomplete]
             lent.sort(key=lambda unit: (unit.order.rank, unit.arrival))
             for claimant in waiting:
-                if lent and lent[-1].order.rank > claimant.order.rank:
+                if lent and lent[-1].order.rank > claimant.order.rank and self.may_move(sku, lent[-1], claimant):
                     lent.pop().state = "queued"
                     claimant.state = "reserved"
         self.settle()
+
+    def may_move(self, sku: str, giver: Unit, claimant: Unit) -> bool:
+        """Whether rules let a unit go from one channel to the other."""
+        if not self.rules.get(sku) or giver.order.channel == claimant.order.channel:
+            return True
+        giver.state = "queued"
+        takeable = self.takeable(sku, claimant.order.channel)
+        giver.state = "reserved"
+        return takeable > 0
 
     # Orders
 
@@ -479,19 +611,48 @@ class Model:
         return came
 
     def place_orders(self, batch: Batch, judgement: Judgement) -> None:
+        new: dict[UUID, OrderPlaced] = {}
         for message in batch:
             told: OrderPlaced = message.data
             stranger = next((line.sku for line in told.lines if line.sku not in self.products), None)
             if stranger is not None:
                 (judgement.parked if stranger in self.kits else judgement.deferred).add(message.event_id)
             elif told.order_id not in self.orders:
-                order = Order(told.order_id, told.order_version, told.priority, told.split_policy == "hold_all", told.segment)
-                self.orders[told.order_id] = order
-                for line in told.lines:
-                    preordered = line.sku in self.preorders
-                    left = 0 if preordered else max(0, self.free(line.sku) - len(self.in_state(line.sku, "queued")))
-                    for unit in self.add_units(order, (line.line_id, line.sku), line.quantity)[:left]:
-                        unit.state = "reserved"
+                new.setdefault(told.order_id, told)
+        own = {order_id: self.use_hold(told) for order_id, told in new.items()}
+        for told in new.values():
+            self.place_order(told, own[told.order_id])
+        self.set_apart.clear()
+
+    def use_hold(self, told: OrderPlaced) -> dict[str, int]:
+        """The units that an order has from the hold that it names. What the hold has beyond is free: at once, or where channels have rules
+        and somebody waits, after the new orders."""
+        hold = self.holds.get(told.hold_id) if told.hold_id is not None else None
+        if hold is None or hold.state != "held" or hold.channel != told.channel:
+            return {}
+        own = {}
+        for sku, line in hold.lines.items():
+            line.used = own[sku] = min(line.held, sum(part.quantity for part in told.lines if part.sku == sku))
+            late = self.rules.get(sku) and self.in_state(sku, "queued")
+            key = sku, hold.channel
+            self.set_apart[key] = self.set_apart.get(key, 0) + (line.held if late else line.used)
+        hold.close("confirmed", self.now)
+        hold.order_id = told.order_id
+        return own
+
+    def place_order(self, told: OrderPlaced, own: dict[str, int]) -> None:
+        """Each line gets what its order has from a hold, then what its channel may take; the rest waits."""
+        hold_all = told.split_policy == "hold_all"
+        order = Order(told.order_id, told.order_version, told.priority, hold_all, told.segment, told.channel)
+        self.orders[told.order_id] = order
+        for line in told.lines:
+            kept = min(line.quantity, own.get(line.sku, 0))
+            taken = min(line.quantity - kept, self.takeable(line.sku, told.channel))
+            if kept:
+                own[line.sku] -= kept
+                self.set_apart[line.sku, told.channel] -= kept
+            for unit in self.add_units(order, (line.line_id, line.sku), line.quantity)[: kept + taken]:
+                unit.state = "reserved"
 
     def edit_orders(self, batch: Batch, judgement: Judgement) -> None:
         for message in sorted(batch, key=lambda message: message.data.order_version):
@@ -507,9 +668,9 @@ class Model:
     def edit(self, order: Order, told: OrderEdited) -> None:
         """Withdrawn plans are untied, lines shrink and grow; the newest version wins."""
         for line in self.lines_of(order.order_id):
-            for fulfillment, hold in self.holds_of(order.order_id, line):
+            for fulfillment, tie in self.ties_of(order.order_id, line):
                 if fulfillment.fulfillment_id in told.withdrawn_fulfillment_ids:
-                    freed = self.untie(order.order_id, line, hold, hold.open)
+                    freed = self.untie(order.order_id, line, tie, tie.open)
                     if order.cancelled_version is not None:
                         for unit in freed:
                             unit.state = "cancelled"
@@ -564,10 +725,10 @@ class Model:
         gone = open_units[: max(0, quantity)]
         for unit in gone:
             unit.state = "cancelled"
-        for _, hold in reversed(self.holds_of(order_id, line)):
-            recalled = min(max(0, quantity - len(gone)), hold.open)
-            hold.recalled += recalled
-            freed = self.untie(order_id, line, hold, recalled)
+        for _, tie in reversed(self.ties_of(order_id, line)):
+            recalled = min(max(0, quantity - len(gone)), tie.open)
+            tie.recalled += recalled
+            freed = self.untie(order_id, line, tie, recalled)
             for unit in freed:
                 unit.state = "cancelled"
             gone += freed
@@ -575,18 +736,18 @@ class Model:
 
     # Plans and parcels
 
-    def tie(self, order_id: UUID, line: LineKey, hold: Hold, quantity: int) -> None:
+    def tie(self, order_id: UUID, line: LineKey, tie: Tie, quantity: int) -> None:
         """Reserved units of a line go to a location, oldest first."""
         for unit in self.of_line(order_id, line, "reserved")[:quantity]:
             unit.state = "assigned"
-        hold.open += quantity
+        tie.open += quantity
 
-    def untie(self, order_id: UUID, line: LineKey, hold: Hold, quantity: int) -> list[Unit]:
+    def untie(self, order_id: UUID, line: LineKey, tie: Tie, quantity: int) -> list[Unit]:
         """Units of a line are tied no more, newest first; they stay reserved."""
         freed = self.of_line(order_id, line, "assigned")[::-1][:quantity]
         for unit in freed:
             unit.state = "reserved"
-        hold.open -= quantity
+        tie.open -= quantity
         return freed
 
     def plan(self, batch: Batch, judgement: Judgement) -> None:
@@ -607,7 +768,7 @@ class Model:
                 for part in told.fulfillments:
                     fulfillment = self.fulfillments[part.fulfillment_id] = Fulfillment(part.fulfillment_id, told.order_id, part.location)
                     for line, quantity in units_by_line(part.lines).items() if outcome == "assigned" else ():
-                        self.tie(told.order_id, line, fulfillment.holds.setdefault(line, Hold()), quantity)
+                        self.tie(told.order_id, line, fulfillment.ties.setdefault(line, Tie()), quantity)
 
     def judge_plan(self, order: Order | None, told: FulfillmentPlanned) -> str:
         """All of a plan or nothing."""
@@ -655,17 +816,20 @@ class Model:
 
     def ship_line(self, fulfillment: Fulfillment, line: LineKey, quantity: int, told: FulfillmentShipped) -> None:
         """The parcel is a fact: units tied elsewhere meanwhile ship in the place of those that it had."""
-        own = fulfillment.holds.setdefault(line, Hold())
+        own = fulfillment.ties.setdefault(line, Tie())
         missing = quantity - own.open
         if missing > 0:
             self.surprised.add(told.order_id)
-            for _, other in reversed(self.holds_of(told.order_id, line)):
+            for _, other in reversed(self.ties_of(told.order_id, line)):
                 loose = len(self.of_line(told.order_id, line, "reserved"))
                 if other is not own:
                     self.untie(told.order_id, line, other, max(0, min(missing - loose, other.open)))
             self.tie(told.order_id, line, own, missing)
         for unit in self.of_line(told.order_id, line, "assigned")[:quantity]:
             unit.state = "shipped"
+            for rule in self.rules.get(line[1], ()):
+                if rule.channel == unit.order.channel:
+                    rule.fence = max(0, rule.fence - 1)
         own.open -= quantity
         own.shipped += quantity
         shelf = self.shelf(line[1], told.location)
@@ -685,16 +849,16 @@ class Model:
             self.done[key] = True
             missing = units_by_line(told.missing)
             for line, quantity in units_by_line(told.lines).items():
-                if line in fulfillment.holds:
+                if line in fulfillment.ties:
                     self.call_off_line(fulfillment, line, quantity, missing.get(line, 0), told.cancelled_at)
 
     def call_off_line(self, fulfillment: Fulfillment, line: LineKey, quantity: int, missing: int, at: datetime) -> None:
         """Units come back; those that a change of the order recalled are meant first. What was not found is written off, once."""
-        hold = fulfillment.holds[line]
-        recalled = min(quantity, hold.recalled)
-        hold.recalled -= recalled
-        taken = min(quantity - recalled, hold.open)
-        freed = self.untie(fulfillment.order_id, line, hold, taken)
+        tie = fulfillment.ties[line]
+        recalled = min(quantity, tie.recalled)
+        tie.recalled -= recalled
+        taken = min(quantity - recalled, tie.open)
+        freed = self.untie(fulfillment.order_id, line, tie, taken)
         shelf = self.shelf(line[1], fulfillment.location)
         missing = min(missing, recalled + taken)
         if missing:
@@ -711,7 +875,7 @@ class Model:
     def give_back(self, order_id: UUID, line: LineKey, freed: list[Unit]) -> None:
         """Of a cancelled order: when its cancellation recalled the wrong fulfillment's units, that one ships and gets them again."""
         left = len(freed)
-        for _, other in self.holds_of(order_id, line):
+        for _, other in self.ties_of(order_id, line):
             exchanged = min(other.recalled, left)
             other.recalled -= exchanged
             self.tie(order_id, line, other, exchanged)
@@ -952,6 +1116,129 @@ class Model:
             place.settle(max([0, *given_up]))
             judgement.answers.append(("closed", told.decision_id, tuple(given_up)) if given_up else ("nothing_missing", told.decision_id))
 
+    # What is kept: holds, safety stock, channel pools
+
+    def hold_units(self, batch: Batch, judgement: Judgement) -> None:
+        for message in batch:
+            told: StockHoldRequested | ChannelHoldRequested = message.data
+            refusal = self.hold_refusal(message)
+            if refusal is not None:
+                judgement.answers.append((refusal, told.hold_id))
+                continue
+            until = self.now + timedelta(seconds=told.ttl_seconds)
+            hold = self.holds.get(told.hold_id)
+            if hold is None:
+                hold = CheckoutHold(told.channel, "held", told.policy, self.now, until, lines=self.grant(told))
+                if hold.lines:
+                    self.holds[told.hold_id] = hold
+            hold.expires_at = max(hold.expires_at, until)
+            judgement.answers.append(self.hold_answer(told, hold))
+
+    def hold_refusal(self, message: Received[Any]) -> str | None:
+        """Why a channel cannot have a hold."""
+        told: StockHoldRequested | ChannelHoldRequested = message.data
+        hold = self.holds.get(told.hold_id)
+        if message.partner not in (None, told.channel) or (hold is not None and hold.channel != told.channel):
+            return "foreign_channel"
+        stranger = next((line.sku for line in told.lines if line.sku not in self.products), None)
+        if stranger is not None:
+            return "kit" if stranger in self.kits else "unknown_sku"
+        if hold is None:
+            return None
+        if hold.state != "held":
+            return hold.state
+        same = {sku: line.asked for sku, line in hold.lines.items()} == units_by_sku(told.lines) and hold.policy == told.policy
+        return None if same else "different_content"
+
+    def grant(self, told: StockHoldRequested | ChannelHoldRequested) -> dict[str, HeldLine]:
+        """All of it or nothing if that is wanted, else what there is; nothing at all is no hold."""
+        asked = units_by_sku(told.lines)
+        granted = {sku: min(units, self.takeable(sku, told.channel)) for sku, units in asked.items()}
+        if not any(granted.values()) or (told.policy == "all_or_nothing" and granted != asked):
+            return {}
+        return {sku: HeldLine(units, granted[sku], granted[sku]) for sku, units in asked.items()}
+
+    def hold_answer(self, told: StockHoldRequested | ChannelHoldRequested, hold: CheckoutHold) -> Answer:
+        """What is held now, of what was asked."""
+        asked = units_by_sku(told.lines)
+        held = {sku: hold.lines[sku].held if hold.lines else 0 for sku in asked}
+        outcome = "nothing_held" if not any(held.values()) else "held" if held == asked else "partly_held"
+        return "hold", told.hold_id, outcome, tuple(sorted(held.items())), hold.expires_at if hold.lines else None
+
+    def release_holds(self, batch: Batch, judgement: Judgement) -> None:
+        for message in batch:
+            told: StockHoldReleaseRequested | ChannelHoldReleaseRequested = message.data
+            hold = self.holds.get(told.hold_id)
+            if message.partner not in (None, told.channel) or (hold is not None and hold.channel != told.channel):
+                judgement.answers.append(("foreign_channel", told.hold_id))
+                continue
+            if hold is None:
+                hold = self.holds[told.hold_id] = CheckoutHold(told.channel, "held", "partial", self.now, self.now)
+            if hold.state == "confirmed":
+                judgement.answers.append(("confirmed", told.hold_id))
+                continue
+            if hold.state == "held":
+                hold.close("released", self.now)
+            judgement.answers.append(("hold", told.hold_id, "released", (), None))
+
+    def expire_holds(self) -> None:
+        """Holds whose time is up give their units back."""
+        for hold in self.holds.values():
+            if hold.state == "held" and hold.expires_at <= self.now:
+                hold.close("expired", self.now)
+        self.settle()
+
+    def forget_closed_holds(self) -> None:
+        """After two days nobody asks for them again."""
+        self.holds = {
+            hold_id: hold for hold_id, hold in self.holds.items() if hold.closed_at is None or hold.closed_at >= self.now - 2 * DAY
+        }
+
+    def set_safety(self, batch: Batch, judgement: Judgement) -> None:
+        for message in batch:
+            told: StockSafetyRequested = message.data
+            key = "rule", told.change_id
+            if key not in self.done:
+                before = self.safety.get((told.sku, told.location), 0)
+                if told.sku not in self.products:
+                    judgement.answers.append(("unknown_sku", told.change_id, None))
+                    continue
+                if told.location not in (None, *self.places):
+                    judgement.answers.append(("unknown_location", told.change_id, None))
+                    continue
+                if told.expected_safety_units not in (None, before):
+                    judgement.answers.append(("stale_expectation", told.change_id, before))
+                    continue
+                self.safety[told.sku, told.location] = told.safety_units
+                self.done[key] = ("safety", told.change_id, before, told.safety_units)
+            judgement.answers.append(self.done[key])
+
+    def set_rules(self, batch: Batch, judgement: Judgement) -> None:
+        for message in batch:
+            told: ChannelPoolRequested = message.data
+            key = "rule", told.change_id
+            if key not in self.done:
+                problem = self.rule_problem(told)
+                if problem is not None:
+                    judgement.answers.append((problem, told.change_id))
+                    continue
+                rules = self.rules.setdefault(told.sku, [])
+                rule = Rule(told.channel, told.fence_units or 0, told.cap_units, told.share_percent)
+                place = next((index for index, known in enumerate(rules) if known.channel == told.channel), len(rules))
+                rules[place : place + 1] = [rule] if (rule.fence, rule.cap, rule.share_percent) != (0, None, None) else []
+                self.done[key] = ("rule", told.change_id, rule.fence, rule.cap, rule.share_percent)
+            judgement.answers.append(self.done[key])
+
+    def rule_problem(self, told: ChannelPoolRequested) -> str | None:
+        """Why a rule cannot be. Versions are the service's own numbers; here only whether there is a rule is known."""
+        if told.sku not in self.products:
+            return "unknown_sku"
+        if told.channel == "default" or (told.cap_units is not None and told.cap_units < (told.fence_units or 0)):
+            return "invalid"
+        known = any(rule.channel == told.channel for rule in self.rules.get(told.sku, ()))
+        stale = told.expected_rule_version is not None and (told.expected_rule_version > 0 or known)
+        return "stale_expectation" if stale else None
+
     # Supply, preorders and dates
 
     def ships_at(self, supply: Supply) -> Date:
@@ -1067,27 +1354,46 @@ class Model:
         ships_at = coming[position - free - 1]
         return max(ships_at, preorder.release_at) if ships_at and preorder else ships_at
 
-    def sellable(self, sku: str) -> Sellable:
-        """What channels are told: of a kit, of an ordinary SKU, of one in preorder."""
+    def sellable(self, sku: str) -> Sellable | None:
+        """What channels are told: of a kit, of an ordinary SKU, of one in preorder; None where the model does not say."""
         if sku in self.kits:
             return self.sellable_kit(self.kits[sku][1])
+        if self.rules.get(sku):
+            return self.sellable_to(sku, "")
         left, waiting = self.left(sku), len(self.in_state(sku, "queued"))
         if sku in self.preorders:
             return Sellable(left, "preorder" if left else "sold_out", self.date_of(sku, waiting + 1))
         return Sellable(left, "in_stock", None) if left else Sellable(0, "backorder", self.date_of(sku, waiting + 1))
 
+    def sellable_to(self, sku: str, channel: str) -> Sellable | None:
+        """What one channel is told of a SKU that has rules. When it would ship, and how much of a preorder it may sell, this model leaves
+        to the audit."""
+        if sku in self.preorders:
+            return None
+        cap = next((rule.cap for rule in self.rules[sku] if rule.channel == channel), None)
+        if cap is not None and self.has_open(sku, channel) + self.waits_for(sku, channel) >= cap:
+            return Sellable(0, "sold_out", None)
+        takeable = self.takeable(sku, channel)
+        return Sellable(takeable, "in_stock", None) if takeable else Sellable(0, "backorder", ANY_DATE)
+
     def left(self, sku: str) -> int:
         """Units that a new order could have: of a preorder also those on their way."""
+        if self.rules.get(sku):
+            return self.takeable(sku, "")
         coming = len(self.coming(sku)) if sku in self.preorders else 0
         return max(0, self.free(sku) + coming - len(self.in_state(sku, "queued")))
 
-    def sellable_kit(self, components: dict[str, int]) -> Sellable:
+    def sellable_kit(self, components: dict[str, int]) -> Sellable | None:
         """As many as can be made; while none can, when the last component that holds it up is there."""
+        if any(self.rules.get(sku) and sku in self.preorders for sku in components):
+            return None
         kits = {sku: self.left(sku) // quantity for sku, quantity in components.items()}
         awaited = [sku for sku in components if kits[sku] == 0 or sku in self.preorders]
         dates = [self.date_of(sku, len(self.in_state(sku, "queued")) + components[sku]) for sku in awaited]
         known = [date for date in dates if date is not None]
-        next_ship_at = max(known) if known and len(known) == len(dates) else None
+        next_ship_at: Date | Literal["any date"] = max(known) if known and len(known) == len(dates) else None
+        if any(self.rules.get(sku) for sku in awaited):
+            next_ship_at = ANY_DATE
         available = min(kits.values(), default=0)
         if available:
             return Sellable(available, "preorder" if awaited else "in_stock", next_ship_at)
@@ -1162,6 +1468,12 @@ HEARD: dict[type[Message], Callable[[Model, Batch, Judgement], None]] = {
     SupplyCancelled: Model.cancel_supplies,
     SupplyChanged: Model.change,
     ThirdPartyReceipt: Model.receive,
+    StockHoldRequested: Model.hold_units,
+    StockHoldReleaseRequested: Model.release_holds,
+    ChannelHoldRequested: Model.hold_units,
+    ChannelHoldReleaseRequested: Model.release_holds,
+    StockSafetyRequested: Model.set_safety,
+    ChannelPoolRequested: Model.set_rules,
     StockPreorderOpened: Model.say_preorders,
     StockPreorderClosed: Model.say_preorders,
     ThirdPartyStockAdjusted: Model.correct,
@@ -1175,6 +1487,8 @@ HEARD: dict[type[Message], Callable[[Model, Batch, Judgement], None]] = {
 }
 
 TIMED: dict[str, Callable[[Model], None]] = {
+    "expire_holds": Model.expire_holds,
+    "forget_closed_holds": Model.forget_closed_holds,
     "serve_queues": Model.serve_queues,
     "release_due_preorders": Model.settle,
     "take_back_overdue_dates": Model.take_back_overdue_dates,

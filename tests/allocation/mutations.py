@@ -103,14 +103,14 @@ MUTATIONS = (
     Mutation(
         "a new order overtakes the queue while a long restock is shared out",
         "decide.placing",
-        "0 if sku in held_back else max(0, units - queued[sku])",
-        "0 if sku in held_back else max(0, units)",
+        "sku: 0 if sku in held_back else max(0, units + unheld.get(sku, 0) - kept.get(sku, 0) - queued[sku])",
+        "sku: 0 if sku in held_back else max(0, units + unheld.get(sku, 0) - kept.get(sku, 0))",
     ),
     Mutation(
         "a preorder that is on the shelf is sold before its release",
         "decide.placing",
-        "0 if sku in held_back else max(0, units - queued[sku])",
-        "max(0, units - queued[sku])",
+        "sku: 0 if sku in held_back else max(0, units + unheld.get(sku, 0) - kept.get(sku, 0) - queued[sku])",
+        "sku: max(0, units + unheld.get(sku, 0) - kept.get(sku, 0) - queued[sku])",
     ),
     Mutation(
         "a plan may tie one unit more than a location has",
@@ -259,8 +259,8 @@ MUTATIONS = (
     Mutation(
         "a preorder whose goods are there is not released when its date comes",
         "queries.preorders",
-        "WHERE release_at <= $1 AND available > 0",
-        "WHERE release_at <= $1 AND available > 1000",
+        "WHERE release_at <= $1 AND available + fenced > 0",
+        "WHERE release_at <= $1 AND available + fenced > 1000",
     ),
     Mutation(
         "an older registration that comes late closes a location again",
@@ -273,6 +273,60 @@ MUTATIONS = (
         "queries.gaps",
         "min(sequence) AS first, max(sequence) AS last",
         "min(sequence) AS first, max(sequence) + 1 AS last",
+    ),
+    Mutation(
+        "an order takes more from a hold than it holds",
+        "decide.holds",
+        "return {sku: min(held, asked.get(sku, 0)) for sku, held in hold.held.items()}",
+        "return {sku: asked.get(sku, 0) for sku in hold.held}",
+    ),
+    Mutation(
+        "the oldest hold gives way first",
+        "decide.holds",
+        "            reverse=True,\n",
+        "            reverse=False,\n",
+    ),
+    Mutation(
+        "a hold of all or nothing is held in part",
+        "decide.holds",
+        "(request.policy == \"all_or_nothing\" and free != asked) or not any(free.values())",
+        "not any(free.values())",
+    ),
+    Mutation(
+        "a channel takes what another one has fenced",
+        "decide.pools",
+        "        left -= filled\n",
+        "        left -= filled if rule.channel == channel else 0\n",
+    ),
+    Mutation(
+        "a cap counts only what comes and not what is open",
+        "decide.pools",
+        "return units if self.cap is None else max(0, min(units, self.cap - self.open))",
+        "return units if self.cap is None else max(0, min(units, self.cap))",
+    ),
+    Mutation(
+        "a parcel leaves the fence as wide as it was",
+        "decide.pools",
+        "            rule.fence = max(0, rule.fence - quantity)\n",
+        "            rule.fence = max(0, rule.fence)\n",
+    ),
+    Mutation(
+        "safety stock of a location is kept back even where nothing lies",
+        "decide.stock",
+        "return min(self.safety, max(0, self.on_shelf)) if self.counts else 0",
+        "return self.safety if self.counts else 0",
+    ),
+    Mutation(
+        "what holds hold is for sale",
+        "queries.pools",
+        "SET held = pool.held + change.held,",
+        "SET held = pool.held,",
+    ),
+    Mutation(
+        "a hold lasts for ever",
+        "queries.holds",
+        "WHERE state = 'held' AND expires_at <= $1 ORDER BY",
+        "WHERE state = 'held' AND expires_at <= $1 - interval '1 year' ORDER BY",
     ),
 )
 """Each in another rule or statement. Whoever changes one of those lines adapts the text here."""
