@@ -232,6 +232,15 @@ async def test_a_3pl_snapshot_taken_before_during_or_after_reservations_gives_th
     assert (pool["available"], pool["reserved"], pool["queued"]) == (4, 6, 0)
 
 
+async def test_a_count_that_comes_twice_in_one_batch_counts_what_is_in_flight_once(desk: Desk) -> None:
+    await desk.hear(products("MUG"))
+    await desk.hear(location("east"))
+    await desk.hear(correction(2, time=at(5)))
+    count = snapshot(10, as_of=at(0))
+    await desk.hear(count, received(count.data, partner=PARTNER))
+    assert (await desk.shelf())["on_shelf"] == 12
+
+
 def test_the_story_numbers_what_moves_stock() -> None:
     story = story_of("x", numbered=True, opening=40)
     told = [moment for moment in story.moments if isinstance(moment, Told)]

@@ -8,6 +8,7 @@ from shared.contracts.envelope import new_id
 from shared.contracts.stock import StockAvailabilityChanged, StockBackordered, StockReservationReleased, StockReserved
 from tests.allocation.conftest import Desk
 from tests.allocation.messages import (
+    adjustment,
     at,
     called_off,
     cancellation,
@@ -223,6 +224,18 @@ async def test_an_edit_withdraws_plans_and_their_units_may_be_planned_again(stoc
     heard = await stocked.hear(edit(placed, withdrawn=[parcel.fulfillment_id]))
     assert heard.one(StockReserved).lines[0].quantity == 3
     assert (await stocked.shelf())["assigned"] == 0
+
+
+async def test_units_that_an_edit_frees_and_no_shelf_covers_wait_and_are_taken_from_nothing_that_was_told(stocked: Desk) -> None:
+    placed, parcel = order(line(3)), planned("east", units(3))
+    await stocked.hear(placed)
+    await stocked.hear(plan(placed, parcel))
+    await stocked.hear(adjustment(0), adjustment(1, at_location="west"))
+    heard = await stocked.hear(edit(placed, withdrawn=[parcel.fulfillment_id]))
+    assert [(part.line_id, part.quantity) for part in heard.one(StockReserved).lines] == [("1", 1)], "all that may be planned"
+    waits = heard.one(StockBackordered)
+    assert (waits.cause, waits.lines[0].quantity) == ("edited", 2), "a shortage would be taken off the one unit that was listed"
+    assert await stocked.line(placed.order_id) == {"units": 3, "reserved": 1, "queued": 2}
 
 
 async def test_the_newest_version_wins_and_an_older_edit_that_comes_late_only_withdraws_its_plans(stocked: Desk) -> None:

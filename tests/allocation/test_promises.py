@@ -22,7 +22,7 @@ from services.allocation.queries import promises as sql
 from services.allocation.queries.supplies import read_open_supplies
 from shared.contracts.envelope import new_id
 from shared.contracts.orders import OrderPlaced
-from shared.contracts.stock import StockBackordered, StockPromiseChanged
+from shared.contracts.stock import StockBackordered, StockPromiseChanged, SupplyLine
 from shared.messaging.message import Connection, Outgoing, Transaction
 from tests.allocation.conftest import Desk
 from tests.allocation.messages import (
@@ -30,6 +30,7 @@ from tests.allocation.messages import (
     adjustment,
     at,
     cancellation,
+    changed,
     dropped,
     edit,
     line,
@@ -297,6 +298,14 @@ async def test_goods_that_were_announced_move_nobody(sold_out: Desk) -> None:
     assert await later_told(sold_out) == {}
 
 
+async def test_goods_of_a_later_supply_that_come_first_pull_the_promises_of_who_waited_for_them_in(sold_out: Desk) -> None:
+    orders = await waiting(sold_out, 3)
+    late = supply(2, at(900))
+    await sold_out.hear(supply(2, at(600)), late)
+    await sold_out.hear(receipt(1, supply_id=late.supply_id))
+    assert await later_told(sold_out) == {orders[2].order_id: ("queue_moved", at(900), at(600))}
+
+
 async def test_a_shortage_pushes_the_promises_of_who_came_later_out(sold_out: Desk) -> None:
     await sold_out.hear(receipt(1))
     first = order(line(1))
@@ -350,6 +359,17 @@ async def test_a_change_of_supply_soon_after_a_movement_tells_both_at_once(sold_
     told = (await sold_out.hear(moved(coming, at(700)))).of(StockPromiseChanged)
     assert {item.order_id: item.lines[0].new_ship_at for item in told} == {orders[1].order_id: at(700), orders[2].order_id: at(700)}
     assert await later_told(sold_out) == {}
+
+
+async def test_a_change_of_supply_keeps_movements_of_queues_that_it_does_not_date(sold_out: Desk) -> None:
+    await sold_out.hear(products("CUP"))
+    orders = await waiting(sold_out, 3)
+    coming = supply(2, at(600))
+    both = coming.model_copy(update={"lines": [*coming.lines, SupplyLine(sku="CUP", quantity=5)]})
+    await sold_out.hear(both, supply(2, at(900)))
+    await sold_out.hear(cancellation(orders[0]))
+    await sold_out.hear(changed(both, CUP=4))
+    assert await later_told(sold_out) == {orders[2].order_id: ("queue_moved", at(900), at(600))}
 
 
 async def test_an_early_release_in_parts_gives_the_rest_its_supply_dates(sold_out: Desk) -> None:

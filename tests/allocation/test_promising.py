@@ -7,7 +7,15 @@ from datetime import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.allocation.decide.promising import QueuedUnits, date_of_unit, may_release, promise_moves, sellable_of, tail_has_moved
+from services.allocation.decide.promising import (
+    QueuedUnits,
+    came_out_of_turn,
+    date_of_unit,
+    may_release,
+    promise_moves,
+    sellable_of,
+    tail_has_moved,
+)
 from services.allocation.decide.stock import SupplyUnits
 from shared.contracts.envelope import new_id
 from tests.allocation.messages import at
@@ -119,3 +127,12 @@ def test_every_place_ships_with_its_last_unit_counted_one_by_one_and_nobody_is_p
     known = [date for date in dates if date is not None]
     assert known == sorted(known)
     assert dates[len(known) :] == [None] * (len(dates) - len(known))
+
+
+def test_goods_come_in_turn_when_the_earliest_expected_ones_come_first() -> None:
+    expected = supplies_of((10, 3), (10, 1), (20, 2))
+    assert not came_out_of_turn(expected, expected)
+    assert not came_out_of_turn(expected, supplies_of((10, 1), (10, 1), (20, 2)))
+    assert not came_out_of_turn(expected, supplies_of((20, 1)))
+    assert came_out_of_turn(expected, supplies_of((10, 3), (10, 1), (20, 1)))
+    assert came_out_of_turn([*expected, SupplyUnits("MUG", None, 2)], [*expected, SupplyUnits("MUG", None, 1)])

@@ -375,10 +375,14 @@ class Books:
                 self.take_away(demand, quantity, "shortage", cause)
 
     def take_away(self, demand: Demand, quantity: int, reason: Literal["shortage", "yielded"], cause: Cause) -> None:
-        """Takes units back from a reservation and tells the order."""
+        """Takes units back from a reservation and tells the order.
+
+        An order whose reserved units are told as a whole never hears that it had these, so they are not taken from it: they only wait.
+        """
         self.requeue(demand, quantity, cause)
         self._keep_back(demand, quantity)
-        self.notices.append(Notice("backordered", reason, demand, quantity, cause.event_id))
+        told = "edited" if demand.order_id in self.listed_orders else reason
+        self.notices.append(Notice("backordered", told, demand, quantity, cause.event_id))
 
     def _keep_back(self, demand: Demand, quantity: int) -> None:
         """Units that have just come back and are lost again at once were never announced, so they are only told as waiting."""

@@ -141,6 +141,31 @@ def tail_has_moved(
     return (queued - added) - available - expected != was_queued - was_available - was_expected
 
 
+def came_out_of_turn(before: Sequence[SupplyUnits], after: Sequence[SupplyUnits]) -> bool:
+    """Whether goods of one SKU have come before others that were expected earlier: who waited for those is served from these, and whoever
+    waited for these is served earlier.
+
+    Args:
+        before: what was expected, earliest first, undated last.
+        after: what still is.
+    """
+    left = _units_by_date(after)
+    came = max(0, sum(_units_by_date(before).values()) - sum(left.values()))
+    for ships_at, units in _units_by_date(before).items():
+        in_turn = min(came, units)
+        came -= in_turn
+        if left.get(ships_at, 0) < units - in_turn:
+            return True
+    return False
+
+
+def _units_by_date(supplies: Iterable[SupplyUnits]) -> dict[datetime | None, int]:
+    units: dict[datetime | None, int] = {}
+    for supply in supplies:
+        units[supply.ships_at] = units.get(supply.ships_at, 0) + supply.quantity
+    return units
+
+
 def left_or_came_back(row: Demand) -> bool:
     """Whether a place in the queue lost units without getting them, or has units again that were reserved: those behind it have moved."""
     queued = row.queued - row.was.queued

@@ -16,7 +16,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.allocation.decide.books import Books
-from services.allocation.decide.promising import left_or_came_back, tail_has_moved
+from services.allocation.decide.promising import came_out_of_turn, left_or_came_back, tail_has_moved
 from services.allocation.decide.stock import Pool, SupplyUnits
 from services.allocation.handlers.announcing import Supplies
 from services.allocation.queries import promises as sql
@@ -189,13 +189,17 @@ def _has_dates(pool: Pool, before: Sequence[SupplyUnits], after: Sequence[Supply
 
 
 def _has_moved(pool: Pool, added: int, before: Sequence[SupplyUnits], after: Sequence[SupplyUnits]) -> bool:
-    """Whether dates at the end of a queue are wrong now."""
-    return pool.was_released or tail_has_moved(
-        was_queued=pool.was.queued,
-        was_available=pool.was.available,
-        was_expected=sum(supply.quantity for supply in before),
-        queued=pool.queued,
-        available=pool.available,
-        expected=sum(supply.quantity for supply in after),
-        added=added,
+    """Whether dates at the end of a queue are wrong now, or dates that later goods have made earlier ones."""
+    return (
+        pool.was_released
+        or came_out_of_turn(before, after)
+        or tail_has_moved(
+            was_queued=pool.was.queued,
+            was_available=pool.was.available,
+            was_expected=sum(supply.quantity for supply in before),
+            queued=pool.queued,
+            available=pool.available,
+            expected=sum(supply.quantity for supply in after),
+            added=added,
+        )
     )

@@ -220,13 +220,16 @@ async def _report(tx: Transaction, messages: Sequence[Snapshot], books: Books) -
 
 
 async def _moved_since(tx: Transaction, messages: Sequence[Snapshot], books: Books) -> dict[CountKey, MovedSince]:
-    keys = [
-        CountKey(line.sku, message.data.location, message.data.watermark, message.data.as_of)
-        for message in messages
-        for line in message.data.lines
-        if line.sku in books.pools
-        and is_newer_count(books.shelf(line.sku, message.data.location), message.data.as_of, message.data.watermark)
-    ]
+    # each shelf and stamp once: what moved since is summed per key, and one count may come twice in a batch
+    keys = list(
+        dict.fromkeys(
+            CountKey(line.sku, message.data.location, message.data.watermark, message.data.as_of)
+            for message in messages
+            for line in message.data.lines
+            if line.sku in books.pools
+            and is_newer_count(books.shelf(line.sku, message.data.location), message.data.as_of, message.data.watermark)
+        )
+    )
     if not keys:
         return {}
     rows = await sql.read_moved_since(

@@ -104,7 +104,7 @@ async def reschedule_supply(tx: Transaction, messages: Sequence[Received[SupplyR
     lines = await read_lines(tx, supplies)
     calendars = await read_calendars(tx, {supply.location for supply in supplies.values()})
     books = await open_books(tx.connection, {sku for own in lines.values() for sku in own})
-    change = await _Change.begin(tx, books, books.pools)
+    change = await _Change.begin(tx, books, {sku for message in fresh for sku in lines[message.data.supply_id]})
     for message in sorted(fresh, key=lambda message: message.time or tx.now):
         wanted = message.data
         supply = supplies[wanted.supply_id]
@@ -124,8 +124,7 @@ async def change_supply(tx: Transaction, messages: Sequence[Received[SupplyChang
     known = [message for message in ready if are_registered(tx, message, (line.sku for line in message.data.lines), books)]
     if not known:
         return outgoing
-    change = await _Change.begin(tx, books, books.pools)
-    fresh = []
+    fresh: list[tuple[Received[SupplyChanged], dict[str, ExpectedLine]]] = []
     for message in sorted(known, key=lambda message: message.time or tx.now):
         wanted = message.data
         own = lines[wanted.supply_id]
@@ -134,14 +133,17 @@ async def change_supply(tx: Transaction, messages: Sequence[Received[SupplyChang
         if too_few is not None:
             outgoing.append(_less_than_received(message, too_few, quantities[too_few], own[too_few].received))
             continue
-        fresh.append(message)
+        fresh.append((message, changed))
         own.update(changed)
-        await save_lines(tx, {wanted.supply_id: changed})
-        await change.promise(changed, "supply_changed", wanted.change_id, message)
     if not fresh:
         return outgoing
-    await _save_changes(tx, fresh)
-    return outgoing + await change.tell(fresh)
+    change = await _Change.begin(tx, books, {sku for _, changed in fresh for sku in changed})
+    for message, changed in fresh:
+        await save_lines(tx, {message.data.supply_id: changed})
+        await change.promise(changed, "supply_changed", message.data.change_id, message)
+    made = [message for message, _ in fresh]
+    await _save_changes(tx, made)
+    return outgoing + await change.tell(made)
 
 
 async def cancel_supply(tx: Transaction, messages: Sequence[Received[SupplyCancelled]]) -> list[Outgoing]:
@@ -151,7 +153,7 @@ async def cancel_supply(tx: Transaction, messages: Sequence[Received[SupplyCance
         return outgoing
     lines = await read_lines(tx, supplies)
     books = await open_books(tx.connection, {sku for own in lines.values() for sku in own})
-    change = await _Change.begin(tx, books, books.pools)
+    change = await _Change.begin(tx, books, {sku for message in ready for sku in lines[message.data.supply_id]})
     for message in ready:
         supply_id = message.data.supply_id
         lines[supply_id] = call_off(lines[supply_id])
@@ -237,7 +239,13 @@ class _Change:
 
     @classmethod
     async def begin(cls, tx: Transaction, books: Books, skus: Iterable[str]) -> _Change:
-        """Before anything is written; the pools are locked."""
+        """Before anything is written; the pools are locked.
+
+        Args:
+            tx: the batch's transaction.
+            books: the pools of all SKUs that the batch may concern.
+            skus: those of which a promise will follow: what was still to be told of their queues is told with it.
+        """
         await finish_dating(tx, [sku for sku in skus if books.pools[sku].queued])
         return cls(tx, books, supplies_by_sku(await sql.read_open_supplies(tx.connection, list(books.pools))), [])
 
