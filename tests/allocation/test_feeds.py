@@ -280,3 +280,14 @@ async def test_returned_units_that_a_later_count_shows_are_not_added_to_it(stock
     assert ((await stocked.shelf())["on_shelf"], (await stocked.shelf())["damaged"]) == (12, 1)
     await stocked.hear(inspected(placed, (2, "restocked")))
     assert (await stocked.shelf())["on_shelf"] == 12
+
+
+async def test_a_count_by_a_clock_that_was_set_back_takes_nothing_that_an_earlier_count_corrected_for_a_movement(desk: Desk) -> None:
+    await desk.hear(products("MUG"))
+    await desk.hear(location("east"))
+    await desk.hear(third_party_receipt(10, sequence=1))
+    await desk.hear(snapshot(9, as_of=at(10), watermark=1, damaged=1))
+    await desk.hear(correction(-1, sequence=2))
+    await desk.hear(snapshot(6, as_of=at(5), watermark=2))
+    shelf = await desk.shelf()
+    assert (shelf["on_shelf"], shelf["damaged"]) == (6, 0)

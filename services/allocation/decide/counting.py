@@ -90,7 +90,8 @@ def apply_count(
     """
     if not is_newer_count(shelf, as_of, watermark):
         return False
-    cause = Cause(event_id, as_of)
+    # What a count corrects, a newer one shows, whatever the sender's clock says: it stands at the count's own place in the feed.
+    cause = Cause(event_id, as_of, sequence=watermark)
     books.touch(shelf.sku, cause)
     counted = line.on_hand + line.set_aside - line.damaged - line.quality_control
     moved_on = counted + since.on_shelf
