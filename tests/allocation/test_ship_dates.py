@@ -11,7 +11,7 @@ import pytest
 from shared.contracts.fulfillment import LocationRegistered
 from shared.contracts.stock import StockAvailabilityChanged, StockBackordered, StockPromiseChanged
 from tests.allocation.conftest import Desk
-from tests.allocation.messages import at, line, location, moved, order, products, received, supply
+from tests.allocation.messages import at, changed, line, location, moved, order, products, receipt, received, supply
 
 NEW_YORK = ZoneInfo("America/New_York")
 YEAR = datetime.now(NEW_YORK).year + 1
@@ -68,6 +68,18 @@ async def test_a_location_that_works_on_other_days_ships_its_supplies_on_them(so
     saturdays = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
     heard = await sold_out.hear(received(works(working_days=saturdays), time=at(2)))
     assert heard.one(StockPromiseChanged).lines[0].new_ship_at == local(6, FRIDAY + 1, 15)
+
+
+async def test_a_supply_that_was_complete_when_its_location_changed_its_days_ships_by_the_new_ones_when_more_of_it_comes(
+    sold_out: Desk,
+) -> None:
+    coming = supply(1, FRIDAY_EVENING)
+    await sold_out.hear(coming)
+    await sold_out.hear(receipt(1, supply_id=coming.supply_id))
+    await sold_out.hear(received(works(dock_to_stock_days=2), time=at(1)))
+    await sold_out.hear(order(line(2)))
+    heard = await sold_out.hear(changed(coming, MUG=4))
+    assert heard.one(StockPromiseChanged).lines[0].new_ship_at == local(6, FRIDAY + 4, 15)
 
 
 async def test_an_older_registration_that_comes_late_changes_no_calendar(sold_out: Desk) -> None:

@@ -121,6 +121,19 @@ async def test_a_higher_class_takes_from_an_incomplete_order_at_once_and_the_uni
     assert await stocked.line(late.order_id) == {"units": 1, "queued": 1}
 
 
+async def test_of_two_lines_of_one_order_the_one_that_came_first_takes(stocked: Desk) -> None:
+    await stocked.hear(receipt(1, "A"))
+    await stocked.hear(whole(line(1, "A"), line(1, "B", "2")))
+    urgent = order(line(2, "A"), line(1, "A", "2"), priority=1)
+    await stocked.hear(urgent)
+    await stocked.hear(receipt(1, "A"))
+    await stocked.serve()
+    assert (await stocked.line(urgent.order_id), await stocked.line(urgent.order_id, "2")) == (
+        {"units": 2, "reserved": 2},
+        {"units": 1, "queued": 1},
+    )
+
+
 async def test_an_order_of_the_same_batch_that_outranks_a_new_holder_takes_from_it(stocked: Desk) -> None:
     await stocked.hear(receipt(1, "A"))
     holder, urgent = whole(line(1, "A"), line(1, "B", "2")), order(line(1, "A"), priority=1)

@@ -117,6 +117,7 @@ async def reschedule_supply(tx: Transaction, messages: Sequence[Received[SupplyR
 
 async def change_supply(tx: Transaction, messages: Sequence[Received[SupplyChanged]]) -> list[Outgoing]:
     """Goods will be more or fewer than announced: dates follow (feature B4). A change is made whole or not at all."""
+    await sql.share_locations_of(tx.connection, [message.data.supply_id for message in messages])
     supplies, ready, outgoing = await _changeable(tx, messages)
     lines = await read_lines(tx, supplies)
     skus = {sku for own in lines.values() for sku in own} | {line.sku for message in ready for line in message.data.lines}
@@ -138,12 +139,20 @@ async def change_supply(tx: Transaction, messages: Sequence[Received[SupplyChang
     if not fresh:
         return outgoing
     change = await _Change.begin(tx, books, {sku for _, changed in fresh for sku in changed})
+    await _follow_calendars_again(tx, {message.data.supply_id: supplies[message.data.supply_id] for message, _ in fresh})
     for message, changed in fresh:
         await save_lines(tx, {message.data.supply_id: changed})
         await change.promise(changed, "supply_changed", message.data.change_id, message)
     made = [message for message, _ in fresh]
     await _save_changes(tx, made)
     return outgoing + await change.tell(made)
+
+
+async def _follow_calendars_again(tx: Transaction, supplies: Mapping[UUID, Supply]) -> None:
+    """A supply of which everything had come did not follow its location's calendar, and may be expected again now."""
+    calendars = await read_calendars(tx, {supply.location for supply in supplies.values()})
+    dated = [replace(supply, leaves_at=leaves_at(calendars[supply.location], supply.expected_at)) for supply in supplies.values()]
+    await _save_supplies(tx, [supply for supply in dated if supply != supplies[supply.supply_id]])
 
 
 async def cancel_supply(tx: Transaction, messages: Sequence[Received[SupplyCancelled]]) -> list[Outgoing]:

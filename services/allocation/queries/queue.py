@@ -264,7 +264,8 @@ async def read_claimants(
     units: Sequence[int],
     without: Sequence[UUID],
 ) -> list[Record]:
-    """Per SKU who waits and ranks higher than a given order, the highest first, as many as some units can serve."""
+    """Per SKU who waits and ranks higher than a given order, the highest first and of one order who came first, as many as some units can
+    serve."""
     return await connection.fetch(
         """
         SELECT wanted.demand_id, wanted.order_id, wanted.line_id, wanted.sku, wanted.units, wanted.queued, wanted.reserved, wanted.assigned,
@@ -276,7 +277,7 @@ async def read_claimants(
             WHERE demand.sku = lowest.sku AND demand.queued > 0
               AND (demand.priority, demand.order_id) < (lowest.priority, lowest.order_id)
               AND demand.demand_id <> ALL($5::uuid[])
-            ORDER BY demand.priority, demand.order_id LIMIT lowest.units
+            ORDER BY demand.priority, demand.order_id, demand.demand_id LIMIT lowest.units
         ) wanted
         JOIN orders ON orders.order_id = wanted.order_id
         """,

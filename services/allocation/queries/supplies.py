@@ -30,6 +30,17 @@ async def read_scheduled(connection: Connection, supply_ids: Sequence[UUID]) -> 
     return await connection.fetch("SELECT supply_id, scheduled FROM supplies WHERE supply_id = ANY($1::uuid[])", supply_ids)
 
 
+async def share_locations_of(connection: Connection, supply_ids: Sequence[UUID]) -> None:
+    """Keeps the locations of supplies from being registered anew until the transaction ends. Comes before the supplies."""
+    await connection.execute(
+        """
+        SELECT FROM locations WHERE location IN (SELECT location FROM supplies WHERE supply_id = ANY($1::uuid[]))
+        ORDER BY location FOR SHARE
+        """,
+        supply_ids,
+    )
+
+
 async def lock_supplies(connection: Connection, supply_ids: Sequence[UUID]) -> list[Record]:
     """Locks supplies by id. Comes after the locations and before the pools."""
     return await connection.fetch(
