@@ -6,7 +6,7 @@ sums of shelves and demand; assignments, fulfillments and demand tell the same s
 
 from __future__ import annotations
 
-from services.allocation.keeping_audit import FOR_SALE, KEEPING_FACTS, KEEPING_INVARIANTS, TAKEABLE_BY_CHANNEL
+from services.allocation.keeping_audit import ARRIVALS, FOR_SALE, KEEPING_FACTS, KEEPING_INVARIANTS, TAKEABLE_BY_CHANNEL
 from shared.audit_model import Fact, Invariant
 
 INVARIANTS = (
@@ -273,10 +273,7 @@ INVARIANTS = (
             FROM demand JOIN stock_pools USING (sku) WHERE demand.queued > 0 AND pool = 'default' AND NOT ruled
         ), arrival AS (
             SELECT sku, ships_at, units, sum(units) OVER (PARTITION BY sku ORDER BY ships_at, supply_id) AS last_unit
-            FROM (
-                SELECT sku, supply_id, ships_at, quantity - called_off - received AS units
-                FROM supply_lines JOIN supplies USING (supply_id) WHERE open
-            ) coming
+            FROM ({arrivals}) AS coming
         )
         SELECT order_id || '|' || line_id, format('told %s, supply says %s', promised_ship_at, ships.at)
         FROM place
@@ -287,7 +284,7 @@ INVARIANTS = (
                         WHEN ships_at IS NOT NULL THEN GREATEST(ships_at, release_at) END AS at
         ) ships
         WHERE promised_ship_at IS DISTINCT FROM ships.at AND NOT EXISTS (SELECT FROM promise_dating dating WHERE dating.sku = place.sku)
-        """,
+        """.replace("{arrivals}", ARRIVALS),
     ),
     Invariant(
         "I6-moved-dates-are-told",

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from shared.audit_model import Fact, Invariant
 
+ARRIVALS = """
+    SELECT sku, supply_id, ships_at, units - GREATEST(0, LEAST(units, lacks - (so_far - units))) AS units
+    FROM (
+        SELECT line.sku, supply_id, ships_at, quantity - called_off - received AS units,
+               sum(quantity - called_off - received) OVER (PARTITION BY line.sku, supplies.location ORDER BY ships_at, supply_id) AS so_far,
+               COALESCE((SELECT safety - LEAST(safety, GREATEST(0, on_shelf)) FROM stock_locations shelf
+                         WHERE shelf.sku = line.sku AND shelf.location = supplies.location AND shelf.counts), 0) AS lacks
+        FROM supply_lines line JOIN supplies USING (supply_id) WHERE open
+    ) expected
+"""
+"""What of the goods on their way is for the queue and for sale: the first that come to a location fill up what is kept back there."""
+
 COMING = """
     CASE WHEN pool.release_at IS NULL THEN 0 ELSE (
-        SELECT COALESCE(sum(quantity - called_off - received), 0) FROM supply_lines line WHERE line.sku = pool.sku AND open
+        SELECT COALESCE(sum(coming.units), 0) FROM ({arrivals}) AS coming WHERE coming.sku = pool.sku
     ) END
-"""
+""".replace("{arrivals}", ARRIVALS)
 """Goods on their way that are sold ahead: those of a preorder."""
 
 WISHES = """
@@ -198,10 +210,7 @@ KEEPING_INVARIANTS = (
             FROM place
         ), arrival AS (
             SELECT sku, ships_at, units, sum(units) OVER (PARTITION BY sku ORDER BY ships_at, supply_id) AS last_unit
-            FROM (
-                SELECT sku, supply_id, ships_at, quantity - called_off - received AS units
-                FROM supply_lines JOIN supplies USING (supply_id) WHERE open
-            ) coming
+            FROM ({arrivals}) AS coming
         )
         SELECT order_id || '|' || line_id, format('told %s, supply says %s', promised_ship_at, ships.at)
         FROM reached
@@ -216,7 +225,7 @@ KEEPING_INVARIANTS = (
                         WHEN ships_at IS NOT NULL THEN GREATEST(ships_at, release_at) END AS at
         ) ships
         WHERE promised_ship_at IS DISTINCT FROM ships.at AND NOT EXISTS (SELECT FROM promise_dating dating WHERE dating.sku = reached.sku)
-        """,
+        """.replace("{arrivals}", ARRIVALS),
     ),
 )
 

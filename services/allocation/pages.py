@@ -142,7 +142,8 @@ async def read_stock(environment: Environment, request: web.Request) -> web.Stre
             return error_response(404, "unknown_sku", f"SKU {sku!r} is not registered")
         shelves = await sql.list_shelves(connection, [sku])
         rules = await read_channel_pools(connection, [sku])
-        supplies = supplies_by_sku(await read_open_supplies(connection, [sku])).get(sku, [])
+        coming = await read_open_supplies(connection, [sku])
+        supplies = supplies_by_sku(coming).get(sku, [])
         queue = await sql.list_queue(connection, sku, QUEUE_SHOWN)
     told = offers_in(pool, rules, supplies)[DEFAULT_POOL]
     return web.json_response(
@@ -155,7 +156,7 @@ async def read_stock(environment: Environment, request: web.Request) -> web.Stre
             "hazmat": pool["hazmat"],
             "preorder": preorder_as_json(pool) if pool["release_at"] else None,
             "for_sale_units": told.available,
-            "incoming_units": sum(supply.quantity for supply in supplies),
+            "incoming_units": sum(row["expected"] for row in coming),
             "queue": [
                 {
                     "order_id": str(row["order_id"]),

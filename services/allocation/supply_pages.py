@@ -60,7 +60,6 @@ def _preorder_pool_as_json(pool: Record, rules: Iterable[Record], supplies: Sequ
         "stock_version": pool["version"],
         "queued_units": pool["queued"],
         "on_shelf_units": max(0, pool["free"]),
-        "incoming_units": sum(supply.quantity for supply in supplies),
         "for_sale_units": told.available,
         "next_ship_at": told.next_ship_at.isoformat() if told.next_ship_at else None,
     }
@@ -74,11 +73,18 @@ async def list_preorders(environment: Environment, request: web.Request) -> web.
     async with environment.database.acquire(timeout=10) as connection:
         pools = await list_preorder_pools(connection, request.query.get("after", ""), limit)
         skus = [pool["sku"] for pool in pools]
-        supplies = supplies_by_sku(await read_open_supplies(connection, skus))
+        coming = await read_open_supplies(connection, skus)
+        supplies = supplies_by_sku(coming)
         rules = await read_channel_pools(connection, skus)
     return web.json_response(
         {
-            "preorders": [_preorder_pool_as_json(pool, rules, supplies.get(pool["sku"], [])) for pool in pools],
+            "preorders": [
+                {
+                    **_preorder_pool_as_json(pool, rules, supplies.get(pool["sku"], [])),
+                    "incoming_units": sum(row["expected"] for row in coming if row["sku"] == pool["sku"]),
+                }
+                for pool in pools
+            ],
             "next_after": pools[-1]["sku"] if len(pools) == limit else None,
         }
     )

@@ -346,6 +346,50 @@ async def test_raising_the_safety_stock_puts_dates_off_and_lowering_it_brings_th
     assert [change.lines[0].new_ship_at for change in await redated(shop)] == [at(600)]
 
 
+class TestSafetyStockOfLocations:
+    async def test_what_comes_fills_it_up_before_anybody_gets_something(self, shop: Desk) -> None:
+        await shop.hear(safety(2, location="east"))
+        await shop.hear(supply(3, at(600)), supply(3, at(900)))
+        first, second = sold_by("web", line(1)), sold_by("web", line(1))
+        heard = await shop.hear(first, second)
+        assert {said.order_id: said.lines[0].promised_ship_at for said in heard.of(StockBackordered)} == {
+            first.order_id: at(600),
+            second.order_id: at(900),
+        }
+        await shop.hear(receipt(3))
+        assert (await shop.line(first.order_id), await shop.line(second.order_id)) == (
+            {"units": 1, "reserved": 1},
+            {"units": 1, "queued": 1},
+        )
+
+    async def test_another_location_owes_it_nothing(self, shop: Desk) -> None:
+        await shop.hear(location("west"))
+        await shop.hear(safety(5, location="east"))
+        await shop.hear(supply(1, at(600), at_location="west"))
+        assert (await shop.hear(sold_by("web", line(1)))).one(StockBackordered).lines[0].promised_ship_at == at(600)
+
+    async def test_lowering_it_where_nothing_lies_brings_dates_nearer(self, shop: Desk) -> None:
+        await shop.hear(safety(2, location="east"))
+        await shop.hear(supply(2, at(600)), supply(9, at(900)))
+        waiting = sold_by("web", line(1))
+        assert (await shop.hear(waiting)).one(StockBackordered).lines[0].promised_ship_at == at(900)
+        assert told(await shop.hear(safety(0, location="east")))["default"].next_ship_at == at(600)
+        assert [change.lines[0].new_ship_at for change in await redated(shop)] == [at(600)]
+
+    async def test_a_count_that_finds_some_of_it_brings_dates_nearer_although_no_more_is_for_sale(self, shop: Desk) -> None:
+        await shop.hear(safety(2, location="east"))
+        await shop.hear(supply(2, at(600)), supply(9, at(900)))
+        waiting = sold_by("web", line(1))
+        await shop.hear(waiting)
+        await shop.hear(adjustment(1))
+        assert [change.lines[0].new_ship_at for change in await redated(shop)] == [at(600)]
+
+    async def test_a_preorder_is_sold_ahead_without_what_fills_it_up(self, shop: Desk) -> None:
+        await shop.hear(safety(4, location="east"))
+        await shop.hear(supply(10, at(900)))
+        assert numbers(await shop.hear(preorder(RELEASE))) == {"default": (6, "preorder")}
+
+
 class TestPreorders:
     async def test_a_preorder_counts_what_is_held_as_sold(self, shop: Desk) -> None:
         await shop.hear(receipt(5))
@@ -674,7 +718,7 @@ class _Day:
         return channel_rule(self.channel(), fence=fence, cap=cap, share=share, sku="MUG")
 
     def keep_back(self) -> Message:
-        return safety(self.chance.randint(0, 3), sku=self.sku())
+        return safety(self.chance.randint(0, 3), sku=self.sku(), location=self.chance.choice((None, "east")))
 
     def sell_ahead(self) -> Message:
         if self.chance.random() < 0.5:

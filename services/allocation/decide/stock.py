@@ -256,10 +256,12 @@ class Shelf:
     safety: int = 0
     was: ShelfNumbers = field(init=False)
     was_stamp: tuple[datetime | None, int, int, int, bool] = field(init=False)
+    was_safety: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.was = self.numbers
         self.was_stamp = self.stamp
+        self.was_safety = self.safety
 
     @property
     def numbers(self) -> ShelfNumbers:
@@ -278,6 +280,11 @@ class Shelf:
     def sellable(self) -> int:
         """What the shelf gives to the pool. A place that may not sell still honours the units already assigned there."""
         return max(self.on_shelf, self.assigned) if self.counts else self.assigned
+
+    @property
+    def changed(self) -> bool:
+        """Whether something must be saved."""
+        return self.numbers != self.was or self.stamp != self.was_stamp or self.safety != self.was_safety
 
     @property
     def withheld(self) -> int:

@@ -35,7 +35,7 @@ Supplies = Mapping[str, Sequence[SupplyUnits]]
 
 
 def supplies_by_sku(rows: Iterable[Record]) -> dict[str, list[SupplyUnits]]:
-    """Groups supply rows, which come sorted by SKU and date."""
+    """Groups supply rows, which come sorted by SKU and date: what of them is for the queue and for sale."""
     units = (SupplyUnits(row["sku"], row["ships_at"], row["quantity"]) for row in rows)
     return {sku: list(group) for sku, group in groupby(units, key=lambda unit: unit.sku)}
 

@@ -93,14 +93,6 @@ def _set_safety(tx: Transaction, books: Books, message: Received[StockSafetyRequ
 async def _save_safety(tx: Transaction, made: Sequence[tuple[StockSafetyRequested, StockSafetySet]]) -> None:
     if not made:
         return
-    newest = {(command.sku, command.location): answer for command, answer in made if command.location is not None}
-    if newest:
-        await sql.set_shelf_safety(
-            tx.connection,
-            [sku for sku, _ in newest],
-            [location or "" for _, location in newest],
-            [answer.new_safety_units for answer in newest.values()],
-        )
     await sql.insert_safety_changes(
         tx.connection,
         [command.change_id for command, _ in made],

@@ -38,16 +38,23 @@ async def settle(
     shrunk = await let_holds_give_way(tx.connection, books)
     await requeue_uncovered(tx.connection, books)
     books.announce()
+    refilled = [sku for sku, pool in books.pools.items() if pool.touched and _fills_safety_stock(books, sku)]
+    before = supplies_by_sku(await read_open_supplies(tx.connection, refilled)) if refilled else {}
     await save(tx.connection, books, tx.new_id)
     scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and _looks_at_supply(pool))
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
-    before = supplies if supplies_before is None else supplies_before
+    before = {**supplies, **dict.fromkeys(refilled, ()), **before} if supplies_before is None else supplies_before
     overtaken = await date_new_waiting(tx.connection, books, supplies, tx.now)
     await note_queue_moves(tx, books, before, supplies, overtaken)
     await note_work(tx.connection, books, messages)
     told = messages_of(books, messages, before, supplies, tx.now)
     told += shrunken_holds(books, shrunk, messages, tx.now)
     return told + await tell_kits(tx, changed_components(books), messages)
+
+
+def _fills_safety_stock(books: Books, sku: str) -> bool:
+    """Whether what comes may have to fill up the safety stock of a location first: then the shelves say how much of it is for the queue."""
+    return any(shelf.safety or shelf.was_safety for shelf in books.shelves_of(sku))
 
 
 def _looks_at_supply(pool: Pool) -> bool:
@@ -66,7 +73,7 @@ async def save(connection: Connection, books: Books, new_id: Callable[[], UUID])
     """Writes what changed in the books: shelves, then pools (which copy from them), demand, assignments, ledger."""
     shelves = [shelf for row in books.shelves.values() for shelf in row.values()]
     new_shelves = [shelf for shelf in shelves if shelf.is_new]
-    changed_shelves = [shelf for shelf in shelves if not shelf.is_new and (shelf.numbers != shelf.was or shelf.stamp != shelf.was_stamp)]
+    changed_shelves = [shelf for shelf in shelves if not shelf.is_new and shelf.changed]
     if new_shelves:
         await sql.insert_shelves(connection, _shelf_rows(new_shelves))
     if changed_shelves:
@@ -128,7 +135,7 @@ async def _save_assignments(connection: Connection, books: Books) -> None:
 
 
 def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
-    rows = sql.ShelfRows([], [], [], [], [], [], [], [], [], [], [], [])
+    rows = sql.ShelfRows([], [], [], [], [], [], [], [], [], [], [], [], [])
     for shelf in shelves:
         new, was = shelf.numbers, shelf.was
         rows.skus.append(shelf.sku)
@@ -143,6 +150,7 @@ def _shelf_rows(shelves: Iterable[Shelf]) -> sql.ShelfRows:
         rows.counted_watermark.append(shelf.counted_watermark)
         rows.counted_short.append(shelf.counted_short)
         rows.missed.append(shelf.missed)
+        rows.safety.append(shelf.safety)
     return rows
 
 

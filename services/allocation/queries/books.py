@@ -114,6 +114,7 @@ class ShelfRows(NamedTuple):
     counted_watermark: list[int]
     counted_short: list[int]
     missed: list[int]
+    safety: list[int]
 
 
 async def insert_shelves(connection: Connection, rows: ShelfRows) -> None:
@@ -121,16 +122,16 @@ async def insert_shelves(connection: Connection, rows: ShelfRows) -> None:
     await connection.execute(
         """
         INSERT INTO stock_locations (sku, location, counts, on_shelf, assigned, pending_shortage, damaged, quality_control,
-                                     counted_as_of, counted_watermark, counted_short, missed)
+                                     counted_as_of, counted_watermark, counted_short, missed, safety)
         SELECT * FROM unnest($1::text[], $2::text[], $3::bool[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[],
-                             $9::timestamptz[], $10::bigint[], $11::int[], $12::int[])
+                             $9::timestamptz[], $10::bigint[], $11::int[], $12::int[], $13::int[])
         """,
         *rows,
     )
 
 
 async def update_shelves(connection: Connection, rows: ShelfRows) -> None:
-    """Adds differences to shelves; what belongs to the newest count, and whether the shelf counts, is set."""
+    """Adds differences to shelves; what belongs to the newest count, what is kept back, and whether the shelf counts, is set."""
     await connection.execute(
         """
         UPDATE stock_locations shelf
@@ -138,11 +139,11 @@ async def update_shelves(connection: Connection, rows: ShelfRows) -> None:
             pending_shortage = shelf.pending_shortage + change.pending_shortage, damaged = shelf.damaged + change.damaged,
             quality_control = shelf.quality_control + change.quality_control,
             counted_as_of = change.counted_as_of, counted_watermark = change.counted_watermark,
-            counted_short = change.counted_short, missed = change.missed
+            counted_short = change.counted_short, missed = change.missed, safety = change.safety
         FROM unnest($1::text[], $2::text[], $3::bool[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int[],
-                    $9::timestamptz[], $10::bigint[], $11::int[], $12::int[])
+                    $9::timestamptz[], $10::bigint[], $11::int[], $12::int[], $13::int[])
             AS change(sku, location, counts, on_shelf, assigned, pending_shortage, damaged, quality_control,
-                      counted_as_of, counted_watermark, counted_short, missed)
+                      counted_as_of, counted_watermark, counted_short, missed, safety)
         WHERE shelf.sku = change.sku AND shelf.location = change.location
         """,
         *rows,

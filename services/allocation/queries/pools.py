@@ -147,20 +147,6 @@ async def delete_rules(connection: Connection, skus: Sequence[str], channels: Se
     )
 
 
-async def set_shelf_safety(connection: Connection, skus: Sequence[str], locations: Sequence[str], safety: Sequence[int]) -> None:
-    """What is kept back of SKUs at locations; the shelves are there."""
-    await connection.execute(
-        """
-        UPDATE stock_locations shelf SET safety = change.safety
-        FROM unnest($1::text[], $2::text[], $3::int[]) AS change(sku, location, safety)
-        WHERE shelf.sku = change.sku AND shelf.location = change.location
-        """,
-        skus,
-        locations,
-        safety,
-    )
-
-
 async def read_rule_changes(connection: Connection, change_ids: Sequence[UUID]) -> list[Record]:
     """Changes of rules that were made before."""
     return await connection.fetch("SELECT * FROM rule_changes WHERE change_id = ANY($1::uuid[])", change_ids)

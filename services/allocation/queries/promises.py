@@ -50,12 +50,21 @@ async def move_promises(connection: Connection, skus: Sequence[str], round_id: U
                         WHEN share_percent IS NULL THEN sum(common) OVER (PARTITION BY sku ORDER BY priority, demand_id) - available
                    END
             FROM wish
-        ), arrival AS (
-            SELECT line.sku, supply.ships_at,
+        ), coming AS (
+            SELECT line.sku, supply.ships_at, line.supply_id, line.quantity - line.called_off - line.received AS expected,
                    sum(line.quantity - line.called_off - line.received)
-                       OVER (PARTITION BY line.sku ORDER BY supply.ships_at, line.supply_id) AS units
+                       OVER (PARTITION BY line.sku, supply.location ORDER BY supply.ships_at, line.supply_id)
+                   - (line.quantity - line.called_off - line.received) AS earlier,
+                   -- the first that come to a location fill up what is kept back there
+                   CASE WHEN shelf.counts THEN GREATEST(0, shelf.safety - GREATEST(0, shelf.on_shelf)) ELSE 0 END AS lacking
             FROM supply_lines line JOIN supplies supply USING (supply_id)
+            LEFT JOIN stock_locations shelf ON shelf.sku = line.sku AND shelf.location = supply.location
             WHERE line.open AND line.sku = ANY($1::text[])
+        ), arrival AS (
+            SELECT sku, ships_at,
+                   sum(expected - LEAST(expected, GREATEST(0, lacking - earlier)))
+                       OVER (PARTITION BY sku ORDER BY ships_at, supply_id) AS units
+            FROM coming
         ), dated AS (
             SELECT step.*, min(step.ships_at) OVER (PARTITION BY step.sku ORDER BY step.units DESC, step.arrives DESC
                                                    ROWS UNBOUNDED PRECEDING) AS covered_at

@@ -13,13 +13,22 @@ from shared.messaging.message import Connection
 
 
 async def read_open_supplies(connection: Connection, skus: Sequence[str]) -> list[Record]:
-    """Units still expected of these SKUs, per SKU earliest first, undated last."""
+    """Units still expected of these SKUs, per SKU earliest first, undated last. ``quantity`` is what of them is for the queue and for sale:
+    the first that come to a location fill up what is kept back there."""
     return await connection.fetch(
         """
-        SELECT line.sku, supply.ships_at, line.quantity - line.called_off - line.received AS quantity
-        FROM supply_lines line JOIN supplies supply USING (supply_id)
-        WHERE line.open AND line.sku = ANY($1::text[])
-        ORDER BY line.sku, supply.ships_at, line.supply_id
+        SELECT sku, ships_at, expected, (expected - LEAST(expected, GREATEST(0, lacking - earlier)))::int AS quantity
+        FROM (
+            SELECT line.sku, supply.ships_at, line.supply_id, line.quantity - line.called_off - line.received AS expected,
+                   sum(line.quantity - line.called_off - line.received)
+                       OVER (PARTITION BY line.sku, supply.location ORDER BY supply.ships_at, line.supply_id)
+                   - (line.quantity - line.called_off - line.received) AS earlier,
+                   CASE WHEN shelf.counts THEN GREATEST(0, shelf.safety - GREATEST(0, shelf.on_shelf)) ELSE 0 END AS lacking
+            FROM supply_lines line JOIN supplies supply USING (supply_id)
+            LEFT JOIN stock_locations shelf ON shelf.sku = line.sku AND shelf.location = supply.location
+            WHERE line.open AND line.sku = ANY($1::text[])
+        ) coming
+        ORDER BY sku, ships_at, supply_id
         """,
         skus,
     )
