@@ -29,6 +29,7 @@ from benchmarks.pgbench import PgbenchBench
 from benchmarks.promises import PromisesBench
 from benchmarks.publishing import measure_publishing
 from benchmarks.restock import RestockBench
+from benchmarks.scaling import ScalingBench
 from benchmarks.sizes import FULL, QUICK, Sizes
 from deploy.local.failure import LocalStackError
 from deploy.local.progress import Progress
@@ -43,6 +44,7 @@ PARTS = {
     "drivers": "the two ways to consume, with allocation",
     "holds": "checkout holds: how long a shopper waits for the answer",
     "publishing": "the relay's way to publish, against aio-pika's",
+    "scaling": "more products, history, queue and processes, and a flash sale",
 }
 
 
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--orders", type=int, help=f"orders in allocation's queue (default {FULL.orders:,})")
     parser.add_argument("--skus", type=int, help=f"products of the allocation measurement (default {FULL.skus:,})")
     parser.add_argument("--output", type=Path, help="keep the result here (a full run keeps it in benchmarks/results/latest.json)")
+    parser.add_argument("--add", action="store_true", help="keep what is measured beside the parts of the kept result, with its own date")
     parser.add_argument("--write-docs", action="store_true", help="renew the tables in docs/ from the result")
     parser.add_argument("--from-results", action="store_true", help="measure nothing, take the kept result")
     return parser
@@ -84,6 +87,8 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
             document["restock"] = (await RestockBench(stack, databases, sizes, progress).measure()).as_json()
         if "promises" in parts:
             document["promises"] = (await PromisesBench(stack, databases, sizes, progress).measure()).as_json()
+        if "scaling" in parts:
+            document["scaling"] = await ScalingBench(stack, databases, sizes, progress).measure()
         if {"b", "c"} & set(parts):
             document["chain"] = await measure_chain(stack, databases, sizes, progress)
     finally:
@@ -128,8 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             document = uvloop.run(_until_told_to_stop(_stack(), parts, sizes))
             complete = not options.quick and set(parts) == set(PARTS)
-            if options.output or complete:
-                report.save(document, options.output or report.RESULTS)
+            kept = options.output or report.RESULTS
+            if options.add:
+                document = report.added(document, report.load(kept))
+            if options.output or options.add or complete:
+                report.save(document, kept)
         for written in report.tables_of(document).values():
             print(f"\n{written}")
         if options.write_docs:

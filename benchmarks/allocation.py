@@ -70,23 +70,26 @@ class AllocationBench:
         self._filled = False
 
     async def fill(self) -> None:
-        """Products, locations and stock, through allocation's own handlers; done once."""
-        if self._filled:
-            return
+        """The database of which every run gets a copy; done once."""
+        if not self._filled:
+            await self.fill_one(FILLED, self._sizes.skus)
+        self._filled = True
+
+    async def fill_one(self, name: str, skus: int) -> None:
+        """Products, locations and stock, through allocation's own handlers."""
         with self._progress.step("filling allocation") as step:
-            await self._databases.create(FILLED)
+            await self._databases.create(name)
             # A supply has a thousand lines: few of them in one transaction.
-            async with self._running(FILLED, {"ORDERMESH_BATCH_MESSAGES": "4"}) as (connection, processes, _):
+            async with self._running(name, {"ORDERMESH_BATCH_MESSAGES": "4"}) as (connection, processes, _):
                 await asyncio.to_thread(processes.start, ["allocation"])
                 async with bulk_publisher(self._stack.rabbitmq.url) as publisher:
-                    for publications in filling_of_allocation(self._sizes.skus):
+                    for publications in filling_of_allocation(skus):
                         await publisher.publish(publications)
                         kind = publications[0].message_type
                         await until_handled(connection, "allocation", kind, len(publications), timeout_seconds=TIMEOUT_SECONDS)
                 await until_sent(connection, "allocation", timeout_seconds=TIMEOUT_SECONDS)
-            await self._databases.analyze(FILLED)
-            step.result = f"{self._sizes.skus:,} SKUs at 5 locations"
-        self._filled = True
+            await self._databases.analyze(name)
+            step.result = f"{skus:,} SKUs at 5 locations"
 
     @asynccontextmanager
     async def _running(

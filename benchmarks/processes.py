@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.databases import PREFIX, with_database
+from deploy.local.ports import choose_ports
 from deploy.local.process_table import partners_document
 from deploy.local.processes import Processes
 from deploy.local.record import write_record
@@ -58,6 +60,41 @@ class MeasuredProcesses(Processes):
     def database_url(self, role: str) -> str:
         """The benchmark's database for one role."""
         return with_database(self.surroundings.database_url(role), PREFIX + self._database)
+
+
+class Sibling(MeasuredProcesses):
+    """One more process of a service beside the first, on a port of its own, for whoever measures several at once.
+
+    Args:
+        stack: where it runs.
+        database: which of the benchmark's databases it uses.
+        changes: environment variables that differ.
+        number: 2 for the second process, and so on.
+    """
+
+    def __init__(self, stack: Stack, database: str, changes: Mapping[str, str] | None = None, *, number: int) -> None:
+        super().__init__(stack, database, changes)
+        self._number = number
+        self._port = 0
+
+    def lay_out(self) -> None:
+        """Chooses its own port and leaves everything else to the first process, which must have been started."""
+        self._port = next(iter(choose_ports([f"sibling_{self._number}"], {}).values()))
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        """As the first one's, with its own port."""
+        return {**super().environment_of(name), "ORDERMESH_HTTP_PORT": str(self._port)}
+
+    def url(self, name: str) -> str:
+        """Its own address."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def log(self, name: str) -> Path:
+        """Its own log."""
+        return self._stack.directory / "logs" / f"{name}-{self._number}.log"
+
+    def _record(self, name: str) -> Path:
+        return self._stack.directory / "run" / f"{name}-{self._number}.json"
 
 
 def read_counter(url: str, name: str, labels: Mapping[str, str]) -> float:

@@ -25,6 +25,8 @@ RESTOCK_P99_RATIO = 2.0
 PROMISES_P99_RATIO = 2.0
 PERCENTILES = ("p50_ms", "p99_ms", "longest_ms")
 HOLD_P99_MS = 50.0
+SCALING_RATIOS = {"skus": 0.7, "history": 0.9, "queue": 0.9}
+SCALING_NAMES = {"skus": "products", "history": "order lines shipped before", "queue": "lines wait for one SKU", "processes": "processes"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def targets_of(document: Document) -> list[Target]:
         *_targets_of_restock(document),
         *_targets_of_promises(document),
         *_targets_of_holds(document),
+        *_targets_of_scaling(document),
     ]
 
 
@@ -159,6 +162,20 @@ def _targets_of_holds(document: Document) -> list[Target]:
         )
         for run in document.get("holds", ())
     ]
+
+
+def _targets_of_scaling(document: Document) -> list[Target]:
+    """Each comparison by the worst of its sizes. How much several processes gain on few processors is told and has no target."""
+    runs = document.get("scaling", {}).get("runs", ())
+    found = []
+    for of, ratio in SCALING_RATIOS.items():
+        ours = [run for run in runs if run["of"] == of]
+        if ours:
+            first, worst = ours[0], min(ours[1:], key=lambda run: float(run["ratio"]))
+            what = f"allocation with {worst['size']:,} {SCALING_NAMES[of]}"
+            compared = f"{first['orders_per_second']:,.0f} orders/s with {first['size']:,}"
+            found.append(Target(what, f"{worst['orders_per_second']:,.0f} orders/s", compared, worst["ratio"], ratio))
+    return found
 
 
 def _targets_table(document: Document) -> str:
@@ -276,6 +293,21 @@ def _promises_table(document: Document) -> str:
     return table(heading, rows)
 
 
+def _scaling_table(document: Document) -> str:
+    rows = [
+        [f"{run['size']:,} {SCALING_NAMES[run['of']]}", f"{run['orders_per_second']:,.0f}", f"{run['ratio']:.2f} x"]
+        for run in document["scaling"]["runs"]
+    ]
+    return table(["allocation with", "orders/s", "to the first of its kind"], rows)
+
+
+def _flash_sale_table(document: Document) -> str:
+    sale = document["scaling"]["flash_sale"]
+    heading = ["flash sale of one SKU", "units", "processes", "sold", "seconds until all are answered", "p50 ms", "p99 ms"]
+    figures = (f"{sale['units']:,}", str(sale["processes"]), f"{sale['sold']:,}", f"{sale['seconds']:.1f}")
+    return table(heading, [[f"{sale['buyers']:,} buyers at once", *figures, *(f"{sale['answers'][key]:,.0f}" for key in PERCENTILES[:2])]])
+
+
 def _machine_table(document: Document) -> str:
     return table(["machine", ""], [[name, value] for name, value in document["machine"].items()])
 
@@ -291,6 +323,8 @@ BLOCKS = {
     "processor time": _processor_table,
     "restock": _restock_table,
     "promises": _promises_table,
+    "scaling": _scaling_table,
+    "flash sale": _flash_sale_table,
 }
 NEEDS = {
     "pgbench": "pgbench",
@@ -300,6 +334,8 @@ NEEDS = {
     "trials": "chain",
     "restock": "restock",
     "promises": "promises",
+    "scaling": "scaling",
+    "flash sale": "scaling",
 }
 
 
@@ -325,6 +361,18 @@ def load(file: Path = RESULTS) -> Document:
     except (OSError, json.JSONDecodeError) as error:
         raise BenchmarkError(f"{file} holds no result ({error}): run `make bench`") from error
     return document
+
+
+def added(document: Document, kept: Document) -> Document:
+    """A kept result with parts that were measured later; ``added`` says when. Ratios are within a part, so each is still of one run."""
+    later = dict.fromkeys(document["parts"], document["measured_at"])
+    parts = [*kept["parts"], *(part for part in document["parts"] if part not in kept["parts"])]
+    sizes = {**document["sizes"], **kept["sizes"]}
+    return {**document, **kept, **_measured(document), "parts": parts, "sizes": sizes, "added": {**kept.get("added", {}), **later}}
+
+
+def _measured(document: Document) -> Document:
+    return {name: document[name] for name in ("publishing", "holds", "allocation", "pgbench", *set(NEEDS.values())) if name in document}
 
 
 def with_tables(text: str, tables: Mapping[str, str]) -> str:

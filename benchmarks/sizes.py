@@ -34,6 +34,19 @@ class Sizes:
     quiet_seconds: float = 15.0
     hold_seconds: int = 20
     """Of checkout holds, after a warm-up."""
+    scaling_skus: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    scaling_processes: tuple[int, ...] = (1, 2, 4)
+    historic_lines: tuple[int, ...] = (0, 1_000_000, 10_000_000)
+    waiting_lines: tuple[int, ...] = (100, 100_000)
+    history_skus: int = 100_000
+    """Products where processes, history and queues are compared."""
+    scaling_orders: int = 20_000
+    """Orders of one run of a comparison."""
+    scaling_rounds: int = 2
+    """Each comparison is made so often, its candidates in turn."""
+    flash_buyers: int = 50_000
+    flash_units: int = 1_000
+    flash_processes: int = 4
 
     def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
         """The same with what the command line asks for."""
@@ -62,4 +75,12 @@ QUICK = Sizes(
     neighbour_rate=100.0,
     quiet_seconds=4.0,
     hold_seconds=4,
+    scaling_skus=(1_000, 5_000),
+    historic_lines=(0, 30_000),
+    waiting_lines=(100, 2_000),
+    history_skus=5_000,
+    scaling_orders=3_000,
+    scaling_rounds=1,
+    flash_buyers=2_000,
+    flash_units=100,
 )

@@ -216,3 +216,43 @@ def test_holds_have_a_target_and_a_table() -> None:
     [target] = report.targets_of(document)
     assert (target.what, target.row()[-1]) == ("checkout hold answered by HTTP, uniform, p99", "missed by 22%")
     assert "| HTTP, uniform" in report.tables_of(document)["holds"]
+
+
+def test_each_comparison_is_judged_by_its_worst_size_and_processes_are_only_told() -> None:
+    measured = (("skus", 1_000, 1.0), ("skus", 100_000, 0.65), ("skus", 1_000_000, 0.8), ("processes", 1, 1.0), ("processes", 2, 1.3))
+    runs = [{"of": of, "size": size, "orders_per_second": 1_000.0 * ratio, "ratio": ratio} for of, size, ratio in measured]
+    sale = {"buyers": 50_000, "units": 1_000, "processes": 4, "sold": 1_000, "seconds": 30.0, "answers": {"p50_ms": 9.0, "p99_ms": 20.0}}
+    document = {"machine": {}, "scaling": {"runs": runs, "flash_sale": sale}}
+    (target,) = report.targets_of(document)
+    assert (target.what, target.row()[-1]) == ("allocation with 100,000 products", "missed by 7%")
+    assert "| 2 processes" in report.tables_of(document)["scaling"]
+    assert "1,000" in report.tables_of(document)["flash sale"]
+
+
+def test_a_part_that_is_measured_later_replaces_its_own_figures_only_and_keeps_its_date() -> None:
+    kept = {
+        "measured_at": "monday",
+        "parts": ["a", "d"],
+        "sizes": {"skus": 5},
+        "machine": {"load": 1},
+        "allocation": [1],
+        "restock": {"p": 1},
+    }
+    later = {
+        "measured_at": "friday",
+        "parts": ["d", "scaling"],
+        "sizes": {"rounds": 2},
+        "machine": {"load": 9},
+        "restock": {"p": 2},
+        "scaling": {},
+    }
+    assert report.added(later, kept) == {
+        "measured_at": "monday",
+        "parts": ["a", "d", "scaling"],
+        "sizes": {"skus": 5, "rounds": 2},
+        "machine": {"load": 1},
+        "allocation": [1],
+        "restock": {"p": 2},
+        "scaling": {},
+        "added": {"d": "friday", "scaling": "friday"},
+    }

@@ -20,10 +20,12 @@ from benchmarks.processes import MeasuredProcesses
 from benchmarks.promises import PromisesBench
 from benchmarks.publishing import measure_publishing
 from benchmarks.restock import RestockBench
+from benchmarks.scaling import SMALL, ScalingBench
 from benchmarks.sizes import Sizes
 from deploy.local.lifecycle import Depth, running
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack
+from services.allocation.audit import INVARIANTS
 
 TINY = Sizes(
     skus=300,
@@ -40,6 +42,14 @@ TINY = Sizes(
     neighbour_rate=20.0,
     quiet_seconds=3.0,
     hold_seconds=1,
+    scaling_skus=(300, 600),
+    scaling_processes=(2,),
+    history_skus=600,
+    scaling_orders=1_000,
+    scaling_rounds=1,
+    flash_buyers=1_000,
+    flash_units=100,
+    flash_processes=2,
 )
 RATE = 10.0
 
@@ -114,6 +124,28 @@ async def test_a_date_change_is_measured_until_everybody_is_told_with_what_its_n
     assert run.seconds > 0
     assert run.quiet.count > TINY.neighbour_rate
     assert run.meanwhile.count > 0
+    assert await _databases_left(stack) == []
+
+
+async def test_several_processes_and_a_flash_sale_are_measured_on_grown_databases_whose_books_hold(stack: Stack) -> None:
+    databases = Databases(stack)
+    await AllocationBench(stack, databases, TINY, Progress()).fill_one(SMALL, 300)
+    bench = ScalingBench(stack, databases, TINY, Progress())
+    (two,) = await bench.by_processes()
+    assert (two.size, two.ratio) == (2, 1.0)
+    assert two.orders_per_second > 0
+    sale = await bench.flash_sale()
+    assert sale.sold == TINY.flash_units
+    assert sale.answers.count == TINY.flash_buyers
+    await bench.grown("grown", 600, historic_lines=3_000)
+    connection = await databases.connect("grown")
+    await connection.execute("SET search_path TO allocation")
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM demand WHERE shipped = 1") == 3_000
+        assert [(check.id, row) for check in INVARIANTS for row in await connection.fetch(check.sql)] == []
+    finally:
+        await connection.close()
+    await databases.drop_all()
     assert await _databases_left(stack) == []
 
 
