@@ -94,7 +94,7 @@ def read_shopify_export(text: str, path: Path, channel: str) -> Replay:
     heading, rows = read_table(text, path)
     absent = [column for column in NEEDED_COLUMNS if column not in heading]
     if absent:
-        raise UnreadableFileError(f"{path}: the columns {', '.join(absent)} are missing; export with 'Export orders', not 'transactions'")
+        raise UnreadableFileError(f"{path}: for a Shopify orders export the columns {', '.join(absent)} are missing; use 'Export orders'")
     account = RowAccount()
     orders: list[SourceOrder] = []
     items: list[_Item] = []

@@ -13,6 +13,9 @@ from simulators.adapter.table import UnreadableFileError, read_table, read_text
 
 FORMATS = "a Shopify orders export (columns Name, Financial Status, Lineitem quantity ...) or Online Retail (InvoiceNo, StockCode ...)"
 
+NEEDED_COLUMNS = {"a Shopify orders export": shopify_export.NEEDED_COLUMNS, "Online Retail": online_retail.HEADING}
+"""Each format that is read, with the columns that it cannot do without."""
+
 
 def open_source(path: Path | None, *, channels: Sequence[str], seed: int = 1, orders: int = DEFAULT_ORDERS) -> Replay:
     """A file's orders, or a generated day when there is no path.
@@ -34,7 +37,19 @@ def open_source(path: Path | None, *, channels: Sequence[str], seed: int = 1, or
         return online_retail.read_online_retail(text, path, channels[0])
     if shopify_export.reads(heading):
         return shopify_export.read_shopify_export(text, path, channels[0])
-    raise UnreadableFileError(f"{path}: unknown columns ({', '.join(heading[:6])} ...); it must be {FORMATS}")
+    raise UnreadableFileError(f"{path}: {_what_is_missing(heading)}")
+
+
+def _what_is_missing(heading: Sequence[str]) -> str:
+    """Which columns a file lacks, by format, in one line; of the format that it is most like first."""
+    missing = {name: [column for column in needed if column not in heading] for name, needed in NEEDED_COLUMNS.items()}
+    told = [f"for {name} the columns {', '.join(absent)} are missing" for name, absent in sorted(missing.items(), key=_share_missing)]
+    return f"unknown columns ({', '.join(heading[:6])[:100]}{' ...' if len(heading) > 6 else ''}): {'; '.join(told)}"
+
+
+def _share_missing(found: tuple[str, Sequence[str]]) -> float:
+    name, absent = found
+    return len(absent) / len(NEEDED_COLUMNS[name])
 
 
 def move_in_time(orders: Sequence[SourceOrder], start: datetime, duration_seconds: float) -> list[SourceOrder]:

@@ -298,7 +298,15 @@ def test_sharing_out_loses_no_cent_and_takes_no_more_than_there_is(case: tuple[l
         (b"a,b,c\n1,2,3\n", "unknown columns"),
         (b"PK\x03\x04\x00\x00", "NUL bytes"),
         (b"\x1f\x8b\x08broken", "cannot be read"),
-        (b"Name,Financial Status,Lineitem quantity\n#1,paid,1\n", "Currency"),
+        (b"Name,Financial Status,Lineitem quantity\n#1,paid,1\n", "for a Shopify orders export the columns Email, Currency, "),
+        (
+            b"Name,Email,Financial Status,Currency,Lineitem name,Lineitem price,Lineitem sku\n",
+            "for a Shopify orders export the columns Lineitem quantity are missing; for Online Retail the columns InvoiceNo, ",
+        ),
+        (
+            b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice\n",
+            "for Online Retail the columns CustomerID, Country are missing; for a Shopify orders export the columns Name, ",
+        ),
     ],
 )
 def test_a_file_that_is_no_order_file_is_refused_with_the_way_out(tmp_path: Path, content: bytes, words: str) -> None:
