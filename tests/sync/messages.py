@@ -58,6 +58,11 @@ def a_line(sku: str = "MUG", quantity: int = 1, *, line: str = "a", price: int =
     return {"external_line_id": line, "sku": sku, "quantity": quantity, "unit_price_cents": price, "tax_cents": tax}
 
 
+def a_place(postal_code: str, *, country: str = "US") -> dict[str, Any]:
+    """An address with that postal code."""
+    return {"name": "Ann", "line1": "1 Main St", "city": "Austin", "region": "TX", "postal_code": postal_code, "country": country}
+
+
 def products(*skus: str, price: int = 1250) -> ProductRegistrationRequested:
     """Ordinary products."""
     return ProductRegistrationRequested(

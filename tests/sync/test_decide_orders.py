@@ -23,7 +23,7 @@ from services.sync.decide.orders import (
 )
 from shared.contracts.channels import ChannelOrderReceived, FieldProblem
 from shared.contracts.envelope import new_id
-from tests.sync.messages import NOW, a_line, an_order, an_order_document
+from tests.sync.messages import NOW, a_line, a_place, an_order, an_order_document
 
 MUG = Article("A mug", 300, hazmat=False, listed=True)
 CATALOGUE = {("shop", "MUG"): MUG, ("shop", "LAMP"): Article("A lamp", 900, hazmat=True, listed=False)}
@@ -53,10 +53,30 @@ def test_a_good_order_has_no_problems() -> None:
         ({"external_id": "10\x0001"}, "external_id"),
         ({"customer": {"email": "ann@example.com", "name": "An\x00n"}}, "customer.name"),
         ({"lines": [a_line("MUG", 1_000_000, price=10_001)]}, "lines"),
+        ({"currency": "ZZZ"}, "currency"),
+        ({"currency": "XAU"}, "currency"),
+        ({"ship_to": a_place("ABCDE")}, "ship_to.postal_code"),
+        ({"ship_to": a_place("7870")}, "ship_to.postal_code"),
+        ({"ship_to": a_place("78701-12")}, "ship_to.postal_code"),
+        ({"ship_to": a_place("٧٨٧٠١")}, "ship_to.postal_code"),
     ],
 )
 def test_what_the_contract_cannot_see_is_named_by_its_field(changes: dict[str, Any], field: str) -> None:
     assert field in fields_wrong(an_order(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"currency": "JPY"},
+        {"ship_to": a_place("78701-1234")},
+        {"ship_to": a_place(" 00501 ")},
+        {"ship_to": a_place("K1A 0B1", country="CA")},
+        {"ship_to": a_place("ABCDE", country="GB")},
+    ],
+)
+def test_currencies_in_use_and_postal_codes_of_any_country_are_taken(changes: dict[str, Any]) -> None:
+    assert fields_wrong(an_order(**changes)) == []
 
 
 def test_every_problem_says_the_way_out() -> None:

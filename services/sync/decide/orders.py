@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from services.sync.decide.currencies import ACTIVE_CURRENCIES
 from services.sync.decide.texts import is_storable, problems_of_foreign_id, problems_of_texts
 from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected, FieldProblem
 from shared.contracts.orders import ComponentProduct, OrderLine, OrderPlaced
@@ -32,6 +33,7 @@ LARGEST_ORDER_CENTS = 100_000_000_00
 """The largest amount that a refund message can carry; an order worth more could not be paid back."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US_ZIP_CODE = re.compile(r"[0-9]{5}(-[0-9]{4})?")
 _CODE = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 OrderKey: TypeAlias = tuple[str, str]
@@ -101,6 +103,13 @@ def problems_of_order(order: ChannelOrderReceived, *, partner: str | None, catal
     if partner is not None and partner != order.channel:
         problem = f"{order.channel!r} is not the channel {partner!r} that sent it"
         problems.append(FieldProblem(field="channel", problem=problem, remedy=f"send orders of {partner!r} only"))
+    if order.currency not in ACTIVE_CURRENCIES:
+        problem = f"{order.currency!r} is no currency that is in use (ISO 4217)"
+        problems.append(FieldProblem(field="currency", problem=problem, remedy="send the code of the currency that was paid, such as USD"))
+    if order.ship_to.country == "US" and not _US_ZIP_CODE.fullmatch(order.ship_to.postal_code.strip()):
+        # The code itself is part of an address and is not repeated: reasons are logged.
+        remedy = "send five digits or ZIP+4, such as 89501 or 89501-1234; leading zeros count"
+        problems.append(FieldProblem(field="ship_to.postal_code", problem="is no US ZIP code", remedy=remedy))
     problems += _problems_of_dates(order, now)
     if (total := captured_cents(order)) > LARGEST_ORDER_CENTS:
         problem = f"the order is worth {total} cents, the largest amount is {LARGEST_ORDER_CENTS}"
@@ -231,7 +240,7 @@ def canonical_order(order: ChannelOrderReceived, order_id: UUID, catalogue: Cata
 
 
 def rejection(
-    *, channel: str | None, external_id: str | None, event_id: UUID, problems: list[FieldProblem], now: datetime
+    *, channel: str | None, external_id: str | None, event_id: UUID | None, problems: list[FieldProblem], now: datetime
 ) -> ChannelOrderRejected | None:
     """What the adapter is told; None when nobody can be told because the code could not be a channel's."""
     if channel is None or not _CODE.fullmatch(channel):
