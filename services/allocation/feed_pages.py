@@ -9,7 +9,7 @@ from aiohttp import web
 
 from services.allocation.decide.feeds import Gap
 from services.allocation.handlers.feeds import FeedStatus, feed_measures, read_feed_statuses
-from services.allocation.queries.gaps import list_decisions
+from services.allocation.queries.gaps import list_below_zero, list_decisions
 from services.allocation.queries.unregistered import list_unregistered
 from shared.http import error_response
 from shared.service import Environment, Gauges, get
@@ -22,22 +22,35 @@ async def list_feeds(environment: Environment, _: web.Request) -> web.StreamResp
     now = environment.now()
     async with environment.database.acquire(timeout=10) as connection:
         statuses = await read_feed_statuses(connection, None, now)
-    statuses.sort(key=lambda status: (not status.age.stale, not status.gaps, status.location))
+    statuses.sort(key=lambda status: (not status.age.stale, not status.shelves_below_zero, not status.gaps, status.location))
     return web.json_response({"feeds": [feed_as_json(status) for status in statuses]})
 
 
 async def read_feed(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /feeds/{location}``: one feed with SKUs that it lists and nobody sells, and what operators have decided about it."""
+    """``GET /feeds/{location}``: one feed with shelves that its corrections took below zero, SKUs that it lists and nobody sells, and what
+    operators have decided about it."""
     location = request.match_info["location"]
     async with environment.database.acquire(timeout=10) as connection:
         statuses = await read_feed_statuses(connection, location, environment.now())
         if not statuses:
             return error_response(404, "unknown_location", f"location {location!r} is not registered")
+        below_zero = await list_below_zero(connection, location, SHOWN)
         unregistered = await list_unregistered(connection, location, SHOWN)
         decisions = await list_decisions(connection, location, SHOWN)
     return web.json_response(
         {
             **feed_as_json(statuses[0]),
+            "below_zero": [
+                {
+                    "sku": row["sku"],
+                    "missing_units": row["missing"],
+                    "adjustment_id": str(row["adjustment_id"]),
+                    "reason": row["reason"],
+                    "author": row["author"],
+                    "adjusted_at": row["adjusted_at"].isoformat(),
+                }
+                for row in below_zero
+            ],
             "unregistered": [
                 {
                     "sku": row["sku"],
@@ -84,6 +97,7 @@ def feed_as_json(status: FeedStatus) -> dict[str, Any]:
         "missing_messages": sum(gap.missing for gap in status.gaps),
         "gaps": [_gap_as_json(gap, status) for gap in status.gaps[:SHOWN]],
         "unregistered_skus": status.unregistered_skus,
+        "shelves_below_zero": status.shelves_below_zero,
     }
 
 
@@ -110,6 +124,7 @@ GAUGES = Gauges(
         "feed_missing_messages": "Messages of a location's feed that must exist and have not come",
         "feed_gap_seconds": "How long the oldest missing message of a location's feed has been missing",
         "feed_unregistered_skus": "SKUs that a location's feed lists and that are not registered",
+        "feed_shelves_below_zero": "Shelves that a 3PL's correction took below zero and that are there still",
     },
     labels=("location",),
     read=feed_measures,

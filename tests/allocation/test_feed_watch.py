@@ -14,6 +14,7 @@ from services.allocation.decide.feeds import Arrived, Awaited, Gap, age_of, gaps
 from services.allocation.feed_pages import GAUGES, feed_as_json
 from services.allocation.handlers.feeds import FeedStatus, feed_measures, read_feed_statuses, settle_sequences
 from services.allocation.handlers.snapshots import apply_remembered_counts, forget_unregistered
+from services.allocation.queries.gaps import list_below_zero
 from shared.contracts.envelope import new_id
 from shared.contracts.feeds import (
     FeedGapClosed,
@@ -93,6 +94,9 @@ class TestGaps:
         assert gaps_of(0, arrived, []) == [Gap(1, 2, at(1)), Gap(5, 6, at(2))]
         assert gaps_of(2, arrived, []) == [Gap(5, 6, at(2))]
         assert gaps_of(7, arrived, []) == []
+
+    def test_a_jump_by_a_million_is_one_gap(self) -> None:
+        assert gaps_of(3, [Arrived(1_000_004, 1_000_005, at(1))], []) == [Gap(4, 1_000_003, at(1))]
 
     def test_a_waiting_count_makes_a_gap_above_everything_that_came(self) -> None:
         assert gaps_of(3, [], [Awaited(5, at(1)), Awaited(8, at(2))]) == [Gap(4, 5, at(1)), Gap(6, 8, at(2))]
@@ -330,6 +334,23 @@ async def test_staleness_and_gaps_are_gauges_by_location_code_and_silent_places_
     await stocked.hear(location("east", active=False).model_copy(), received(location("east", active=False), time=at(5)))
     metrics.measure(await feed_measures(stocked.connection, stocked.now))
     assert value("feed_stale") is None, "a closed location alarms nobody"
+
+
+async def test_a_correction_that_takes_more_than_there_is_is_booked_and_shown_until_the_shelf_is_right_again(stocked: Desk) -> None:
+    await stocked.hear(correction(-3, sku="CUP"))
+    await stocked.hear(received(receipt(5, "CUP"), time=at(-1)))
+    assert (await status_of(stocked)).shelves_below_zero == 0, "what was on its way has come"
+    await stocked.hear(correction(-7))
+    await stocked.hear(correction(-5_000))
+    assert await stocked.available() == 0
+    status = await status_of(stocked)
+    measured = {item.name: item.value for item in await feed_measures(stocked.connection, NOW)}
+    assert (status.shelves_below_zero, measured["feed_shelves_below_zero"]) == (1, 1)
+    (shown,) = await list_below_zero(stocked.connection, "east", 10)
+    assert (shown["sku"], shown["missing"], shown["reason"], shown["author"]) == ("MUG", 4_997, "counted", f"3pl:{PARTNER}")
+    await stocked.hear(snapshot(3, as_of=at(1)))
+    assert (await status_of(stocked)).shelves_below_zero == 0
+    assert await list_below_zero(stocked.connection, "east", 10) == []
 
 
 class TestUnregisteredSkus:

@@ -41,6 +41,17 @@ FEED: dict[str, Any] = {
     "gaps": [
         {"first_sequence": 41, "last_sequence": 42, "messages": 2, "since": NOON.isoformat(), "given_up_at": NOON.isoformat()},
     ],
+    "shelves_below_zero": 1,
+    "below_zero": [
+        {
+            "sku": "<TEAPOT>",
+            "missing_units": 4_997,
+            "adjustment_id": str(new_id()),
+            "reason": "miscounted",
+            "author": "3pl:acme",
+            "adjusted_at": NOON.isoformat(),
+        }
+    ],
     "unregistered_skus": 1,
     "unregistered": [
         {
@@ -227,9 +238,11 @@ class TestConsole:
         assert (answer.status, answer.headers["Location"]) == (303, "/console/login")
 
     async def test_feeds_show_what_is_stale_and_what_is_missing(self, console: World) -> None:
-        console.allocation.shows("/feeds", {"feeds": [FEED, {**FEED, "location": "dallas", "stale": False}]})
+        short = {**FEED, "location": "dallas", "stale": False}
+        feeds = [FEED, short, {**short, "location": "austin", "shelves_below_zero": 0}]
+        console.allocation.shows("/feeds", {"feeds": feeds})
         page = await text_of(console, "/console/feeds")
-        for words in ("Stale", "Incomplete", "1 d 2 h", "/console/feeds/reno", "acme"):
+        for words in ("Stale", ">Below zero</span>", "Incomplete", "1 d 2 h", "/console/feeds/reno", "acme"):
             assert words in page
         console.allocation.away = True
         assert "does not answer" in await text_of(console, "/console/feeds")
@@ -237,7 +250,7 @@ class TestConsole:
     async def test_a_gap_is_closed_from_its_page_with_a_reason(self, console: World) -> None:
         console.allocation.shows("/feeds/reno", FEED)
         page = await text_of(console, "/console/feeds/reno")
-        for words in ("41 to 42", "&lt;GHOST&gt;", "Gave up 7 to 9", "lost in the fire"):
+        for words in ("41 to 42", "&lt;TEAPOT&gt;", "miscounted", "&lt;GHOST&gt;", "Gave up 7 to 9", "lost in the fire"):
             assert words in page
         action = "/console/feeds/reno/close-gap"
         console.allocation.replies_with(

@@ -83,7 +83,7 @@ def _names_registered(told: ThirdPartyStockAdjusted | ThirdPartyReceipt, books: 
 
 
 class Adjustment(NamedTuple):
-    """A correction that was made."""
+    """A correction that was made. ``below_zero_units``: how many units it left the shelf short of."""
 
     adjustment_id: UUID
     sku: str
@@ -92,6 +92,7 @@ class Adjustment(NamedTuple):
     new_on_hand: int
     reason: str
     author: str
+    below_zero_units: int = 0
 
 
 async def save_adjustments(tx: Transaction, made: Sequence[Adjustment]) -> None:
@@ -99,7 +100,7 @@ async def save_adjustments(tx: Transaction, made: Sequence[Adjustment]) -> None:
     if made:
         columns = [list(column) for column in zip(*made, strict=True)]
         await sql.insert_adjustments(
-            tx.connection, columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6], tx.now
+            tx.connection, columns[0], columns[1], columns[2], columns[3], columns[4], columns[5], columns[6], columns[7], tx.now
         )
 
 
@@ -166,7 +167,11 @@ def _adjust(tx: Transaction, books: Books, message: Received[StockAdjustmentRequ
 
 
 async def apply_third_party_adjustments(tx: Transaction, messages: Sequence[Received[ThirdPartyStockAdjusted]]) -> list[Outgoing]:
-    """A 3PL found, lost or broke units (feature A6). The same adjustment told twice is made once."""
+    """A 3PL found, lost or broke units (feature A6). The same adjustment told twice is made once.
+
+    It is booked whole even when the books have fewer units: the message that brought them may be on its way, and the order of arrival
+    must not matter. A shelf that stays below zero is shown to operators with the correction that took it there.
+    """
     events = [message.data for message in messages]
     books = await open_shelves(tx, (event.location for event in events), (event.sku for event in events))
     rows = await sql.read_adjustments(tx.connection, [event.adjustment_id for event in events])
@@ -180,11 +185,12 @@ async def apply_third_party_adjustments(tx: Transaction, messages: Sequence[Rece
             continue
         booked.add(event.adjustment_id)
         shelf = books.shelf(event.sku, event.location)
-        before = shelf.on_hand
+        before, on_shelf = shelf.on_hand, shelf.on_shelf
         cause = Cause(message.event_id, message.time or tx.now, event.adjustment_id, event.sequence)
         books.move(shelf, "adjusted", event.quantity_delta, cause)
         author = f"3pl:{message.partner}" if message.partner else message.source
-        made.append(Adjustment(event.adjustment_id, event.sku, event.location, before, shelf.on_hand, event.reason, author))
+        below_zero = max(0, -shelf.on_shelf) if shelf.on_shelf < on_shelf else 0
+        made.append(Adjustment(event.adjustment_id, event.sku, event.location, before, shelf.on_hand, event.reason, author, below_zero))
     await record_arrivals(tx, messages, books)
     await save_adjustments(tx, made)
     return await settle(tx, books, messages)

@@ -162,6 +162,7 @@ async def feed_measures(connection: Connection, now: datetime) -> list[Measured]
         measured.append(Measured("feed_missing_messages", label, float(sum(gap.missing for gap in status.gaps))))
         measured.append(Measured("feed_gap_seconds", label, gap_seconds))
         measured.append(Measured("feed_unregistered_skus", label, float(status.unregistered_skus)))
+        measured.append(Measured("feed_shelves_below_zero", label, float(status.shelves_below_zero)))
     return measured
 
 
@@ -183,6 +184,7 @@ class FeedStatus:
     stale_after: timedelta
     patience: timedelta
     unregistered_skus: int
+    shelves_below_zero: int
     gaps: Sequence[Gap]
     age: Age
 
@@ -212,6 +214,7 @@ def _status(row: Record, gaps: Sequence[Gap], now: datetime) -> FeedStatus:
         stale_after,
         patience,
         row["unregistered_skus"],
+        row["shelves_below_zero"],
         gaps,
         age_of(row["counted_as_of"], row["expected_since"], stale_after, now),
     )

@@ -153,15 +153,16 @@ async def insert_adjustments(
     new_on_hand: Sequence[int],
     reasons: Sequence[str],
     authors: Sequence[str],
+    below_zero_units: Sequence[int],
     adjusted_at: datetime,
 ) -> None:
-    """Remembers who corrected what and why."""
+    """Remembers who corrected what and why, and how far below zero it left the shelf."""
     await connection.execute(
         """
-        INSERT INTO adjustments (adjustment_id, sku, location, old_on_hand, new_on_hand, reason, author, adjusted_at)
-        SELECT made.*, $8::timestamptz
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[])
-            AS made(adjustment_id, sku, location, old_on_hand, new_on_hand, reason, author)
+        INSERT INTO adjustments (adjustment_id, sku, location, old_on_hand, new_on_hand, reason, author, below_zero_units, adjusted_at)
+        SELECT made.*, $9::timestamptz
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::int[], $6::text[], $7::text[], $8::int[])
+            AS made(adjustment_id, sku, location, old_on_hand, new_on_hand, reason, author, below_zero_units)
         """,
         adjustment_ids,
         skus,
@@ -170,6 +171,7 @@ async def insert_adjustments(
         new_on_hand,
         reasons,
         authors,
+        below_zero_units,
         adjusted_at,
     )
 

@@ -128,11 +128,27 @@ async def list_feeds(connection: Connection, location: str | None) -> list[Recor
         """
         SELECT locations.location, name, partner, active, sequence_floor, stale_after_seconds, patience_seconds, expected_since,
                last_heard_at, counted_at, counted_as_of, counted_watermark, counted_lines,
-               (SELECT count(*) FROM unregistered_counts unknown WHERE unknown.location = locations.location) AS unregistered_skus
+               (SELECT count(*) FROM unregistered_counts unknown WHERE unknown.location = locations.location) AS unregistered_skus,
+               (SELECT count(DISTINCT sku) FROM adjustments JOIN stock_locations shelf USING (location, sku)
+                WHERE adjustments.location = locations.location AND below_zero_units > 0 AND on_shelf < 0) AS shelves_below_zero
         FROM locations LEFT JOIN feeds USING (location)
         WHERE $1::text IS NULL OR locations.location = $1 ORDER BY locations.location
         """,
         location,
+    )
+
+
+async def list_below_zero(connection: Connection, location: str, limit: int) -> list[Record]:
+    """Shelves of a location that a correction took below zero and that are there still, each with the newest such correction."""
+    return await connection.fetch(
+        """
+        SELECT DISTINCT ON (sku) sku, -on_shelf AS missing, adjustment_id, reason, author, adjusted_at
+        FROM adjustments JOIN stock_locations shelf USING (location, sku)
+        WHERE location = $1 AND below_zero_units > 0 AND on_shelf < 0
+        ORDER BY sku, adjusted_at DESC LIMIT $2
+        """,
+        location,
+        limit,
     )
 
 

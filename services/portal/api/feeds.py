@@ -24,12 +24,14 @@ def _shown(reply: Reply, status: int = 200) -> web.Response:
 
 async def list_feeds(call: Call) -> web.StreamResponse:
     """The feed of every location: when it was last heard, how old its newest count is, which messages are missing since when, and how many
-    SKUs it lists that are not registered. Stale feeds first, then those with gaps."""
+    SKUs it lists that are not registered, and how many shelves its corrections took below zero. Stale feeds first, then those with shelves
+    below zero, then those with gaps."""
     return _shown(await neighbours.list_feeds(call.environment))
 
 
 async def read_feed(call: Call) -> web.StreamResponse:
-    """One feed, with the SKUs that it lists and nobody sells, and what was decided about it."""
+    """One feed, with the shelves that its corrections took below zero, the SKUs that it lists and nobody sells, and what was decided about
+    it."""
     return _shown(await neighbours.read_feed(call.environment, call.text("location")))
 
 
