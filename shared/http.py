@@ -141,7 +141,7 @@ async def receive_message(environment: Environment, request: web.Request) -> web
     if not isinstance(message_type, str):
         problem = FieldProblem(field="type", problem="missing", remedy="send a CloudEvents envelope with its type")
         return error_response(422, "invalid_message", "this is no envelope", [problem])
-    handled = await environment.handle_now(message_type, Delivery(body, message_type))
+    handled = await environment.handle_now(message_type, Delivery(body, message_type, from_outside=True))
     if handled is None:
         problem = FieldProblem(
             field="type", problem=f"{message_type[:100]!r} is not handled here", remedy="see contracts/ for who hears what"

@@ -25,6 +25,7 @@ from shared.contracts.holds import (
     StockHoldReleaseRequested,
     StockHoldRequested,
 )
+from shared.contracts.unknown_fields import slips, unknown_fields
 from shared.http import error_response
 from shared.messaging.message import Outgoing
 from shared.messaging.outbox import encode
@@ -97,9 +98,11 @@ def _read(body: bytes, channel: str, kind: Request) -> StockHoldRequested | Stoc
             return _invalid([FieldProblem(field="channel", problem=problem, remedy=f"ask for holds of {channel!r} only")])
         document = {**document, "channel": channel}
     try:
-        return kind.model_validate(document)
+        command = kind.model_validate(document)
     except ValidationError as error:
-        return _invalid(problems_of(error))
+        return _invalid(problems_of(error, f"contracts/schemas/{OVER_AMQP[kind]}.json"))
+    misspelt = slips(unknown_fields(command, document))
+    return _invalid(misspelt) if misspelt else command
 
 
 async def _answer(environment: Environment, command: StockHoldRequested | StockHoldReleaseRequested) -> web.Response:

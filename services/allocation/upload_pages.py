@@ -173,7 +173,7 @@ async def apply_upload(environment: Environment, request: web.Request) -> web.St
     try:
         wanted = ApplyUpload.model_validate_json(await request.read())
     except ValidationError as error:
-        return error_response(422, "invalid", "the body does not match the schema", problems_of(error))
+        return error_response(422, "invalid", "the body does not match the schema", problems_of(error, "ApplyCounts in /openapi.json"))
     upload_id = _id_of(request)
     document = await _document(environment, upload_id)
     if upload_id is None or document is None:

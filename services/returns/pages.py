@@ -218,7 +218,8 @@ async def set_policy(environment: Environment, request: web.Request) -> web.Stre
     except json.JSONDecodeError:
         return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
     except ValidationError as error:
-        return error_response(422, "invalid_policy", "the policy is not complete and correct", problems_of(error))
+        problems = problems_of(error, "services/returns/README.md")
+        return error_response(422, "invalid_policy", "the policy is not complete and correct", problems)
     policy = Policy(cast(Segment, segment), **change.model_dump())
     async with environment.transaction() as tx:
         await order_queries.replace_policy(tx.connection, policy)

@@ -77,7 +77,8 @@ class FieldProblem(Part):
 
 
 class ChannelOrderRejected(PartnerCommand):
-    """The order was not taken. sync -> ``channel.<code>.commands``. ``event_id`` is the envelope id of what was refused, if it had one."""
+    """The order was not taken. sync -> ``channel.<code>.commands``. ``event_id`` is the envelope id of what was refused or, where that
+    could not be read, its AMQP message id; null if neither is a UUID."""
 
     type: ClassVar[str] = "channel.order_rejected.v1"
 

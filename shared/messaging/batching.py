@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -181,6 +181,8 @@ class Processor:
         async with self.around.pool.acquire(timeout=10) as connection, connection.transaction():
             fresh = await inbox.insert_handled(connection, [item.read.entry for item in items], now)
             new_items = self._first_of_each(items, fresh)
+            if len(new_items) < len(items):
+                new_items += await self._contradictions(connection, items, new_items, now)
             outgoing = await self._handle(connection, new_items, now)
         self._account(new_items, len(items) - len(new_items), started_ns)
         self._tell_committed(outgoing)
@@ -194,6 +196,22 @@ class Processor:
                 left.discard(item.read.entry.key)
                 first.append(item)
         return first
+
+    async def _contradictions(self, connection: Connection, items: Sequence[Item], new_items: Sequence[Item], now: datetime) -> list[Item]:
+        """Of what looks like a repetition, that which says something else under the same id, to be parked and answered."""
+        new = {id(item) for item in new_items}
+        repeated = [item for item in items if id(item) not in new and item.read.entry.content_digest is not None]
+        if not repeated:
+            return []
+        known = await inbox.read_digests(connection, list({item.read.entry.key for item in repeated}))
+        contradicting = [
+            replace(item, read=self.reader.contradiction(item.read))
+            for item in repeated
+            if known.get(item.read.entry.key, item.read.entry.content_digest) != item.read.entry.content_digest
+        ]
+        if not contradicting:
+            return []
+        return self._first_of_each(contradicting, await inbox.insert_handled(connection, [item.read.entry for item in contradicting], now))
 
     async def _handle(self, connection: Connection, items: Sequence[Item], now: datetime) -> Sequence[Outgoing]:
         """Work and outbox of one transaction; messages that cannot be done now are marked as waiting in the same transaction."""
@@ -324,8 +342,11 @@ class Processor:
         self._tell_committed(outgoing)
 
     def _item_of(self, row: Record) -> Item:
+        """The row's own id stays what it is known by: of what was parked under an id made from its content, the body names another one."""
         read = self.reader.read(Delivery(row["body"], row["routing_key"]))
-        return Item(read, row["attempts"], row["received_at"])
+        entry = replace(read.entry, event_id=row["event_id"], source=row["source"])
+        content = replace(read.content, event_id=row["event_id"])
+        return Item(Read(entry, content), row["attempts"], row["received_at"])
 
     async def handle_now(self, delivery: Delivery) -> HandledNow:
         """Handles one message while its sender waits for the answer (HTTP). What cannot be done is rolled back and told, not kept."""

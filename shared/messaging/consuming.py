@@ -106,7 +106,7 @@ class AioPikaDriver:
     @staticmethod
     def _receiver(batcher: Batcher) -> Any:
         async def receive(message: AbstractIncomingMessage) -> None:
-            delivery = Delivery(message.body, message.routing_key or "", message.content_type)
+            delivery = Delivery(message.body, message.routing_key or "", message.content_type, message.message_id)
             batcher.put(delivery, (message.channel, message.delivery_tag or 0))
 
         return receive
@@ -185,7 +185,7 @@ class FastStreamDriver:
             raw = message.raw_message
             self._unacknowledged.add(committed)
             try:
-                batcher.put(Delivery(raw.body, raw.routing_key or "", raw.content_type), committed)
+                batcher.put(Delivery(raw.body, raw.routing_key or "", raw.content_type, raw.message_id), committed)
                 await committed
                 await message.ack()
             finally:

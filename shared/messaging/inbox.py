@@ -35,6 +35,8 @@ class InboxEntry:
     body: bytes
     traceparent: str | None = None
     """Only of what came from outside; of our own events the sender's outbox has it."""
+    content_digest: bytes | None = None
+    """Only of what a partner says: tells a repetition from another message under the same id."""
 
     @property
     def key(self) -> Key:
@@ -70,9 +72,10 @@ async def insert_handled(connection: Connection, entries: Sequence[InboxEntry], 
     """Remembers events as handled and returns those that are new; the others were handled, or wait, already."""
     rows = await connection.fetch(
         """
-        INSERT INTO inbox (event_id, source, type, subject, traceparent, status, received_at, handled_at)
-        SELECT event_id, source, type, subject, traceparent, 'done', $6, $6
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) AS new (event_id, source, type, subject, traceparent)
+        INSERT INTO inbox (event_id, source, type, subject, traceparent, content_digest, status, received_at, handled_at)
+        SELECT event_id, source, type, subject, traceparent, content_digest, 'done', $7, $7
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+             AS new (event_id, source, type, subject, traceparent, content_digest)
         ON CONFLICT (event_id, source) DO NOTHING
         RETURNING event_id, source
         """,
@@ -81,9 +84,24 @@ async def insert_handled(connection: Connection, entries: Sequence[InboxEntry], 
         [entry.type for entry in entries],
         [entry.subject for entry in entries],
         [entry.traceparent for entry in entries],
+        [entry.content_digest for entry in entries],
         now,
     )
     return {(row["event_id"], row["source"]) for row in rows}
+
+
+async def read_digests(connection: Connection, keys: Sequence[Key]) -> dict[Key, bytes]:
+    """What events said that are known already, as digests; those without one are left out."""
+    rows = await connection.fetch(
+        """
+        SELECT event_id, source, content_digest
+        FROM unnest($1::uuid[], $2::text[]) AS wanted (event_id, source) JOIN inbox USING (event_id, source)
+        WHERE content_digest IS NOT NULL
+        """,
+        [key[0] for key in keys],
+        [key[1] for key in keys],
+    )
+    return {(row["event_id"], row["source"]): row["content_digest"] for row in rows}
 
 
 async def mark_waiting(connection: Connection, waiting: Sequence[Waiting], now: datetime) -> None:
@@ -93,14 +111,16 @@ async def mark_waiting(connection: Connection, waiting: Sequence[Waiting], now: 
     """
     await connection.execute(
         """
-        INSERT INTO inbox (event_id, source, type, subject, status, attempts, due_at, reason, routing_key, body, received_at)
+        INSERT INTO inbox
+            (event_id, source, type, subject, status, attempts, due_at, reason, routing_key, body, content_digest, received_at)
         SELECT event_id, source, type, subject, CASE WHEN due_at IS NULL THEN 'parked' ELSE 'retry' END, attempts, due_at, reason,
-               routing_key, body, $10
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[])
-             AS new (event_id, source, type, subject, attempts, due_at, reason, routing_key, body)
+               routing_key, body, content_digest, $11
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[],
+                    $10::bytea[])
+             AS new (event_id, source, type, subject, attempts, due_at, reason, routing_key, body, content_digest)
         ON CONFLICT (event_id, source) DO UPDATE
         SET status = excluded.status, attempts = excluded.attempts, due_at = excluded.due_at, reason = excluded.reason,
-            routing_key = excluded.routing_key, body = excluded.body, handled_at = NULL
+            routing_key = excluded.routing_key, body = excluded.body, content_digest = excluded.content_digest, handled_at = NULL
         """,
         [item.entry.event_id for item in waiting],
         [item.entry.source for item in waiting],
@@ -111,6 +131,7 @@ async def mark_waiting(connection: Connection, waiting: Sequence[Waiting], now: 
         [item.reason for item in waiting],
         [item.entry.routing_key for item in waiting],
         [item.entry.body for item in waiting],
+        [item.entry.content_digest for item in waiting],
         now,
     )
 

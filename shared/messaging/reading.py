@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import structlog
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from shared.contracts.base import Kind, Message
 from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import Envelope
 from shared.contracts.registry import MESSAGES, partner_kind_of, partner_of
+from shared.contracts.unknown_fields import SLIP, UnknownField, closest_name, ignored, slips, unknown_fields
 from shared.messaging.inbox import InboxEntry
 from shared.messaging.message import Received
+
+log = structlog.get_logger()
 
 DataT = TypeVar("DataT", bound=Message)
 
 JSON_CONTENT_TYPES = frozenset({"application/json", "application/cloudevents+json"})
 PARKED_TEXT_LIMIT = 2_000
 PROBLEMS_LIMIT = 50
+NOTED_FIELDS_LIMIT = 1_000
+"""Unknown fields that are remembered as logged: each is logged once per process, not once per message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +39,24 @@ class Delivery:
     body: bytes
     routing_key: str
     content_type: str | None = "application/json"
+    message_id: str | None = None
+    """The broker's message id: how a sender may know a message of which nothing can be read."""
+    from_outside: bool = False
+    """It may have been written by hand and not by one of our services, whatever its type: slips of the pen in field names are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A delivery that is no valid message: what is wrong, field by field, and as much of its identity as could be read."""
+    """A delivery that is no valid message: what is wrong, field by field, and as much of its identity as could be read.
+
+    ``event_id`` is ours, made from the content; ``stated_id`` is the sender's own: the envelope's id or else the broker's message id.
+    """
 
     event_id: UUID
     partner: str | None
     problems: tuple[FieldProblem, ...]
     document: Any
+    stated_id: UUID | None = None
 
     @property
     def reason(self) -> str:
@@ -57,16 +73,40 @@ class Read(Generic[DataT]):
     content: Received[DataT] | Unreadable
 
 
-def problems_of(error: ValidationError) -> tuple[FieldProblem, ...]:
-    """A pydantic error as problems that name the field and the way out."""
+def schema_of(message: type[Message]) -> str:
+    """The file that says what a message of this type looks like."""
+    return f"contracts/schemas/{message.type}.json"
+
+
+def problems_of(error: ValidationError, schema: str) -> tuple[FieldProblem, ...]:
+    """A pydantic error as problems that name the field and the way out.
+
+    Args:
+        error: what pydantic found.
+        schema: where the sender can read what would be right.
+    """
     problems = []
-    for problem in error.errors(include_url=False, include_context=False, include_input=False)[:PROBLEMS_LIMIT]:
+    for problem in error.errors(include_url=False, include_context=False)[:PROBLEMS_LIMIT]:
         name = ".".join(str(part) for part in problem["loc"]) or "body"
-        remedy = "leave out what the schema does not ask for" if problem["type"] == "extra_forbidden" else "see contracts/schemas"
+        remedy = f"see {schema}"
+        if problem["type"] == "extra_forbidden":
+            remedy = f"leave out what the schema does not ask for; see {schema}"
         if problem["type"] == "missing":
-            remedy = "add this field"
-        problems.append(FieldProblem(field=name[:120], problem=problem["msg"][:500], remedy=remedy))
+            remedy = _how_to_add(str(problem["loc"][-1]), problem["input"])
+        problems.append(FieldProblem(field=name[:120], problem=problem["msg"][:500], remedy=remedy[:500]))
     return tuple(problems)
+
+
+def _how_to_add(name: str, given: Any) -> str:
+    misspelt = closest_name(name, [key for key in given if isinstance(key, str)], SLIP) if isinstance(given, dict) else None
+    return "add this field" if misspelt is None else f"add this field; did you mean it by {misspelt[:100]!r}?"
+
+
+def _uuid_in(text: Any) -> UUID | None:
+    try:
+        return UUID(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _one_problem(name: str, problem: str, remedy: str) -> tuple[FieldProblem, ...]:
@@ -83,11 +123,15 @@ class Reader(Generic[DataT]):
 
     The identity of a partner's message is (its id, the partner the broker vouches for), whatever its ``source`` claims, so that no
     partner can make another's message look like a duplicate.
+
+    Unknown fields are ignored. In what comes from outside, one whose name is a slip of a field that was left out is refused, and the others
+    are logged.
     """
 
     def __init__(self, message: type[DataT]) -> None:
         self.message = message
         self._envelope: type[Envelope[DataT]] = Envelope[message]  # type: ignore[valid-type]  # the model of this one type
+        self._noted: set[tuple[str | None, str]] = set()
 
     def read(self, delivery: Delivery) -> Read[DataT]:
         """Validates one delivery."""
@@ -100,16 +144,21 @@ class Reader(Generic[DataT]):
             )
             return self._unreadable(delivery, partner, None, problems)
         try:
-            envelope = self._envelope.model_validate_json(delivery.body)
+            envelope, unknown = self._validate(delivery)
         except ValidationError as error:
             return self._diagnose(delivery, partner, error)
         if envelope.type != self.message.type:
             return self._unreadable(delivery, partner, {"id": str(envelope.id)}, self._wrong_type(envelope.type))
+        if misspelt := slips(unknown):
+            return self._unreadable(delivery, partner, from_json(delivery.body), misspelt)
+        self._note_ignored(partner, unknown)
         source = _storable(envelope.source) if partner is None else f"{partner_kind_of(self.message)}/{partner}"
         subject = None if envelope.subject is None else _storable(envelope.subject)
         traceparent = None if source.startswith("ordermesh/") else envelope.traceparent
         return Read(
-            entry=InboxEntry(envelope.id, source, envelope.type, subject, delivery.routing_key, delivery.body, traceparent),
+            entry=InboxEntry(
+                envelope.id, source, envelope.type, subject, delivery.routing_key, delivery.body, traceparent, self._digest(envelope.data)
+            ),
             content=Received(
                 event_id=envelope.id,
                 source=source,
@@ -121,6 +170,47 @@ class Reader(Generic[DataT]):
             ),
         )
 
+    def _validate(self, delivery: Delivery) -> tuple[Envelope[DataT], Sequence[UnknownField]]:
+        """The message and, if it comes from outside, what it holds that its contract does not know."""
+        if self.message.kind is not Kind.INBOUND and not delivery.from_outside:
+            return self._envelope.model_validate_json(delivery.body), ()
+        try:
+            # Costs nothing; only a message that holds something unknown is read again, field by field.
+            return self._envelope.model_validate_json(delivery.body, extra="forbid"), ()
+        except ValidationError:
+            envelope = self._envelope.model_validate_json(delivery.body)
+        # Other attributes of the envelope are extensions of CloudEvents.
+        return envelope, unknown_fields(envelope.data, from_json(delivery.body)["data"], "data")
+
+    def _note_ignored(self, partner: str | None, unknown: Sequence[UnknownField]) -> None:
+        fresh = [name for name in ignored(unknown) if (partner, name) not in self._noted]
+        if fresh and len(self._noted) < NOTED_FIELDS_LIMIT:
+            self._noted.update((partner, name) for name in fresh)
+            log.warning("unknown_fields_ignored", type=self.message.type, partner=partner, fields=fresh[:20])
+
+    def _digest(self, data: DataT) -> bytes | None:
+        """What a partner's message says, however it was written down; fields that a later version adds make no difference until used."""
+        if self.message.kind is not Kind.INBOUND:
+            return None
+        return hashlib.sha256(data.__pydantic_serializer__.to_json(data, exclude_defaults=True)).digest()
+
+    def contradiction(self, read: Read[DataT]) -> Read[DataT]:
+        """A message under an id that its sender has used for something else: it is not handled unseen, and it must not vanish.
+
+        It gets an id of its own, made from its content, so that it is parked once however often it comes; whoever re-drives it has it
+        handled as the message that it is.
+        """
+        known = read.entry
+        event_id = uuid5(NAMESPACE_URL, f"{known.source}\n{known.event_id}\n{(known.content_digest or b'').hex()}")
+        problems = _one_problem(
+            "id",
+            f"{known.event_id} was used before for a message with other content",
+            "send every message under an id of its own; repeat an id only with the same content",
+        )
+        partner = partner_of(known.routing_key)
+        content = Unreadable(event_id, partner, problems, from_json(known.body), known.event_id)
+        return Read(replace(known, event_id=event_id), content)
+
     def _diagnose(self, delivery: Delivery, partner: str | None, error: ValidationError) -> Read[DataT]:
         try:
             document = json.loads(delivery.body)
@@ -131,7 +221,7 @@ class Reader(Generic[DataT]):
             stated = document.get("type")
             if isinstance(stated, str) and stated != self.message.type:
                 return self._unreadable(delivery, partner, document, self._wrong_type(stated))
-        return self._unreadable(delivery, partner, document, problems_of(error))
+        return self._unreadable(delivery, partner, document, problems_of(error, schema_of(self.message)))
 
     def _wrong_type(self, stated: str) -> tuple[FieldProblem, ...]:
         known = "another type" if stated in MESSAGES else "an unknown type or version"
@@ -140,9 +230,11 @@ class Reader(Generic[DataT]):
     def _unreadable(self, delivery: Delivery, partner: str | None, document: Any, problems: Sequence[FieldProblem]) -> Read[DataT]:
         # Without a usable id the content identifies the message, so that a redelivery is parked once.
         event_id = uuid5(NAMESPACE_URL, f"{delivery.routing_key}\n{delivery.content_type}\n" + delivery.body.hex())
-        subject = None
+        subject = stated_id = None
         if isinstance(document, dict):
+            stated_id = _uuid_in(document.get("id"))
             subject = _storable(document["subject"][:200]) if isinstance(document.get("subject"), str) else None
         source = "unknown" if partner is None else f"{partner_kind_of(self.message)}/{partner}"
         entry = InboxEntry(event_id, source, self.message.type, subject, delivery.routing_key, delivery.body)
-        return Read(entry=entry, content=Unreadable(event_id, partner, tuple(problems), document))
+        stated_id = stated_id or _uuid_in(delivery.message_id)
+        return Read(entry=entry, content=Unreadable(event_id, partner, tuple(problems), document, stated_id))

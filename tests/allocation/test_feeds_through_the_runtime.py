@@ -76,7 +76,7 @@ async def test_units_that_are_no_count_stop_the_whole_snapshot_and_name_the_line
     (parked,) = await dock.waiting()
     assert (parked["status"], parked["due_at"]) == ("parked", None)
     assert "data.lines.1.on_hand" in parked["reason"]
-    assert "see contracts/schemas" in parked["reason"]
+    assert "(see contracts/schemas/3pl.stock_snapshot.v1.json)" in parked["reason"]
     assert (await dock.desk.available(), await dock.desk.available("CUP")) == (10, 10)
 
 

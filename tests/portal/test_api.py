@@ -483,6 +483,9 @@ class TestTheCatalogue:
         status, raw = await request(world, "POST", "/api/products", {"products": [product]})
         assert (status, raw["result"]) == (201, "done")
         assert ProductRegistrationRequested.model_validate(world.sync.asked[0]["data"]).products[0].sku == "A"
+        status, raw = await request(world, "POST", "/api/products", {"products": [{**product, "unit_weight_gramms": 5}]})
+        assert (status, problem(raw)) == (422, ("invalid", ["products.0.unit_weight_gramms"]))
+        assert "unit_weight_grams" in raw["error"]["problems"][0]["remedy"]
         listings = [{"sku": "A", "external_listing_id": "L1"}]
         world.sync.replies_with("done", ListingRegistered(channel="shop", listings=listings, registered_at=NOON))
         assert (await request(world, "POST", "/api/listings", {"channel": "shop", "listings": listings}))[0] == 201

@@ -30,7 +30,8 @@ def a_project(folder: Path, sql: str) -> Path:
 async def test_migrations_are_applied_once_and_a_changed_file_stops_the_run(fresh_databases: Databases, tmp_path: Path) -> None:
     root = a_project(tmp_path, "CREATE TABLE things (id uuid PRIMARY KEY);")
     admin = await fresh_databases.connect_as_admin()
-    assert await migrate_service(admin, "toy", root=root) == ["messaging/0001_messaging.sql", "toy/0001_toy.sql"]
+    applied = await migrate_service(admin, "toy", root=root)
+    assert applied == ["messaging/0001_messaging.sql", "messaging/0002_content_digest.sql", "toy/0001_toy.sql"]
     assert await migrate_service(admin, "toy", root=root) == []
     (root / "services/toy/migrations/0002_more.sql").write_text("ALTER TABLE things ADD COLUMN name text;")
     assert await migrate_service(admin, "toy", root=root) == ["toy/0002_more.sql"]

@@ -10,6 +10,7 @@ import pytest
 from services.sync.__main__ import SERVICE
 from shared.contracts.channels import ChannelOrderReceived
 from shared.contracts.envelope import new_id
+from shared.messaging import inbox
 from shared.messaging.batching import Processor
 from shared.messaging.reading import Delivery
 from tests.sync.conftest import Desk
@@ -49,6 +50,8 @@ HOSTILE: dict[str, Delivery] = {
     ),
     "a date before all dates": Delivery(json.dumps(an_envelope(data=an_order_document(paid_at="0001-01-01T00:00:00+14:00"))).encode(), KEY),
     "half a surrogate pair": Delivery(json.dumps(an_envelope(data=an_order_document(external_id="\ud800"))).encode(), KEY),
+    "a misspelt field": Delivery(json.dumps(an_envelope(data=an_order_document(split_polisy="hold_all"))).encode(), KEY),
+    "a currency that nobody has": Delivery(json.dumps(an_envelope(data=an_order_document(currency="ZZZ"))).encode(), KEY),
     "an order of another channel": Delivery(json.dumps(an_envelope(data=an_order_document(channel="outlet"))).encode(), KEY),
 }
 
@@ -65,6 +68,32 @@ async def test_a_hostile_delivery_is_parked_answered_and_disturbs_nobody(sync: S
     assert ": " in rows[1]["reason"], "the reason names a field"
     said = await desk.connection.fetch("SELECT type, routing_key FROM outbox WHERE type <> 'product.registered.v1' ORDER BY type")
     assert [row["routing_key"] for row in said] == ["channel.shop.order_rejected.v1", "order.placed.v1"]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "later"])
+async def test_another_order_under_an_id_that_was_used_is_parked_and_answered_and_can_be_redriven(
+    sync: SyncHttp, desk: Desk, together: bool
+) -> None:
+    await desk.set_up("MUG")
+    subscription = next(item for item in SERVICE.consumes if item.message is ChannelOrderReceived)
+    processor = Processor(subscription, sync.environment.around)
+    first = an_envelope()
+    again = first | {"time": "2026-03-02T13:00:00Z"}
+    other = first | {"data": an_order_document(external_id="another order")}
+    deliveries = [Delivery(json.dumps(envelope).encode(), KEY) for envelope in (first, again, other, other)]
+    for batch in [deliveries] if together else [[delivery] for delivery in deliveries]:
+        await processor.process(batch)
+    rows = await desk.connection.fetch("SELECT event_id, status, reason FROM inbox ORDER BY status")
+    assert [row["status"] for row in rows] == ["done", "parked"], "the same order again is nothing to speak of, told in whatever envelope"
+    assert f"id: {first['id']} was used before for a message with other content" in rows[1]["reason"]
+    (told,) = await desk.connection.fetch("SELECT body FROM outbox WHERE type = 'channel.order_rejected.v1'")
+    rejected = json.loads(told["body"])["data"]
+    assert (rejected["event_id"], rejected["external_id"], rejected["problems"][0]["field"]) == (first["id"], "another order", "id")
+
+    assert await inbox.redrive(desk.connection, rows[1]["event_id"], sync.now())
+    assert await processor.retry_due(10) == 1
+    assert await desk.connection.fetchval("SELECT count(*) FROM channel_orders") == 2
+    assert [row["status"] for row in await desk.connection.fetch("SELECT status FROM inbox")] == ["done", "done"]
 
 
 async def test_a_nul_in_the_subject_of_a_good_order_is_no_obstacle(sync: SyncHttp, desk: Desk) -> None:

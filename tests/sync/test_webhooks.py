@@ -101,6 +101,22 @@ async def test_an_order_by_webhook_and_by_queue_is_one_order(sync: SyncHttp, des
     assert answer == {"order_id": str(placed.order_id), "status": "already_placed"}
 
 
+@pytest.mark.parametrize("wrapped", [False, True], ids=["bare", "wrapped"])
+async def test_a_misspelt_field_is_refused_with_the_name_that_was_meant_and_others_are_ignored_aloud(sync: SyncHttp, wrapped: bool) -> None:
+    def sent(**changes: Any) -> dict[str, Any]:
+        order = an_order_document(**changes)
+        head = {"specversion": "1.0", "source": "adapter", "type": "channel.order_received.v1", "time": "2026-03-02T12:00:00Z"}
+        return head | {"id": str(new_id()), "data": order} if wrapped else order
+
+    status, refused = await send(sync, sent(split_polisy="hold_all"))
+    (problem,) = refused["error"]["problems"]
+    place = "data." if wrapped else ""
+    assert (status, problem["field"], "'split_policy'" in problem["remedy"]) == (422, f"{place}split_polisy", True)
+    for expected in ("placed", "already_placed"):
+        status, answer = await send(sync, sent(gift_note="Hi"))
+        assert (status, answer["status"], answer["ignored_fields"]) == (202, expected, [f"{place}gift_note"])
+
+
 async def test_both_live_secrets_are_good_and_no_other(sync: SyncHttp) -> None:
     assert (await send(sync, an_order_document()))[0] == 202
     assert (await send(sync, an_order_document(), secret=OLD_SECRET))[0] == 202

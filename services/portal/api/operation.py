@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from services.portal.asking import RETRY_AFTER_SECONDS, ServiceAway
 from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import new_id
+from shared.contracts.unknown_fields import unknown_fields
 from shared.errors import OrdermeshError
 from shared.http import Route, error_response
 from shared.messaging.reading import problems_of
@@ -161,13 +162,19 @@ async def _body_of(model: type[ModelT], request: web.Request) -> ModelT:
         raise Problem(415, "unsupported_media_type", "send application/json")
     raw = await request.read()
     try:
-        json.loads(raw)
+        document = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise Problem(400, "malformed_json", "the body is not one JSON document in UTF-8") from error
     try:
-        return model.model_validate_json(raw)
+        # The parts of contracts ignore unknown fields; who writes to this API is told of each, at any depth.
+        body = model.model_validate_json(raw, extra="ignore")
     except ValidationError as error:
-        raise Problem(422, "invalid", "the body does not match the schema", problems_of(error)) from error
+        problems = problems_of(error, f"{model.__name__} in /openapi.json")
+        raise Problem(422, "invalid", "the body does not match the schema", problems) from error
+    unknown = unknown_fields(body, document)
+    if unknown:
+        raise Problem(422, "invalid", "the body has fields that do not exist", [field.problem for field in unknown])
+    return body
 
 
 def answered(model: BaseModel, status: int = 200) -> web.Response:

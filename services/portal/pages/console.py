@@ -272,7 +272,7 @@ async def set_shortage_policy(session: Session) -> web.StreamResponse:
             }
         )
     except ValidationError as error:
-        problem = problems_of(error)[0]
+        problem = problems_of(error, "the form")[0]
         return _back(session, "/console/stock", f"Nothing was changed. {problem.field}: {problem.problem}")
     try:
         answer = await asking.ask(session.environment, "allocation", command, event_id=command.change_id)
@@ -301,7 +301,7 @@ async def adjust_stock(session: Session) -> web.StreamResponse:
             }
         )
     except ValidationError as error:
-        problem = problems_of(error)[0]
+        problem = problems_of(error, "the form")[0]
         return _back(session, "/console/stock", f"Nothing was changed. {problem.field}: {problem.problem}")
     try:
         answer = await asking.ask(session.environment, "allocation", command, event_id=command.adjustment_id)

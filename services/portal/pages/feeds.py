@@ -123,7 +123,7 @@ def _words(answer: Answer) -> str:
 
 
 def _nothing_changed(error: ValidationError) -> str:
-    problem = problems_of(error)[0]
+    problem = problems_of(error, "the form")[0]
     return f"Nothing was changed. {problem.field}: {problem.problem}"
 
 

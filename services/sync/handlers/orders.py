@@ -109,7 +109,7 @@ async def answer_unreadable_orders(tx: Transaction, unreadable: Sequence[Unreada
         rejected = decide.rejection(
             channel=message.partner,
             external_id=decide.external_id_in(message.document),
-            event_id=message.event_id,
+            event_id=message.stated_id,
             problems=list(message.problems),
             now=tx.now,
         )

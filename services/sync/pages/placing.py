@@ -20,9 +20,10 @@ from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected
 from shared.contracts.envelope import Envelope
 from shared.contracts.orders import OrderPlaced
 from shared.contracts.registry import routing_key_of
+from shared.contracts.unknown_fields import ignored, slips, unknown_fields
 from shared.http import error_response
 from shared.messaging.batching import HandledNow
-from shared.messaging.reading import Delivery, problems_of
+from shared.messaging.reading import Delivery, problems_of, schema_of
 from shared.service import Environment
 from shared.signing import read_body, signature_problem
 
@@ -39,6 +40,7 @@ class _Placing:
     event_id: UUID
     data: bytes
     traceparent: str | None
+    ignored_fields: Sequence[str]
 
     def delivery(self, event_id: UUID, now: datetime) -> Delivery:
         """What the broker would have delivered, from this order's channel."""
@@ -89,9 +91,9 @@ def _read(request: web.Request, body: bytes) -> _Placing | web.Response:
     try:
         if isinstance(document, dict) and "specversion" in document:
             return _read_envelope(document, body)
-        return _read_bare(request, body)
+        return _read_bare(request, document, body)
     except ValidationError as error:
-        return _invalid(problems_of(error))
+        return _invalid(problems_of(error, schema_of(ChannelOrderReceived)))
 
 
 def _read_envelope(document: dict[str, Any], body: bytes) -> _Placing | web.Response:
@@ -99,12 +101,18 @@ def _read_envelope(document: dict[str, Any], body: bytes) -> _Placing | web.Resp
         problem = f"{document.get('type')!r:.120} is an unknown type or version here"
         return _invalid([FieldProblem(field="type", problem=problem, remedy=f"send {ChannelOrderReceived.type}")])
     envelope = Envelope[ChannelOrderReceived].model_validate_json(body)
+    unknown = unknown_fields(envelope.data, document["data"], "data")
+    if misspelt := slips(unknown):
+        return _invalid(misspelt)
     data = json.dumps(document["data"]).encode()
-    return _Placing(envelope.data, envelope.id, data, envelope.traceparent)
+    return _Placing(envelope.data, envelope.id, data, envelope.traceparent, ignored(unknown))
 
 
-def _read_bare(request: web.Request, body: bytes) -> _Placing | web.Response:
+def _read_bare(request: web.Request, document: Any, body: bytes) -> _Placing | web.Response:
     order = ChannelOrderReceived.model_validate_json(body)
+    unknown = unknown_fields(order, document)
+    if misspelt := slips(unknown):
+        return _invalid(misspelt)
     traceparent = request.headers.get("traceparent", "")
     delivery_id = request.headers.get(DELIVERY_ID_HEADER)
     try:
@@ -112,7 +120,7 @@ def _read_bare(request: web.Request, body: bytes) -> _Placing | web.Response:
     except ValueError:
         problem = FieldProblem(field=DELIVERY_ID_HEADER, problem="is not a UUID", remedy="send a UUID per delivery, or leave it out")
         return _invalid([problem])
-    return _Placing(order, event_id, body, traceparent if _TRACEPARENT.fullmatch(traceparent) else None)
+    return _Placing(order, event_id, body, traceparent if _TRACEPARENT.fullmatch(traceparent) else None, ignored(unknown))
 
 
 async def _place(environment: Environment, request: web.Request, body: bytes, *, partner: str | None) -> web.Response:
@@ -131,18 +139,25 @@ async def _place(environment: Environment, request: web.Request, body: bytes, *,
         handled = await environment.handle_now(ChannelOrderReceived.type, placing.delivery(event_id, environment.now()))
         if handled is None:
             raise AssertionError("sync consumes channel.order_received")
-        answer = await _answer(environment, placing.order, handled)
+        answer = await _answer(environment, placing, handled)
         if answer is not None:
             return answer
         # The id was used before, but not for this order: a delivery id is not signed, so it must never make an order disappear.
     return error_response(409, "id_already_used", "this delivery was received before and is parked; an operator has to re-drive it")
 
 
-async def _answer(environment: Environment, order: ChannelOrderReceived, handled: HandledNow) -> web.Response | None:
+def _taken(placing: _Placing, order_id: UUID | None, status: str) -> web.Response:
+    """The good news; ``ignored_fields``, if there are any, are what the order said beyond its contract."""
+    said = {"ignored_fields": list(placing.ignored_fields)} if placing.ignored_fields else {}
+    return web.json_response({"order_id": str(order_id), "status": status, **said}, status=202)
+
+
+async def _answer(environment: Environment, placing: _Placing, handled: HandledNow) -> web.Response | None:
     """What the sender is told; None when the event id was a duplicate although the order is not known."""
+    order = placing.order
     for outgoing in handled.messages:
         if isinstance(outgoing.data, OrderPlaced):
-            return web.json_response({"order_id": str(outgoing.data.order_id), "status": "placed"}, status=202)
+            return _taken(placing, outgoing.data.order_id, "placed")
         if isinstance(outgoing.data, ChannelOrderRejected):
             return _invalid(outgoing.data.problems)
     if handled.status not in ("done", "duplicate"):
@@ -152,4 +167,4 @@ async def _answer(environment: Environment, order: ChannelOrderReceived, handled
     order_id, digest = known.get(key_of(order), (None, None))
     if digest != content_digest(order):
         return None
-    return web.json_response({"order_id": str(order_id), "status": "already_placed"}, status=202)
+    return _taken(placing, order_id, "already_placed")

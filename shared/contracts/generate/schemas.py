@@ -37,7 +37,8 @@ class _WithoutFieldTitles(GenerateJsonSchema):
 def envelope_schema(message: type[Message]) -> dict[str, Any]:
     """The JSON Schema of a message type in its envelope, with descriptions and one example.
 
-    Fields with a default may be left out; fields that are not listed are ignored by readers, so newer producers may add some.
+    Fields with a default may be left out; fields that are not listed are ignored by readers, so newer producers may add some (slips of the
+    pen in what partners send are refused, see ``shared/contracts/unknown_fields.py``).
     """
     envelope = Envelope[message]  # type: ignore[valid-type]  # the class is chosen at run time
     schema = envelope.model_json_schema(schema_generator=_WithoutFieldTitles)
