@@ -14,9 +14,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 TIMEOUT_SECONDS = 20.0
+HOW_TO_NAME_AN_ORDER = (
+    "ORDER is missing: make trace ORDER=<id>, or the channel's number (ORDER=1001, ORDER=webshop:1001); "
+    "the console's orders page and GET /api/orders list both"
+)
 
 
 def lines_of(messages: Sequence[Mapping[str, Any]], started_at: datetime | None, depth: int = 0) -> Iterator[str]:
@@ -37,38 +42,77 @@ def _heard(item: Mapping[str, Any]) -> str:
     return f"{item['service']}{took}{trouble}"
 
 
+class NoSuchOrderError(Exception):
+    """Which order is meant cannot be told; the text says why and how to name it."""
+
+
 def read_trace(portal_url: str, token: str, order_id: UUID) -> dict[str, Any]:
     """What ``GET /api/orders/{id}/trace`` answers.
 
     Raises:
         OSError: the portal does not answer, or knows no such order.
     """
+    return _read(portal_url, token, f"/api/orders/{order_id}/trace")
+
+
+def find_order(portal_url: str, token: str, name: str) -> UUID:
+    """The id of the order that a person means: by its id, its number at the channel, or ``channel:number``.
+
+    Raises:
+        NoSuchOrderError: no order is called that, or several are.
+        OSError: the portal does not answer.
+    """
+    try:
+        return UUID(name)
+    except ValueError:
+        pass
+    channel, _, number = name.rpartition(":")
+    # Shops write their numbers with a sign that shells and people leave out; a number may itself hold a colon.
+    for of_channel, text in (("", name), ("", f"#{name}"), (channel, number), (channel, f"#{number}")):
+        found = _read(portal_url, token, f"/api/orders?{urlencode({'query': text})}")["orders"]
+        called = [order for order in found if order["external_id"] == text and of_channel in ("", order["channel"])]
+        if len(called) == 1:
+            return UUID(called[0]["order_id"])
+        if called:
+            choice = " or ".join(f"{order['channel']}:{text}" for order in called)
+            raise NoSuchOrderError(f"ORDER: several orders have the number {text}: say {choice}")
+    raise NoSuchOrderError(f"ORDER: no order has the id or number {name!r}: the console, and GET /api/orders, show ids and numbers")
+
+
+def _read(portal_url: str, token: str, path: str) -> dict[str, Any]:
     request = urllib.request.Request(  # noqa: S310 - the address is this stack's own portal
-        f"{portal_url}/api/orders/{order_id}/trace", headers={"Authorization": f"Bearer {token}"}
+        f"{portal_url}{path}", headers={"Authorization": f"Bearer {token}"}
     )
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - as above
         document: dict[str, Any] = json.load(response)
     return document
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line entry."""
     parser = argparse.ArgumentParser(prog="python -m shared.trace", description="Show one order's trace across all services.")
-    parser.add_argument("order", type=UUID, help="the order's id, as the API and the console show it")
-    arguments = parser.parse_args()
+    parser.add_argument("order", nargs="?", default="", help="the order's id, its number at the channel, or channel:number")
+    name = parser.parse_args(arguments).order.strip()
+    if not name:
+        print(HOW_TO_NAME_AN_ORDER, file=sys.stderr)
+        return 2
     portal_url, token = os.environ.get("ORDERMESH_PORTAL_URL"), os.environ.get("ORDERMESH_OPERATOR_TOKEN")
     if not portal_url or not token:
         print("ORDERMESH_PORTAL_URL and ORDERMESH_OPERATOR_TOKEN are not set: is the stack running (make up)?", file=sys.stderr)
         return 2
     try:
-        trace = read_trace(portal_url, token, arguments.order)
+        order_id = find_order(portal_url, token, name)
+        trace = read_trace(portal_url, token, order_id)
+    except NoSuchOrderError as error:
+        print(error, file=sys.stderr)
+        return 1
     except urllib.error.HTTPError as error:
-        print(f"no trace of {arguments.order}: {error.code} {error.read().decode(errors='replace')[:300]}", file=sys.stderr)
+        print(f"no trace of {name}: {error.code} {error.read().decode(errors='replace')[:300]}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"the portal at {portal_url} does not answer: {error}", file=sys.stderr)
         return 1
-    print(f"order {arguments.order}  trace {', '.join(trace['trace_ids'])}")
+    print(f"order {order_id}  trace {', '.join(trace['trace_ids'])}")
     for line in lines_of(trace["messages"], None):
         print(line)
     for service in trace["unavailable"]:
