@@ -120,11 +120,11 @@ def _exists(options: argparse.Namespace) -> bool:
 
 
 def up(options: argparse.Namespace) -> int:
-    """Starts the stack, shows its pages and leaves it running."""
+    """Starts the stack, shows where to turn to and leaves it running."""
     stack = _stack_of(options, starting=True)
     bring_up(stack, options.depth)
-    for page, address in Processes(stack).pages():
-        stack.progress.say(f"  {page:<34} {address}")
+    for what, where in Processes(stack).addresses():
+        stack.progress.say(f"  {what:<34} {where}")
     return 0
 
 
@@ -145,7 +145,7 @@ def clean(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Prints a line per server and process."""
+    """Prints a line per server and process, and where to turn to while they run."""
     if not _exists(options):
         print(f"nothing was ever started in {options.directory}")
         return 1
@@ -158,6 +158,10 @@ def status(options: argparse.Namespace) -> int:
             print(f"{name:<24} running  {processes.url(name)}  {processes.log(name)}")
         else:
             print(f"{name:<24} stopped")
+    if processes.running():
+        print()
+        for what, where in processes.addresses():
+            print(f"{what:<34} {where}")
     processes.complain_about_the_dead()
     return 0 if stack.is_running else 1
 

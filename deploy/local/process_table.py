@@ -95,7 +95,7 @@ PROCESSES: Mapping[str, ProcessDescription] = {
             "ORDERMESH_STATE_FILE": lambda here: str(here.directory / "third-party-logistics.journal"),
         },
     ),
-    "sync": _service("sync"),
+    "sync": _service("sync", pages={f"Webhook of {code} (POST, signed)": f"/webhooks/{code}" for code in CHANNELS}),
     "allocation": _service("allocation"),
     "routing": _service("routing"),
     "returns": _service("returns"),
@@ -112,7 +112,7 @@ PROCESSES: Mapping[str, ProcessDescription] = {
             "ORDERMESH_SMTP_PORT": lambda here: str(here.port("mail_smtp")),
             "ORDERMESH_AUDIT_DATABASE_URL": lambda here: here.database_url(AUDITOR),
         },
-        pages={"Portal and console": "/"},
+        pages={"Portal and console": "/", "API documentation": "/docs"},
     ),
 }
 

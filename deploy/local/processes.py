@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -111,12 +112,24 @@ class Processes:
                 raise LocalStackError(f"{name} ended by itself; log: {self.log(name)}\n{last_lines(self.log(name))}")
 
     def pages(self) -> list[tuple[str, str]]:
-        """What a person may want to open in a browser: (what it is, address)."""
+        """Where a person or a partner turns to: (what it is, address)."""
         return [
             (page, self.url(name) + path)
             for name, description in PROCESSES.items()
             if self.is_running(name)
             for page, path in description.pages.items()
+        ]
+
+    def addresses(self) -> list[tuple[str, str]]:
+        """The pages, where partners connect, and where the passwords are; no password itself: (what it is, where)."""
+        broker = urlsplit(self._stack.rabbitmq.url)
+        virtual_host = "" if broker.path in ("", "/") else broker.path
+        secrets_file = self._stack.secrets_file
+        return [
+            *self.pages(),
+            ("AMQP of partners", f"{broker.scheme}://{broker.hostname}:{broker.port or 5672}{virtual_host}"),
+            ("  users and their passwords", f"{secrets_file}, under broker_users"),
+            ("Operator's token", f"{secrets_file}, secrets.operator_token"),
         ]
 
     def environment(self) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.local.processes import Processes
+from deploy.local.record import read_record
 from deploy.local.running import find_process, members_of
 from deploy.local.stack import Stack
 from tests.local.launching import Launcher, command, own_environment
@@ -81,6 +83,23 @@ def test_run_hands_on_given_servers_and_the_exit_status_of_its_command(private_s
     assert finished.returncode == 7
     assert finished.stdout.split() == [private_stack.postgres.url, private_stack.rabbitmq.url]
     assert private_stack.is_running
+
+
+def test_where_to_turn_to_is_told_and_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Stack(tmp_path)
+    processes = Processes(stack)
+    processes.lay_out()
+    monkeypatch.setattr(processes, "is_running", lambda _: True)
+    told = dict(processes.addresses())
+    portal, sync = processes.url("portal"), processes.url("sync")
+    assert (told["Portal and console"], told["API documentation"]) == (f"{portal}/", f"{portal}/docs")
+    assert told["Webhook of webshop (POST, signed)"] == f"{sync}/webhooks/webshop"
+    port = read_record(tmp_path / "stack.json")["ports"]["amqp"]
+    assert told["AMQP of partners"].startswith(f"amqp://127.0.0.1:{port}")
+    assert told["Operator's token"] == f"{stack.secrets_file}, secrets.operator_token"
+    secrets = [password for group in read_record(stack.secrets_file).values() for password in group.values()]
+    assert secrets
+    assert not any(password in where for password in secrets for where in told.values())
 
 
 @pytest.mark.parametrize(
