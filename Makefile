@@ -6,13 +6,17 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m deploy.local
+OF_STACK = --directory "$(STACK)"
 # The test stack is another one than that of `make up`: tests never disturb what you are looking at.
 IN_TEST_STACK := $(LOCAL) run --directory .local/test --servers-only --
 
-# What can be said to a command: make demo ORDERS=orders.csv, make trace ORDER=..., make test TESTS=tests/allocation
+# What can be said to a command: make demo ORDERS=orders.csv WISHES=none, make trace ORDER=..., make test TESTS=tests/allocation
 ORDERS ?=
 ORDER ?=
+WISHES ?=
 WAIT ?=
+# Which stack up, down, status, audit and trace are about; a demo that failed names its own.
+STACK ?= $(or $(ORDERMESH_LOCAL_DIRECTORY),.local)
 TESTS ?= tests
 WORKERS ?= 2
 CASES ?=
@@ -26,17 +30,17 @@ help: ## list the commands
 bootstrap: ## make .venv from the hash-locked requirements (every other command does it too)
 	@./deploy/local/bootstrap.sh
 
-demo: bootstrap ## replay a day of orders through the whole system and print a report; ORDERS=file.csv replays yours
-	@$(PYTHON) -m deploy.local.demo $(ORDERS)
+demo: bootstrap ## replay a day of orders through the whole system and print a report; ORDERS=file.csv replays yours, WISHES=none: no simulated wishes
+	@$(PYTHON) -m deploy.local.demo $(if $(WISHES),--wishes "$(WISHES)") $(ORDERS)
 
 up: bootstrap ## start the private stack and keep it running
-	@$(LOCAL) up
+	@$(LOCAL) up $(OF_STACK)
 
 down: bootstrap ## stop everything that `make up` started; the data stays
-	@$(LOCAL) down
+	@$(LOCAL) down $(OF_STACK)
 
 status: bootstrap ## show what runs, where, and where it logs
-	@$(LOCAL) status
+	@$(LOCAL) status $(OF_STACK)
 
 test: bootstrap ## run the test suite on servers of its own, two workers; TESTS=tests/allocation runs a part
 	@$(IN_TEST_STACK) $(PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder $(TESTS)
@@ -57,10 +61,10 @@ bench: bootstrap ## measure against pgbench on this machine, in one run
 	@$(LOCAL) run --directory .local/bench --without-processes -- $(PYTHON) -m benchmarks
 
 audit: bootstrap ## check the running stack's books; names every violation
-	@$(LOCAL) run --attach -- $(PYTHON) -m shared.audit
+	@$(LOCAL) run $(OF_STACK) --attach -- $(PYTHON) -m shared.audit
 
-trace: bootstrap ## show one order's trace across all services: make trace ORDER=<id>
-	@$(LOCAL) run --attach -- $(PYTHON) -m shared.trace $(ORDER)
+trace: bootstrap ## show one order's trace across all services: make trace ORDER=<its id or number>
+	@$(if $(ORDER),$(LOCAL) run $(OF_STACK) --attach --) $(PYTHON) -m shared.trace "$$ORDER"
 
 contracts: bootstrap ## write the generated contracts (AsyncAPI and JSON Schemas) from the models
 	@$(PYTHON) -m shared.contracts.generate
@@ -75,6 +79,6 @@ lock: bootstrap ## resolve pyproject.toml anew into the two lock files
 	@./deploy/local/lock.sh
 
 clean: ## stop everything and delete what commands made: data, passwords, venv, caches
-	@if [ -x $(PYTHON) ]; then for directory in .local .local/test .local/bench; do $(LOCAL) clean --directory $$directory; done; fi
+	@if [ -x $(PYTHON) ]; then for directory in .local .local/demo .local/test .local/bench; do $(LOCAL) clean --directory $$directory; done; fi
 	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

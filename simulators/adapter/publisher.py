@@ -16,12 +16,13 @@ import aio_pika
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 from aiormq.exceptions import AMQPError, PublishError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from shared.contracts.base import INBOUND_EXCHANGE
+from shared.contracts.base import INBOUND_EXCHANGE, PartnerMessage
 from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected
 from shared.contracts.envelope import CONTENT_TYPE, Envelope, new_id
-from shared.contracts.registry import routing_key_of
+from shared.contracts.holds import ChannelHoldAnswered
+from shared.contracts.registry import partner_kind_of, routing_key_of
 from shared.errors import OrdermeshError
 from shared.messaging.pipelining import Publication, publish_together
 from simulators.adapter.replay import SourceOrder
@@ -35,7 +36,13 @@ HEARTBEAT_SECONDS = 10
 
 
 class NotPublishedError(OrdermeshError):
-    """The broker does not take a channel's orders; the text says what it answered and what to look at."""
+    """The broker does not take what a partner publishes; the text says what it answered and what to look at."""
+
+
+class _Head(BaseModel):
+    """As much of an envelope as is needed to know what it is."""
+
+    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class ChannelAdapter:
     def __init__(self, code: str, url: str) -> None:
         self.code = code
         self.rejections: dict[str | None, list[ChannelOrderRejected]] = {}
+        self.hold_answers: dict[UUID, list[ChannelHoldAnswered]] = {}
         self.unreadable_answers = 0
         self.retries: Counter[str] = Counter()
         self._url = url
@@ -134,7 +142,7 @@ class ChannelAdapter:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Reads the channel's own queue in the background and keeps the rejections by external id."""
+        """Reads the channel's own queue in the background; keeps rejections by external id, and what checkout holds hold by hold id."""
         connection = await aio_pika.connect(self._url, timeout=10, heartbeat=HEARTBEAT_SECONDS)
         try:
             opened = await connection.channel(publisher_confirms=False)
@@ -152,11 +160,14 @@ class ChannelAdapter:
 
     def _hear(self, body: bytes) -> None:
         try:
-            rejection = Envelope[ChannelOrderRejected].model_validate_json(body).data
+            if _Head.model_validate_json(body).type == ChannelHoldAnswered.type:
+                answer = Envelope[ChannelHoldAnswered].model_validate_json(body).data
+                self.hold_answers.setdefault(answer.hold_id, []).append(answer)
+            else:
+                rejection = Envelope[ChannelOrderRejected].model_validate_json(body).data
+                self.rejections.setdefault(rejection.external_id, []).append(rejection)
         except ValidationError:
             self.unreadable_answers += 1
-            return
-        self.rejections.setdefault(rejection.external_id, []).append(rejection)
 
 
 @dataclass(slots=True)
@@ -205,6 +216,31 @@ class Adapters:
         """Closes every connection."""
         for adapter in self.by_channel.values():
             await adapter.close()
+
+
+async def say_as_partner(url: str, code: str, message: PartnerMessage) -> None:
+    """Publishes one message with a partner's own broker user, and returns when the broker has confirmed it.
+
+    Raises:
+        NotPublishedError: the broker did not take it.
+    """
+    now = datetime.now(UTC)
+    envelope = Envelope[PartnerMessage](
+        id=new_id(), source=f"{partner_kind_of(type(message))}.{code}", type=message.type, time=now, traceparent=begin_trace(), data=message
+    )
+    body = envelope.model_dump_json(serialize_as_any=True).encode()
+    connection: aio_pika.abc.AbstractConnection | None = None
+    try:
+        connection = await aio_pika.connect(url, timeout=10, heartbeat=HEARTBEAT_SECONDS)
+        channel = await _bare(await connection.channel(publisher_confirms=True, on_return_raises=True))
+        publication = Publication(INBOUND_EXCHANGE, routing_key_of(type(message), code), body, message.type)
+        (outcome,) = await publish_together(channel, [publication], timeout_seconds=CONFIRM_TIMEOUT_SECONDS)
+    except (AMQPError, OSError, TimeoutError) as error:
+        raise NotPublishedError(f"{code}: the broker did not take {message.type}: {error!r}") from error
+    finally:
+        await _close(connection)
+    if outcome is not None:
+        raise NotPublishedError(f"{code}: the broker did not take {message.type}: {outcome!r}") from outcome
 
 
 async def _bare(channel: aio_pika.abc.AbstractChannel) -> Channel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.demo import command_line
+from deploy.local.demo.report import DemoReport
+from deploy.local.failure import LocalStackError
+from deploy.local.progress import Progress
 from deploy.local.running import members_of
 from deploy.local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
+SCENES = ["preorder", "delay", "restock", "feed in flight", "shortage", "checkout hold"]
 SAMPLE = ROOT / "tests" / "simulators" / "shopify_orders_export.csv"
 
 
@@ -43,7 +49,7 @@ def surroundings() -> dict[str, str]:
 
 def test_a_shop_s_export_goes_through_the_whole_system(place: Path) -> None:
     finished = subprocess.run(
-        command(place, str(SAMPLE), "--seconds", "5"),
+        command(place, str(SAMPLE), "--seconds", "5", "--wishes", "none"),
         cwd=ROOT,
         env=surroundings(),
         capture_output=True,
@@ -57,12 +63,16 @@ def test_a_shop_s_export_goes_through_the_whole_system(place: Path) -> None:
     assert (report["units_oversold"], report["audit_violations"]) == (0, 0)
     assert report["input_rows"]["unexplained"] == 0
     assert len(report["input_rows"]["reported"]) == 8
+    assert [scene["name"] for scene in report["scenes"] if scene["passed"]] == SCENES
+    assert (report["wishes_simulated"], report["wishes_of_input"], report["wishes"]) == (0, 0, {})
     assert "PASSED" in finished.stdout
     assert members_of(place) == []
     assert not place.exists()
 
 
-def test_ctrl_c_in_the_middle_leaves_no_process_behind(place: Path) -> None:
+def test_ctrl_c_in_the_middle_leaves_no_process_behind_and_no_report_of_another_day(place: Path) -> None:
+    report = place.with_name("report.json")
+    report.write_text('{"source": "yesterday"}')
     with subprocess.Popen(
         command(place, "--orders", "300", "--seconds", "60"),
         cwd=ROOT,
@@ -82,6 +92,53 @@ def test_ctrl_c_in_the_middle_leaves_no_process_behind(place: Path) -> None:
         _, rest = demo.communicate(timeout=90)
     assert demo.returncode == 130, "".join(heard) + rest
     assert members_of(place) == []
+    assert not report.exists()
+    assert "yesterday" in place.with_name("report.previous.json").read_text()
+
+
+class StoppedServers:
+    """A stack and its processes that only have files."""
+
+    def __init__(self, directory: Path, **_: object) -> None:
+        self.directory = directory
+        self.progress = Progress()
+        self.is_running = False
+        directory.mkdir(exist_ok=True)
+        (directory / "stack.json").touch()
+
+    def start(self) -> None:
+        (self.directory / "books").write_text("of this run")
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def discard(self) -> None:
+        shutil.rmtree(self.directory)
+
+
+def test_a_demo_that_fails_keeps_its_data_says_how_to_look_and_the_next_one_clears_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fails(*_: object) -> DemoReport:
+        raise LocalStackError("the audit could not run")
+
+    monkeypatch.setattr(command_line, "Stack", StoppedServers)
+    monkeypatch.setattr(command_line, "Processes", lambda stack: stack)
+    monkeypatch.setattr(command_line, "prepare", lambda _: None)
+    monkeypatch.setattr(command_line, "run_demo", fails)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    arguments = ["--orders", "50", "--directory", str(place), "--report", str(place.with_name("report.json"))]
+    assert command_line.main(arguments) == 1
+    assert (place / "books").exists()
+    assert f"make up STACK={place}" in capsys.readouterr().err
+
+    def is_cleared(_: object) -> None:
+        assert not (place / command_line.FAILED).exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "prepare", is_cleared)
+    assert command_line.main(arguments) == 130
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,8 @@ from hypothesis import strategies as st
 from deploy.local.demo.books import SupplyBooks
 from deploy.local.demo.report import DemoReport, Percentiles, ShippingCost, compare_cost, input_rows_of, lines_of, percentiles_of
 from deploy.local.demo.run import count_duplicates, shelf_differences
+from deploy.local.demo.scenes import SceneOutcome, play_one
+from deploy.local.demo.stage import check
 from deploy.local.demo.wishes import ReturnWish, choose_units, condition_of, draw_wishes
 from simulators.adapter.generated_day import generate_day
 from simulators.adapter.replay import Replay
@@ -54,6 +59,57 @@ def test_what_a_file_cancels_is_cancelled_and_what_it_takes_back_is_returned(rea
     whole = {withdrawal.external_id for withdrawal in replay.withdrawals if withdrawal.whole}
     assert whole
     assert whole <= {wish.external_id for wish in wishes.changes if wish.kind == "cancel"}
+
+
+def test_without_simulated_wishes_only_what_the_input_withdraws_is_played(real_inputs: Path, day: Replay) -> None:
+    replay = open_source(real_inputs / "online_retail" / "2011-01-18.csv.gz", channels=["webshop"])
+    wishes = draw_wishes(replay, 1, simulated=False)
+    assert len(wishes.changes) + len(wishes.returns) == wishes.of_input == len(replay.withdrawals)
+    assert wishes.simulated == 0
+    assert "none is simulated" in wishes.describe()
+    assert draw_wishes(day, 1, simulated=False).describe() == "none is played."
+    drawn = draw_wishes(replay, 1)
+    assert drawn.simulated == len(drawn.changes) + len(drawn.returns) - len(replay.withdrawals) > 0
+    assert f"{drawn.simulated:,} of them are SIMULATED" in drawn.describe()
+
+
+PRINT_DIGEST = """
+from deploy.local.demo.run import digest_of_inputs
+from deploy.local.demo.wishes import draw_wishes
+from simulators.adapter.generated_day import generate_day
+from simulators.adapter.opening_stock import declare_stock, warehouses
+for seed in (1, 1, 2):
+    day = generate_day(seed=seed, channels=("webshop", "marketplace"), orders=200)
+    print(digest_of_inputs(day, draw_wishes(day, seed), declare_stock(day, warehouses(("east", "west")), seed)))
+"""
+
+
+def test_every_process_gives_the_same_inputs_for_a_seed() -> None:
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", PRINT_DIGEST],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            cwd=SAMPLE.parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for hash_seed in ("1", "2")
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests[0])) == 2
+
+
+async def test_a_scene_that_goes_wrong_is_told_and_fails_alone() -> None:
+    async def goes_wrong() -> str:
+        check(False, "2 units of it must wait, 0 do")
+        return "shown"
+
+    async def goes_well() -> str:
+        return "shown"
+
+    assert await play_one("restock", goes_wrong) == SceneOutcome("restock", passed=False, told="2 units of it must wait, 0 do")
+    assert await play_one("preorder", goes_well) == SceneOutcome("preorder", passed=True, told="shown")
 
 
 def test_a_file_s_return_takes_no_more_than_has_shipped() -> None:
@@ -119,6 +175,7 @@ def a_report(**changes: object) -> DemoReport:
     good = DemoReport(
         source="generated day, seed 1",
         seed=1,
+        inputs_digest="0123456789ab",
         currency="USD",
         orders_in=10,
         orders_taken=8,
@@ -139,6 +196,7 @@ def a_report(**changes: object) -> DemoReport:
         audit_violations=0,
         audit_violated=(),
         supply=SupplyBooks("MUG", 4, 0, 3, 3),
+        scenes=(SceneOutcome("preorder", passed=True, told="an order waited for the release"),),
         returns_closed=1,
         refunds=2,
         refunds_failed=0,
@@ -150,6 +208,8 @@ def a_report(**changes: object) -> DemoReport:
         wall_seconds=30.0,
         shipping_cost=ShippingCost("by hand", ("reno-nv",), 8, 6, 900, 1_000),
         wishes={"cancel: cancelled": 1},
+        wishes_simulated=3,
+        wishes_of_input=2,
         input_rows=None,
         assumptions=("Everything is simulated.",),
     )
@@ -178,6 +238,7 @@ def test_the_report_file_has_every_field_that_was_asked_for() -> None:
         {"shelf_differences": ["MUG at reno-nv: 4 in the books, 3 on the shelf"]},
         {"orders_unaccounted": 1},
         {"supply": SupplyBooks("MUG", 4, 0, 3, 4)},
+        {"scenes": (SceneOutcome("restock", passed=False, told="this did not happen within 30 s: the first order ships"),)},
         {"not_at_rest": "1 orders moving"},
         {"input_rows": {"unexplained": 1, "reported_by_reason": {}, "rows_in": 1, "rows_in_orders": 0, "rows_in_withdrawals": 0}},
     ],
@@ -198,6 +259,9 @@ def test_a_person_reads_what_waits_what_was_refused_and_what_is_simulated() -> N
         "10 / 40 ms",
         "10.0 %",
         "release of MUG",
+        "as it must   preorder: an order waited for the release",
+        "3 wishes are simulated, 2 from the input",
+        "inputs are seeded (seed 1, inputs 0123456789ab); outcomes depend on timing",
         "PASSED",
     ):
         assert words in text

@@ -10,6 +10,7 @@ import pytest
 
 from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected, FieldProblem
 from shared.contracts.envelope import Envelope, new_id
+from shared.contracts.holds import ChannelHoldAnswered, HeldLine
 from simulators.adapter.generated_day import generate_day
 from simulators.adapter.publisher import Adapters, ChannelAdapter, NotPublishedError, Sent
 from simulators.adapter.replay import Replay, SourceOrder
@@ -90,12 +91,25 @@ async def test_what_the_channel_is_answered_is_kept_by_order(bench: Bench) -> No
     envelope = Envelope[ChannelOrderRejected](
         id=new_id(), source="sync", type=ChannelOrderRejected.type, time=datetime.now(UTC), data=refusal
     )
+    held = ChannelHoldAnswered(
+        hold_id=new_id(),
+        channel=shop,
+        outcome="held",
+        lines=[HeldLine(sku="MUG", asked=1, held=1)],
+        expires_at=datetime.now(UTC),
+        answered_at=datetime.now(UTC),
+    )
+    about_hold = Envelope[ChannelHoldAnswered](
+        id=new_id(), source="allocation", type=ChannelHoldAnswered.type, time=datetime.now(UTC), data=held
+    )
     async with adapter.listening():
         await bench.say(ChannelOrderRejected, shop, b"garbage")
+        await bench.say(ChannelHoldAnswered, shop, about_hold.model_dump_json().encode())
         await bench.say(ChannelOrderRejected, shop, envelope.model_dump_json().encode())
         async with asyncio.timeout(10):
             while "1001" not in adapter.rejections:  # noqa: ASYNC110 - the broker decides when
                 await asyncio.sleep(0.02)
     assert adapter.rejections["1001"] == [refusal]
+    assert adapter.hold_answers == {held.hold_id: [held]}
     assert adapter.unreadable_answers == 1
     assert await bench.waiting(f"channel.{shop}.commands") == 0

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import NoReturn
 
 from deploy.local.demo.report import DemoReport, lines_of
 from deploy.local.demo.run import Plan, run_demo
+from deploy.local.demo.wishes import draw_wishes
 from deploy.local.failure import LocalStackError
 from deploy.local.preparation import prepare
 from deploy.local.process_table import CHANNELS
@@ -30,7 +30,12 @@ from simulators.adapter.sources import FORMATS, open_source
 DESCRIPTION = f"""\
 Replays a day of orders through the whole system and prints a report. Without a file a day is generated; with one, it is
 {FORMATS}, gzip or not.
+A share of the orders is cancelled, changed or returned by simulated shoppers, also of a file's orders, unless --wishes none says otherwise.
+The report of the run before is kept beside the new one, as NAME.previous.json.
 """
+
+FAILED = "failed"
+"""The file in a stack's directory that says: a demo that failed has left this to be looked at, and the next one may clear it away."""
 
 SETTINGS_FOR_A_SHORT_DAY = {
     # A silent 3PL is asked again after seconds instead of minutes, because the whole day takes a minute.
@@ -47,6 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("orders_file", nargs="?", type=Path, metavar="ORDERS", help="a CSV of orders (default: a generated day)")
     parser.add_argument("--seed", type=int, default=1, help="what everything is drawn from (default 1)")
     parser.add_argument("--orders", type=int, default=DEFAULT_ORDERS, help=f"orders of a generated day (default {DEFAULT_ORDERS})")
+    parser.add_argument(
+        "--wishes",
+        choices=("simulated", "none"),
+        default="simulated",
+        help="whether simulated shoppers cancel, change and return orders (default: they do); what a file itself withdraws is played",
+    )
     parser.add_argument("--seconds", type=float, help="length of the replayed day (default: by the number of orders, 20 to 60)")
     parser.add_argument("--directory", type=Path, default=CHECKOUT / ".local" / "demo", help="where the private stack lives meanwhile")
     parser.add_argument("--report", type=Path, default=CHECKOUT / ".local" / "demo-report.json", help="where the report is written")
@@ -62,17 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _leave)
     started = time.monotonic()
     progress = Progress()
+    _set_aside(options.report)
     try:
         with progress.step("Orders") as step:
             replay = open_source(options.orders_file, channels=CHANNELS, seed=options.seed, orders=options.orders)
             step.result = f"{len(replay.orders):,} deliveries of {replay.name}"
-        plan = Plan(replay, options.seed, options.seconds or _usual_seconds(len(replay.orders)), started)
+        wishes = draw_wishes(replay, options.seed, simulated=options.wishes == "simulated")
+        progress.say(f"  Shoppers' wishes: {wishes.describe()}")
+        plan = Plan(replay, wishes, options.seed, options.seconds or _usual_seconds(len(replay.orders)), started)
         report = _on_a_fresh_stack(options, plan, progress)
     except (LocalStackError, OrdermeshError) as error:
         print(f"ordermesh: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ordermesh: interrupted; everything the demo started was stopped", file=sys.stderr)
+        print("ordermesh: interrupted; everything the demo started was stopped, and there is no report", file=sys.stderr)
         return 130
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(report.as_json(), indent=2) + "\n")
@@ -80,6 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line)
     print(f"  report: {options.report}")
     return 0 if report.passed else 1
+
+
+def _set_aside(report: Path) -> None:
+    """Gives the report of an earlier run another name, so that nobody takes its figures for those of a run that never came to its end."""
+    if report.exists():
+        report.replace(report.with_suffix(f".previous{report.suffix}"))
 
 
 def _usual_seconds(deliveries: int) -> float:
@@ -93,33 +113,39 @@ def _leave(signal_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _on_a_fresh_stack(options: argparse.Namespace, plan: Plan, progress: Progress) -> DemoReport:
-    """Brings the stack up, runs the demo, takes the stack down whatever happens."""
+    """Brings the stack up, runs the demo, and takes the stack down whatever happens; of a demo that fails the data stays."""
     stack = _empty_stack(options.directory, progress)
-    for name, value in SETTINGS_FOR_A_SHORT_DAY.items():
+    # The simulators draw their faults from this seed too.
+    for name, value in {**SETTINGS_FOR_A_SHORT_DAY, "ORDERMESH_SEED": str(options.seed)}.items():
         os.environ.setdefault(name, value)
     processes = Processes(stack)
-    ended_well = False
+    failed = True
     try:
         stack.start()
         prepare(stack)
         processes.start()
         report = asyncio.run(run_demo(stack, processes, plan))
-        ended_well = report.passed
+        failed = not report.passed
+    except (KeyboardInterrupt, SystemExit):
+        failed = False
+        raise
     finally:
         if not options.keep:
-            _take_down(stack, processes, keep_logs=not ended_well)
+            _take_down(stack, processes, keep_data=failed)
     return report
 
 
 def _empty_stack(directory: Path, progress: Progress) -> Stack:
-    """A stack without a past. One that an interrupted demo left behind is cleared away first.
+    """A stack without a past. What an interrupted or failed demo left behind is cleared away first, also while somebody looks at it.
 
     Raises:
         LocalStackError: a demo runs there right now.
     """
     if (directory / "stack.json").exists():
         left_over = Stack(directory)
-        if left_over.is_running and Processes(left_over).running():
+        if (directory / FAILED).exists():
+            Processes(left_over).stop()
+        elif left_over.is_running and Processes(left_over).running():
             raise LocalStackError(f"a demo runs in {directory} already: end it, or give another --directory and --report")
         left_over.discard()
     return Stack(
@@ -131,17 +157,23 @@ def _empty_stack(directory: Path, progress: Progress) -> Stack:
     )
 
 
-def _take_down(stack: Stack, processes: Processes, *, keep_logs: bool) -> None:
-    """Stops everything and deletes it; logs of a demo that failed are put aside. A second Ctrl-C does not interrupt it."""
+def _take_down(stack: Stack, processes: Processes, *, keep_data: bool) -> None:
+    """Stops everything, and deletes it unless the demo failed: then it says how to look. A second Ctrl-C does not interrupt it."""
     kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         processes.stop()
-        if keep_logs:
-            aside = stack.directory.with_name(f"{stack.directory.name}-logs")
-            shutil.rmtree(aside, ignore_errors=True)
-            if (stack.directory / "logs").exists():
-                shutil.copytree(stack.directory / "logs", aside)
-                stack.progress.say(f"  logs are in {aside}")
-        stack.discard()
+        if not keep_data:
+            stack.discard()
+            return
+        stack.stop()
+        (stack.directory / FAILED).touch()
+        place = os.path.relpath(stack.directory, CHECKOUT) if stack.directory.is_relative_to(CHECKOUT) else stack.directory
+        for line in (
+            f"  the demo failed: its data and logs are kept in {place} until the next demo",
+            f"    make up STACK={place}                starts it again and prints where to look",
+            f"    make trace STACK={place} ORDER=<id>  and make audit, make status: the same, of that stack",
+            f"    make down STACK={place}              stops it",
+        ):
+            stack.progress.say(line)
     finally:
         signal.signal(signal.SIGINT, kept)

@@ -133,6 +133,16 @@ class Simulators:
         """The 3PL counts a location and reports the snapshot."""
         await self._call("POST", f"{self._third_parties_url}/snapshot", {"partner": partner, "location": location})
 
+    async def adjust(self, partner: str, location: str, sku: str, quantity_delta: int, reason: str) -> None:
+        """The 3PL finds or misses units, and says so."""
+        body = {"partner": partner, "location": location, "sku": sku, "quantity_delta": quantity_delta, "reason": reason}
+        await self._call("POST", f"{self._third_parties_url}/adjustment", body)
+
+    async def sequence(self, partner: str, location: str) -> int:
+        """The number of the last message by which the 3PL said that stock of a location moved."""
+        sequences: dict[str, int] = (await self.third_party_state())[partner]["sequences"]
+        return sequences.get(location, 0)
+
     async def shelves(self) -> list[Json]:
         """Every shelf row of every 3PL."""
         rows: list[Json] = (await self._call("GET", f"{self._third_parties_url}/stock"))["rows"]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deploy.local.demo.books import SupplyBooks
+from deploy.local.demo.scenes import SceneOutcome
 from simulators.adapter.replay import Replay
 
 BASELINE = "first location in a fixed list that has everything"
@@ -48,6 +49,8 @@ class DemoReport:
 
     source: str
     seed: int
+    inputs_digest: str
+    """Names everything the run was given: where two runs have the same one, whatever differs between them is a matter of timing."""
     currency: str
     orders_in: int
     orders_taken: int
@@ -69,6 +72,7 @@ class DemoReport:
     audit_violations: int
     audit_violated: Sequence[str]
     supply: SupplyBooks
+    scenes: Sequence[SceneOutcome]
     returns_closed: int
     refunds: int
     refunds_failed: int
@@ -80,6 +84,9 @@ class DemoReport:
     wall_seconds: float
     shipping_cost: ShippingCost
     wishes: Mapping[str, int]
+    """How often each wish was answered in each way."""
+    wishes_simulated: int
+    wishes_of_input: int
     input_rows: Mapping[str, Any] | None
     assumptions: Sequence[str]
     not_at_rest: str = ""
@@ -87,12 +94,13 @@ class DemoReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the demo may end well: nothing oversold, the books balance and agree with the shelves, no order and no row is lost, and
-        nobody is told of a delay twice."""
+        """Whether the demo may end well: nothing oversold, the books balance and agree with the shelves, no order and no row is lost,
+        nobody is told of a delay twice, and every scene ended as it must."""
         rows_lost = bool(self.input_rows and self.input_rows["unexplained"])
         books_wrong = self.units_oversold or self.audit_violations or self.shelf_differences
         told_twice = self.supply.delay_mails != self.supply.orders_told_of_delay
-        return not (books_wrong or told_twice or self.orders_unaccounted or self.not_at_rest or rows_lost)
+        scenes_wrong = not all(scene.passed for scene in self.scenes)
+        return not (books_wrong or told_twice or scenes_wrong or self.orders_unaccounted or self.not_at_rest or rows_lost)
 
     def as_json(self) -> dict[str, Any]:
         """For the report file."""
@@ -154,12 +162,20 @@ def lines_of(report: DemoReport) -> Iterator[str]:
     yield f"Ordermesh demo: {report.source}"
     yield from _section("Orders", _orders(report))
     yield from _section("A preorder, and a purchase order that is delayed", _supply(report.supply))
+    if report.scenes:
+        yield ""
+        yield "  Scenes, played after the day on products of their own and not counted in its figures"
+        for scene in report.scenes:
+            yield f"    {'as it must' if scene.passed else 'WRONG':<12} {scene.name}: {scene.told}"
     yield from _section("Stock, money and messages", _books(report))
     yield from _section("Speed", _speed(report))
     yield from _section("Shipping cost (simulated stock and rate card)", _cost(report))
-    yield from _section("Asked for during the day", [(what, str(count)) for what, count in sorted(report.wishes.items())])
+    asked = f"Asked for during the day ({report.wishes_simulated:,} wishes are simulated, {report.wishes_of_input:,} from the input)"
+    yield from _section(asked, [(what, str(count)) for what, count in sorted(report.wishes.items())])
     if report.input_rows is not None:
         yield from _section("Rows of the input file", _rows(report.input_rows))
+    yield ""
+    yield f"  note: inputs are seeded (seed {report.seed}, inputs {report.inputs_digest}); outcomes depend on timing."
     for sentence in (*report.assumptions, *report.notes):
         yield f"  note: {sentence}"
     yield ""
@@ -248,6 +264,9 @@ def _verdict(report: DemoReport) -> Iterator[str]:
         yield f"  AUDIT: {check}"
     for difference in report.shelf_differences[:5]:
         yield f"  SHELF: {difference}"
+    for scene in report.scenes:
+        if not scene.passed:
+            yield f"  SCENE: {scene.name}: {scene.told}"
     if report.not_at_rest:
         yield f"  NOT AT REST: {report.not_at_rest}"
     if report.passed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,16 +25,18 @@ from deploy.local.demo.counterparts import Json, Operator, Simulators
 from deploy.local.demo.day import SUPPLY_AFTER_SHARE, Day, DayLog
 from deploy.local.demo.draining import drain, wait_for_channels
 from deploy.local.demo.progress_bar import ProgressBar
-from deploy.local.demo.report import DemoReport, Percentiles, compare_cost, input_rows_of, percentiles_of
+from deploy.local.demo.report import DemoReport, Percentiles, ShippingCost, compare_cost, input_rows_of, percentiles_of
 from deploy.local.demo.scenery import preorder_of, set_up
-from deploy.local.demo.wishes import Wishes, draw_wishes
+from deploy.local.demo.scenes import SceneOutcome, Scenes
+from deploy.local.demo.stage import Stage
+from deploy.local.demo.wishes import Wishes
 from deploy.local.failure import LocalStackError
 from deploy.local.process_table import CHANNELS, THIRD_PARTY_LOGISTICS
 from deploy.local.processes import CHECKOUT, Processes
 from deploy.local.stack import Stack
 from services.sync.decide.stock import percentile_ms
 from shared.messaging.topology.names import partner_user_of
-from simulators.adapter.opening_stock import Warehouse, declare_stock, warehouses
+from simulators.adapter.opening_stock import DeclaredStock, Warehouse, declare_stock, warehouses
 from simulators.adapter.publisher import Adapters
 from simulators.adapter.replay import REFUSED_LABELS, Replay
 from simulators.adapter.sources import move_in_time
@@ -67,9 +70,28 @@ class Plan:
     """What is replayed, and how fast. ``started`` is the monotonic time at which the whole demo began."""
 
     replay: Replay
+    wishes: Wishes
     seed: int
     seconds: float
     started: float
+
+
+@dataclass(frozen=True, slots=True)
+class _DayFigures:
+    """What the day itself came to, read before the scenes add to it."""
+
+    journey: books.Journey
+    returns: books.ReturnsBooks
+    supply: books.SupplyBooks
+    pushed: Mapping[int, int]
+    duplicates: Mapping[str, int]
+    orders_in: int
+    rejected: int
+    not_taken: int
+    units_shipped: int
+    messages_published: int
+    request_latency: Percentiles
+    shipping_cost: ShippingCost
 
 
 async def run_demo(stack: Stack, processes: Processes, plan: Plan) -> DemoReport:
@@ -104,7 +126,7 @@ class _Run:
         self.session = session
         self.connection = connection
         here = processes.surroundings
-        self.channels = plan.replay.channels
+        self.channels = plan.replay.channels or list(CHANNELS[:1])
         self.warehouses: Sequence[Warehouse] = warehouses(THIRD_PARTY_LOGISTICS)
         self.operator = Operator(session, processes.url("portal"), here.secret("operator_token"))
         self.simulators = Simulators(
@@ -112,7 +134,11 @@ class _Run:
         )
         self.adapters = Adapters({channel: here.amqp_url(partner_user_of("channel", channel)) for channel in CHANNELS})
         self.day = Day(self.operator, self.simulators, self.adapters, self.warehouses, plan.seed)
-        self.wishes: Wishes = draw_wishes(plan.replay, plan.seed)
+        channel = self.channels[0]
+        channel_url = here.amqp_url(partner_user_of("channel", channel))
+        self.stage = Stage(self.operator, self.simulators, self.adapters.adapter(channel), channel_url, plan.seed)
+        partner_urls = {code: here.amqp_url(partner_user_of("3pl", code)) for code in THIRD_PARTY_LOGISTICS}
+        self.scenes = Scenes(self.stage, self.warehouses, partner_urls)
         self.bar = ProgressBar(len(plan.replay.good_orders))
         self.notes: list[str] = []
         self.preorder_sku: str | None = None
@@ -128,13 +154,18 @@ class _Run:
         await self._bring_back()
         not_at_rest = await self._drain("returns are in") or not_at_rest
         self.bar.end()
+        figures = await self._read_day()
+        with self.stack.progress.step("Scenes") as step:
+            outcomes = await self.scenes.play()
+            not_at_rest = await self._drain("the scenes are over") or not_at_rest
+            step.result = f"{sum(outcome.passed for outcome in outcomes)} of {len(outcomes)} ended as they must"
         audit = await asyncio.to_thread(self._audit)
-        return await self._report(pushed_before, replay_seconds, not_at_rest, audit)
+        return await self._report(figures, outcomes, pushed_before, replay_seconds, not_at_rest, audit)
 
     async def _set_the_scene(self) -> None:
         with self.stack.progress.step("Catalogue and opening stock") as step:
             replay = self.plan.replay
-            stock = declare_stock(replay, self.warehouses, self.plan.seed)
+            stock = self.stock = declare_stock(replay, self.warehouses, self.plan.seed)
             self.preorder_sku = preorder_of(replay, stock)
             await self.simulators.behave(**THIRD_PARTY_BEHAVIOUR)
             self.trucks = await set_up(
@@ -163,7 +194,7 @@ class _Run:
         orders = move_in_time(self.plan.replay.orders, datetime.now(UTC) + timedelta(seconds=0.5), self.plan.seconds)
         watching = asyncio.create_task(self._watch())
         try:
-            await self.day.replay(orders, self.wishes, self.trucks, duration)
+            await self.day.replay(orders, self.plan.wishes, self.trucks, duration)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         finally:
@@ -197,15 +228,18 @@ class _Run:
         return f"{when}, but after {DRAIN_SECONDS:.0f} s: {moving}" if moving else ""
 
     async def _bring_back(self) -> None:
+        """What comes back; meanwhile the scenes are set, one of which needs a hold that has had time to expire."""
         try:
-            await self.day.bring_back(self.wishes.returns)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.day.bring_back(self.plan.wishes.returns))
+                tasks.create_task(self.scenes.set_up())
         except ExceptionGroup as group:
-            raise group.exceptions[0] from group
+            raise _first_of(group) from group
 
     def _not_taken(self, journey: books.Journey) -> int:
         """Deliveries of which nobody has said yet whether they are orders. One that came twice needs no second answer."""
         repeated = sum(order.label == "duplicate" for order in self.plan.replay.orders)
-        return len(self.day.log.sent) - repeated - journey.taken - self._rejections()
+        return len(self.day.log.sent) + len(self.stage.sent) - repeated - journey.taken - self._rejections()
 
     def _rejections(self) -> int:
         return sum(len(rejections) for adapter in self.adapters.by_channel.values() for rejections in adapter.rejections.values())
@@ -235,54 +269,83 @@ class _Run:
             step.result = f"{len(content['checks'])} checks, {content['violations']} violations"
         return content
 
-    async def _report(self, pushed_before: Mapping[int, int], replay_seconds: float, not_at_rest: str, audit: Json) -> DemoReport:
-        connection, log, replay = self.connection, self.day.log, self.plan.replay
+    async def _read_day(self) -> _DayFigures:
+        connection, log = self.connection, self.day.log
         journey = await books.read_journey(connection)
-        returns = await books.read_returns(connection)
-        parked = await books.read_parked(connection)
-        pushed = await books.read_latency_buckets(connection)
-        shelves = await self.simulators.shelves()
         rejected = self._rejections()
-        duplicates = await self._duplicates(len(log.sent) - journey.taken - rejected)
+        shelves = await self.simulators.shelves()
+        return _DayFigures(
+            journey=journey,
+            returns=await books.read_returns(connection),
+            supply=await books.read_supply(connection, self.preorder_sku),
+            pushed=await books.read_latency_buckets(connection),
+            duplicates=await self._duplicates(len(log.sent) - journey.taken - rejected),
+            orders_in=len(log.sent),
+            rejected=rejected,
+            not_taken=self._not_taken(journey),
+            units_shipped=sum(row["shipped"] for row in shelves),
+            messages_published=await books.read_messages_published(connection),
+            request_latency=await self._request_latency(log),
+            shipping_cost=compare_cost(await books.read_decisions(connection), [warehouse.code for warehouse in self.warehouses]),
+        )
+
+    async def _report(
+        self,
+        figures: _DayFigures,
+        scenes: Sequence[SceneOutcome],
+        pushed_before: Mapping[int, int],
+        replay_seconds: float,
+        not_at_rest: str,
+        audit: Json,
+    ) -> DemoReport:
+        """The day's figures, and what must be right of everything: shelves, parked messages and the audit are read after the scenes."""
+        replay, wishes, journey = self.plan.replay, self.plan.wishes, figures.journey
+        parked = await books.read_parked(self.connection)
+        shelves = await self.simulators.shelves()
         lost = journey.taken - journey.shipped - journey.cancelled - sum(journey.waiting.values())
         return DemoReport(
             source=replay.name,
             seed=self.plan.seed,
+            inputs_digest=digest_of_inputs(replay, wishes, self.stock),
             currency=replay.currency,
-            orders_in=len(log.sent),
+            orders_in=figures.orders_in,
             orders_taken=journey.taken,
-            orders_rejected=rejected,
+            orders_rejected=figures.rejected,
             orders_rejected_expected=self._rejections_expected(),
             orders_shipped=journey.shipped,
             orders_waiting=dict(journey.waiting),
             orders_cancelled=journey.cancelled,
-            orders_unaccounted=abs(self._not_taken(journey)) + abs(lost),
+            orders_unaccounted=abs(figures.not_taken) + abs(lost),
             units_oversold=sum(max(0, row["shipped"] - row["received"] - row["adjusted"] + row["missing"]) for row in shelves),
-            units_shipped=sum(row["shipped"] for row in shelves),
-            shelf_differences=shelf_differences(await books.read_shelves(connection), shelves),
-            messages_published=await books.read_messages_published(connection),
+            units_shipped=figures.units_shipped,
+            shelf_differences=shelf_differences(await books.read_shelves(self.connection), shelves),
+            messages_published=figures.messages_published,
             messages_parked=sum(parked.values()),
             messages_parked_by_type=parked,
-            duplicates_stopped=sum(duplicates.values()),
-            duplicates_stopped_by_kind=duplicates,
+            duplicates_stopped=sum(figures.duplicates.values()),
+            duplicates_stopped_by_kind=figures.duplicates,
             audit_violations=audit["violations"],
             audit_violated=_violated(audit),
-            supply=await books.read_supply(connection, self.preorder_sku),
-            returns_closed=returns.returns_closed,
-            refunds=returns.refunds,
-            refunds_failed=returns.refunds_failed,
-            refunds_cents=returns.refunds_cents,
-            channel_push_latency_ms=_latency(pushed_before, pushed),
-            placed_to_fulfillment_request_ms=await self._request_latency(log),
+            supply=figures.supply,
+            scenes=scenes,
+            returns_closed=figures.returns.returns_closed,
+            refunds=figures.returns.refunds,
+            refunds_failed=figures.returns.refunds_failed,
+            refunds_cents=figures.returns.refunds_cents,
+            channel_push_latency_ms=_latency(pushed_before, figures.pushed),
+            placed_to_fulfillment_request_ms=figures.request_latency,
             orders_per_second=round(journey.taken / replay_seconds, 2),
             replay_seconds=round(replay_seconds, 1),
             wall_seconds=round(time.monotonic() - self.plan.started, 1),
-            shipping_cost=compare_cost(await books.read_decisions(connection), [warehouse.code for warehouse in self.warehouses]),
-            wishes=dict(log.outcomes),
+            shipping_cost=figures.shipping_cost,
+            wishes=dict(self.day.log.outcomes),
+            wishes_simulated=wishes.simulated,
+            wishes_of_input=wishes.of_input,
             input_rows=input_rows_of(replay),
             assumptions=[
                 *replay.assumptions,
                 "Opening stock and supplies are declared by the demo, so everything about stock is simulated.",
+                f"Shoppers' wishes: {wishes.describe()}",
             ],
             not_at_rest=not_at_rest,
             notes=self.notes,
@@ -312,6 +375,23 @@ class _Run:
         state = await self.simulators.third_party_state()
         by_kind["answers that 3PLs repeated"] = sum(totals["statistics"].get("duplicates_said", 0) for totals in state.values())
         return dict(by_kind)
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """The first error in a group of groups: what a person is told."""
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, ExceptionGroup) else first
+
+
+def digest_of_inputs(replay: Replay, wishes: Wishes, stock: DeclaredStock) -> str:
+    """A short name of everything that a run is given, times of delivery included: the same seed and file give the same one."""
+    given = (
+        [(order.channel, order.external_id, order.label, order.arrives_at.isoformat(), order.content) for order in replay.orders],
+        [asdict(wish) for wish in wishes.changes],
+        [asdict(wish) for wish in wishes.returns],
+        [asdict(line) for line in (*stock.opening, *stock.supply)],
+    )
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def shelf_differences(booked: Mapping[tuple[str, str], int], shelves: Sequence[Json]) -> list[str]:

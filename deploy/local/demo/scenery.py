@@ -62,21 +62,27 @@ async def set_up(
         listings = [{"sku": item.sku, "external_listing_id": f"{channel}-{item.sku}"} for item in replay.catalogue]
         for number, part in enumerate(_parts(listings)):
             await operator.must("POST", "/api/listings", {"channel": channel, "listings": part}, key=f"listings {channel} {number}")
-    await _fill_shelves(operator, simulators, warehouses, stock.opening)
-    return await _announce_supply(operator, warehouses, stock.supply, supply_after)
+    await fill_shelves(operator, simulators, warehouses, stock.opening)
+    return await announce_supply(operator, warehouses, stock.supply, supply_after)
 
 
-async def _fill_shelves(operator: Operator, simulators: Simulators, warehouses: Sequence[Warehouse], opening: Iterable[StockLine]) -> None:
+async def fill_shelves(operator: Operator, simulators: Simulators, warehouses: Sequence[Warehouse], opening: Iterable[StockLine]) -> None:
     """Opening stock, as it really stands at the 3PL and as an operator books it: a supply that is there already."""
-    for truck in await _announce_supply(operator, warehouses, opening, timedelta()):
-        await simulators.shelve(truck.warehouse.partner, truck.warehouse.code, truck.units)
-        body = {"location": truck.warehouse.code, "lines": _lines(truck.units)}
-        await operator.must("POST", f"/api/supplies/{truck.supply_id}/receive", body, key=f"receipt {truck.supply_id}")
+    for truck in await announce_supply(operator, warehouses, opening, timedelta()):
+        await receive(operator, simulators, truck, truck.units)
 
 
-async def _announce_supply(
+async def receive(operator: Operator, simulators: Simulators, truck: Truck, units: Sequence[tuple[str, int]], *, part: int = 1) -> None:
+    """Goods of a truck, or a numbered part of them, really stand at the 3PL, and an operator books them as received."""
+    await simulators.shelve(truck.warehouse.partner, truck.warehouse.code, units)
+    body = {"location": truck.warehouse.code, "lines": _lines(units)}
+    await operator.must("POST", f"/api/supplies/{truck.supply_id}/receive", body, key=f"receipt {truck.supply_id} {part}")
+
+
+async def announce_supply(
     operator: Operator, warehouses: Sequence[Warehouse], supply: Iterable[StockLine], after: timedelta
 ) -> list[Truck]:
+    """Says which goods come to which location after a while, and returns the trucks that bring them."""
     expected_at = (datetime.now(UTC) + after).isoformat()
     trucks = []
     for warehouse, units in _by_warehouse(warehouses, supply):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -45,17 +46,38 @@ class ReturnWish:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """All of a day."""
+    """All of a day. ``of_input`` of them stand in the input; the others nobody has had, they are simulated."""
 
     changes: Sequence[Wish]
     returns: Sequence[ReturnWish]
+    of_input: int = 0
+
+    @property
+    def simulated(self) -> int:
+        """How many of them were drawn."""
+        return len(self.changes) + len(self.returns) - self.of_input
+
+    def describe(self) -> str:
+        """What is played, for a person who may take it for their customers' doing."""
+        kinds = Counter(wish.kind for wish in self.changes)
+        edits = kinds["fewer_units"] + kinds["new_address"]
+        played = f"{kinds['cancel']:,} cancellations, {edits:,} changes and {len(self.returns):,} returns are played"
+        if not self.changes and not self.returns:
+            return "none is played."
+        if not self.simulated:
+            return f"{played}, all of them from the input: none is simulated."
+        origin = f"the other {self.of_input:,} stand in the input" if self.of_input else "none stands in the input"
+        return f"{played}; {self.simulated:,} of them are SIMULATED, drawn from the seed ({origin}). WISHES=none leaves these out."
 
 
-def draw_wishes(replay: Replay, seed: int) -> Wishes:
-    """A share of the orders of a replay, each with at most one wish; what the input itself withdraws comes first."""
+def draw_wishes(replay: Replay, seed: int, *, simulated: bool = True) -> Wishes:
+    """What the input itself withdraws and, unless ``simulated`` is off, wishes for a share of its other orders, at most one each."""
     random = Random(f"wishes {seed}")
     changes = [_cancellation(withdrawal, random) for withdrawal in replay.withdrawals if withdrawal.whole]
     returns = [_return(withdrawal) for withdrawal in replay.withdrawals if not withdrawal.whole]
+    of_input = len(changes) + len(returns)
+    if not simulated:
+        return Wishes(changes, returns, of_input)
     taken = {(withdrawal.channel, withdrawal.external_id) for withdrawal in replay.withdrawals}
     for order in replay.good_orders:
         if (order.channel, order.external_id) in taken:
@@ -67,7 +89,7 @@ def draw_wishes(replay: Replay, seed: int) -> Wishes:
             changes.append(_wish(_possible_edit(order, random), order, random))
         elif chance < CANCEL_SHARE + EDIT_SHARE + RETURN_SHARE:
             returns.append(ReturnWish(order.channel, order.external_id, random.randrange(1_000_000)))
-    return Wishes(changes, returns)
+    return Wishes(changes, returns, of_input)
 
 
 def _wish(kind: Kind, order: SourceOrder, random: Random) -> Wish:
