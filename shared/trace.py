@@ -67,16 +67,20 @@ def find_order(portal_url: str, token: str, name: str) -> UUID:
     except ValueError:
         pass
     channel, _, number = name.rpartition(":")
+    elsewhere: dict[str, None] = {}
     # Shops write their numbers with a sign that shells and people leave out; a number may itself hold a colon.
     for of_channel, text in (("", name), ("", f"#{name}"), (channel, number), (channel, f"#{number}")):
         found = _read(portal_url, token, f"/api/orders?{urlencode({'query': text})}")["orders"]
-        called = [order for order in found if order["external_id"] == text and of_channel in ("", order["channel"])]
+        numbered = [order for order in found if order["external_id"] == text]
+        called = [order for order in numbered if of_channel in ("", order["channel"])]
+        elsewhere |= dict.fromkeys(f"{order['channel']}:{text}" for order in numbered)
         if len(called) == 1:
             return UUID(called[0]["order_id"])
         if called:
             choice = " or ".join(f"{order['channel']}:{text}" for order in called)
             raise NoSuchOrderError(f"ORDER: several orders have the number {text}: say {choice}")
-    raise NoSuchOrderError(f"ORDER: no order has the id or number {name!r}: the console, and GET /api/orders, show ids and numbers")
+    remedy = f"there is {' and '.join(elsewhere)}" if elsewhere else "the console, and GET /api/orders, show ids and numbers"
+    raise NoSuchOrderError(f"ORDER: no order has the id or number {name!r}: {remedy}")
 
 
 def _read(portal_url: str, token: str, path: str) -> dict[str, Any]:

@@ -48,7 +48,11 @@ def test_an_order_is_found_by_its_id_and_by_the_channel_s_number(name: str, orde
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("1001", "say webshop:1001 or marketplace:1001"), ("shopify:1001", "no order has the id or number 'shopify:1001'"), ("7", "'7'")],
+    [
+        ("1001", "say webshop:1001 or marketplace:1001"),
+        ("shopify:1002", "'shopify:1002': there is webshop:#1002"),
+        ("7", "'7': the console"),
+    ],
 )
 def test_a_number_of_no_order_or_of_several_is_answered_with_the_way_out(name: str, words: str) -> None:
     with pytest.raises(NoSuchOrderError, match=words):
