@@ -21,6 +21,8 @@ from simulators.adapter.publisher import NotPublishedError, say_as_partner
 
 PREORDER, DELAYED, RESTOCKED, COUNTED = "SCENE-PREORDER", "SCENE-DELAYED", "SCENE-RESTOCKED", "SCENE-COUNTED"
 SHORT, MISSING, HELD, EXPIRING = "SCENE-SHORT", "SCENE-MISSING", "SCENE-HELD", "SCENE-EXPIRING"
+KIT = "SCENE-KIT"
+"""Made of one SHORT and one MISSING."""
 OPENING: Mapping[str, int] = {PREORDER: 3, DELAYED: 0, RESTOCKED: 0, COUNTED: 10, SHORT: 4, MISSING: 0, HELD: 2, EXPIRING: 1}
 """The scenes' own products, and how many units of each are there when they begin."""
 
@@ -73,8 +75,11 @@ class Scenes:
         operator, stage = self._stage.operator, self._stage
         products = [{"sku": sku, "title": sku.title(), "unit_price_cents": PRICE_CENTS, "unit_weight_grams": 500} for sku in OPENING]
         await operator.must("POST", "/api/products", {"products": products}, key="scenes' products")
+        components = [{"sku": sku, "quantity": 1} for sku in (SHORT, MISSING)]
+        kit = {"sku": KIT, "title": KIT.title(), "unit_price_cents": PRICE_CENTS, "components": components}
+        await operator.must("POST", "/api/products", {"products": [kit]}, key="scenes' kit")
         channel = stage.adapter.code
-        listings = [{"sku": sku, "external_listing_id": f"{channel}-{sku}"} for sku in OPENING]
+        listings = [{"sku": sku, "external_listing_id": f"{channel}-{sku}"} for sku in (*OPENING, KIT)]
         await operator.must("POST", "/api/listings", {"channel": channel, "listings": listings}, key="scenes' listings")
         opening = [StockLine(self._location_of(sku).code, sku, units) for sku, units in OPENING.items() if units]
         await fill_shelves(operator, stage.simulators, (self._slow, self._place), opening)
@@ -186,18 +191,17 @@ class Scenes:
         stage, there = self._stage, self._place
         before = (await stage.operator.ask("GET", "/api/shortage-policy")).body.get("policy", "newest_first")
         await self._choose_policy("wholesale_first")
-        # Both wait for a second product, so that nothing of them has left when units turn out to be gone. The wholesale order's lower
-        # priority keeps it from taking back, as the older one, what the shopper still holds.
-        both = [(SHORT, 2), (MISSING, 1)]
-        wholesale = await stage.place("scene-shortage-1", both, segment="wholesale", split_policy="hold_all", priority=9)
-        shopper = await stage.place("scene-shortage-2", both, split_policy="hold_all")
+        # No parcel leaves with half a kit, so nothing of these orders has left when units turn out to be gone; and unlike orders that hold
+        # all, they give nothing up by rank, which would hide what the policy decides.
+        wholesale = await stage.place("scene-shortage-1", [(KIT, 2)], segment="wholesale")
+        shopper = await stage.place("scene-shortage-2", [(KIT, 2)])
         for order in (wholesale, shopper):
-            await stage.until_waiting("the order has the first product", order, SHORT, 0)
-            await stage.until_waiting("the order waits for the second product", order, MISSING, 1)
+            await stage.until_waiting("the order has the first component", order, SHORT, 0)
+            await stage.until_waiting("the order waits for the second component", order, MISSING, 2)
         await stage.simulators.adjust(there.partner, there.code, SHORT, -2, "lost")
         await stage.until_waiting("the wholesale order queues again", wholesale, SHORT, 2)
         await stage.still_waiting("the shopper's order keeps its units", shopper, SHORT, 0)
-        await self._receive(await self._announce(MISSING, 2, timedelta(days=1)), 2)
+        await self._receive(await self._announce(MISSING, 4, timedelta(days=1)), 4)
         await stage.until_shipped("the shopper's order ships", shopper, SHORT, 2)
         await stage.still_waiting("the wholesale order", wholesale, SHORT, 2)
         await stage.simulators.adjust(there.partner, there.code, SHORT, 2, "found")

@@ -16,7 +16,7 @@ from deploy.local.demo.counterparts import PAUSE_SECONDS, Json, Operator, Simula
 from shared.contracts.channels import ChannelOrderLine, ChannelOrderReceived
 from shared.contracts.envelope import new_id
 from shared.contracts.holds import ChannelHoldAnswered, ChannelHoldRequested, HoldLine
-from shared.contracts.orders import Address, Customer, Priority, Segment, SplitPolicy
+from shared.contracts.orders import Address, Customer, Segment
 from shared.errors import OrdermeshError
 from simulators.adapter.geography import draw_place
 from simulators.adapter.publisher import ChannelAdapter, Sent, say_as_partner
@@ -52,12 +52,10 @@ class Stage:
         wanted: Sequence[tuple[str, int]],
         *,
         segment: Segment = "dtc",
-        split_policy: SplitPolicy = "ship_available",
-        priority: Priority = 5,
         hold_id: UUID | None = None,
     ) -> UUID:
         """A paid order comes in; returns its id once the portal shows it."""
-        order = self._order(external_id, wanted, segment, split_policy, priority, hold_id)
+        order = self._order(external_id, wanted, segment, hold_id)
         source = SourceOrder(self.adapter.code, external_id, order.paid_at, order_content(order))
         async with self._publishing:
             self.sent += await self.adapter.publish([source])
@@ -71,8 +69,6 @@ class Stage:
         external_id: str,
         wanted: Sequence[tuple[str, int]],
         segment: Segment,
-        split_policy: SplitPolicy,
-        priority: Priority,
         hold_id: UUID | None,
     ) -> ChannelOrderReceived:
         place = draw_place(Random(f"scenes {self.seed} {external_id}"))
@@ -90,8 +86,6 @@ class Stage:
                 name="Sam Scene", line1="1 Stage Road", city=place.city, region=place.state, postal_code=place.postal_code, country="US"
             ),
             customer=Customer(email=f"{external_id}@example.com", name=None, locale="en-US"),
-            split_policy=split_policy,
-            priority=priority,
             hold_id=hold_id,
         )
 
