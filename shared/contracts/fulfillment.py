@@ -71,7 +71,7 @@ class LocationRegistrationRequested(Command):
 
 
 class LocationRegistered(Event):
-    """A location as routing knows it. routing -> allocation.
+    """A location as routing knows it. routing -> allocation, returns.
 
     Without a ``time_zone`` nothing is known of its calendar, and goods ship the moment they are expected.
     """
@@ -317,7 +317,8 @@ class FulfillmentCancelled(Event):
 
     ``missing`` units were not found on the shelf: allocation writes them off there. All of ``lines`` (missing ones included) go back to
     unassigned; those that are still covered by stock come back as ``stock.reserved`` (cause ``fulfillment_cancelled``), the rest as
-    ``stock.backordered`` (cause ``shortage``).
+    ``stock.backordered`` (cause ``shortage``). A short pick that came too late names ``lines`` that went back before: they are only written
+    off.
     """
 
     type: ClassVar[str] = "fulfillment.cancelled.v1"

@@ -153,6 +153,21 @@ async def test_a_parcel_with_fewer_units_leaves_the_rest_assigned_until_it_is_ca
     assert await stocked.line(placed.order_id) == {"units": 3, "reserved": 1, "shipped": 2}
 
 
+@pytest.mark.parametrize("counted", [False, True], ids=["never counted", "counted meanwhile"])
+async def test_units_that_went_back_as_good_are_written_off_when_their_short_pick_comes_late(stocked: Desk, counted: bool) -> None:
+    placed = await placed_with(stocked, 3)
+    parcel = planned("east", units(3))
+    await stocked.hear(plan(placed, parcel))
+    await stocked.hear(shipped(placed, parcel, units(1), at_time=at(1)))
+    await stocked.hear(called_off(placed, parcel, units(2), cause="short_picked", at_time=at(4)))
+    if counted:
+        await stocked.hear(snapshot(7, as_of=at(3)))
+    late = called_off(placed, parcel, units(2), missing=[units(2)], cause="short_picked", at_time=at(2))
+    assert not (await stocked.hear(late)).of(StockReserved), "they have come back already"
+    await stocked.hear(received(late))
+    assert (await stocked.shelf())["on_shelf"] == 7, "written off once, by the count or by the report"
+
+
 async def test_a_parcel_with_more_than_the_order_holds_is_parked_and_nothing_moves(stocked: Desk) -> None:
     placed = await placed_with(stocked, 3)
     parcel = planned("east", units(3))

@@ -303,6 +303,14 @@ async def test_units_that_never_shipped_go_back_without_being_written_off_when_n
     await desk.hear(shipped(request.fulfillment_id, (3, "1")), partner="west")
     event = (await desk.wake(timedelta(minutes=2))).one(FulfillmentCancelled)
     assert (event.lines, event.missing) == ([units(2)], [])
+    assert len((await desk.hear(reserved(placed, AMPLE, {"1": 2}, cause="fulfillment_cancelled"))).of(FulfillmentPlanned)) == 1
+    late = ThirdPartyShortPicked(fulfillment_id=request.fulfillment_id, missing=[units(2)], picked_at=NOON)
+    heard = await desk.hear(late, partner="west")
+    assert heard.types == ["fulfillment.cancelled.v1"], "the order has its units back already"
+    assert heard.one(FulfillmentCancelled).missing == [units(2)], "a report that comes too late is written off all the same"
+    assert (await desk.hear(late, partner="west")).types == [], "the same report told twice counts once"
+    more = ThirdPartyShortPicked(fulfillment_id=request.fulfillment_id, missing=[units(1)], picked_at=NOON + timedelta(minutes=1))
+    assert "0 units are neither shipped nor reported as missing" in (await desk.hear(more, partner="west")).parked[0]
 
 
 async def test_shipped_before_accepted_implies_accepted_and_a_late_acceptance_changes_nothing(desk: Desk) -> None:

@@ -99,17 +99,21 @@ def cancel_fulfillment(books: Books, event: FulfillmentCancelled, cause: Cause) 
 
     Units that shipped or were taken back before stay as they are: what a cancellation of the order recalled is what this call-off speaks of
     first. A count may have told already that assigned units are gone: what the picker misses are those first (:meth:`Books.miss`).
+    Missing units may have been taken back as good before, when their 3PL had not said in time what became of them: they are written off
+    all the same.
     """
     missing = units_by_line(event.missing)
     for (line_id, sku), quantity in units_by_line(event.lines).items():
         assignment = books.assignments.get((event.fulfillment_id, line_id))
         if assignment is None or assignment.sku != sku:
             continue
+        taken_back = assignment.units - assignment.open - assignment.shipped - assignment.recalled
         recalled = min(quantity, assignment.recalled)
         assignment.recalled -= recalled
         taken = min(quantity - recalled, assignment.open)
         freed = books.unassign(assignment, taken, cause) if taken else []
-        books.miss(assignment, recalled + taken, min(missing.get((line_id, sku), 0), recalled + taken), cause)
+        not_found = min(missing.get((line_id, sku), 0), quantity, recalled + taken + taken_back)
+        books.miss(assignment, recalled + taken, not_found, cause)
         if books.orders[event.order_id].cancelled_version is None:
             books.return_to_plan(freed, cause.event_id)
         else:

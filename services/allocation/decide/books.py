@@ -317,7 +317,10 @@ class Books:
             self.explain(shelf, quantity, 0, cause)
 
     def miss(self, assignment: Assignment, called_off: int, missing: int, cause: Cause) -> None:
-        """A picker did not find some of the units that will not ship. Those that a count has missed already are not written off again."""
+        """A picker did not find some of the units that will not ship. Those that a count has missed already are not written off again.
+
+        ``missing`` may be more than is called off now: what was called off before and not known to be missing then.
+        """
         shelf = self.shelf(assignment.sku, assignment.location)
         if missing:
             self.missed.append(MissedUnits(assignment.location, assignment.sku, assignment.fulfillment_id, missing, cause.happened_at))

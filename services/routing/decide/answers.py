@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from services.routing.decide.changes import settle_change
-from services.routing.decide.handover import give_back, take_back
+from services.routing.decide.handover import called_off_units, give_back, take_back
 from services.routing.decide.order import (
     Deadlines,
     Defer,
@@ -61,6 +61,7 @@ Effect = Literal[
     "label",  # note carrier and tracking number; it has evidently started
     "ship",  # units left
     "short",  # units were not found; it has evidently started
+    "late_short",  # units that went back without a word were not found: written off after all
     "call_off",  # the word that it will not ship
     "refuse",  # it ships all the same
     "deliver",
@@ -94,8 +95,8 @@ _ROWS: Mapping[State, tuple[Effect, ...]] = {
     State.CANCELLING:     ("start",  "reject",        "label",  "ship",  "short",     "call_off",      "refuse",       "early"),
     State.CANCEL_REFUSED: ("ignore", "reject",        "label",  "ship",  "short",     "call_off",      "ignore",       "early"),
     State.INCOMPLETE:     ("ignore", "contradiction", "ignore", "again", "short",     "contradiction", "ignore",       "early"),
-    State.SHIPPED:        ("ignore", "contradiction", "ignore", "again", "ignore",    "contradiction", "ignore",       "deliver"),
-    State.DELIVERED:      ("ignore", "contradiction", "ignore", "again", "ignore",    "contradiction", "ignore",       "ignore"),
+    State.SHIPPED:        ("ignore", "contradiction", "ignore", "again", "late_short", "contradiction", "ignore",       "deliver"),
+    State.DELIVERED:      ("ignore", "contradiction", "ignore", "again", "late_short", "contradiction", "ignore",       "ignore"),
     State.CALLED_OFF:     _DEAD,
     State.REJECTED:       _DEAD,
     State.EMPTIED:        _DEAD,
@@ -246,6 +247,32 @@ def close_incomplete(order: Order, fulfillment: Fulfillment, now: datetime, dead
     return give_back(order.with_fulfillment(closed), fulfillment, "short_picked", now, left, {}, now + deadlines.allocation)
 
 
+def _late_short(order: Order, fulfillment: Fulfillment, message: Answer, now: datetime, deadlines: Deadlines) -> Outcome:
+    """The short pick that :func:`close_incomplete` waited for in vain: its units went back as good and are written off after all.
+
+    They have come back already, so nothing more is awaited of allocation. Units that left or were reported before cannot be missing too.
+    """
+    assert isinstance(message, ThirdPartyShortPicked)
+    missing = units_by_line(message.missing)
+    report = ShortPick(message.picked_at, tuple(sorted(missing.items())))
+    if report in fulfillment.short_picks:
+        return Outcome(order)
+    unexplained = {line.line_id: line.called_off for line in fulfillment.lines}
+    for line_id, count in (units for earlier in fulfillment.short_picks for units in earlier.missing):
+        unexplained[line_id] -= count
+    for line_id, count in missing.items():
+        if count > unexplained.get(line_id, 0):
+            reason = (
+                f"missing: line {line_id} with {count} units, but of fulfillment {fulfillment.fulfillment_id} "
+                f"{unexplained.get(line_id, 0)} units are neither shipped nor reported as missing: count the shelf at "
+                f"{fulfillment.location} and correct its stock by hand"
+            )
+            return Outcome(order, problem=Park(reason))
+    reported = replace(fulfillment, short_picks=(*fulfillment.short_picks, report))
+    told = called_off_units(order, fulfillment, "short_picked", message.picked_at, missing, missing)
+    return Outcome(order.with_fulfillment(reported), (Say(told),))
+
+
 def _call_off_units(fulfillment: Fulfillment, units: Mapping[str, int]) -> tuple[FulfillmentLine, ...]:
     return tuple(replace(line, called_off=line.called_off + units.get(line.line_id, 0)) for line in fulfillment.lines)
 
@@ -331,6 +358,7 @@ _EFFECTS: Mapping[Effect, Callable[[Order, Fulfillment, Answer, datetime, Deadli
     "label": _label,
     "ship": _ship,
     "short": _short,
+    "late_short": _late_short,
     "call_off": _call_off,
     "refuse": _refuse,
     "deliver": _deliver,

@@ -168,9 +168,16 @@ def give_back(
     """
     if not units:
         return Outcome(order)
-    skus = {line.line_id: line.sku for line in fulfillment.lines}
     order = replace(order.with_lines(add_coming_back, units), coming_back_until=until)
-    cancelled = FulfillmentCancelled(
+    return Outcome(order, (Say(called_off_units(order, fulfillment, cause, at, units, missing)),))
+
+
+def called_off_units(
+    order: Order, fulfillment: Fulfillment, cause: CallOffCause, at: datetime, units: Mapping[str, int], missing: Mapping[str, int]
+) -> FulfillmentCancelled:
+    """What allocation is told of units that will not ship from there, ``missing`` ones of which are not on the shelf."""
+    skus = {line.line_id: line.sku for line in fulfillment.lines}
+    return FulfillmentCancelled(
         fulfillment_id=fulfillment.fulfillment_id,
         order_id=order.order_id,
         location=fulfillment.location,
@@ -179,4 +186,3 @@ def give_back(
         missing=[LineUnits(line_id=line_id, sku=skus[line_id], quantity=quantity) for line_id, quantity in missing.items() if quantity],
         cancelled_at=at,
     )
-    return Outcome(order, (Say(cancelled),))
