@@ -12,6 +12,7 @@ SERVICE = Service(
         consume(orders.OrderCancelled, handlers.apply_cancellations),
         consume(fulfillment.FulfillmentShipped, handlers.record_shipments),
         consume(fulfillment.FulfillmentDelivered, handlers.record_deliveries),
+        consume(fulfillment.LocationRegistered, handlers.register_locations),
         consume(returns.ReturnAuthorisationRequested, handlers.authorise_returns),
         consume(returns.ReturnScanRequested, handlers.book_scans),
         consume(returns.RefundRequested, handlers.book_requested_refunds),

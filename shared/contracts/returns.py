@@ -73,6 +73,7 @@ class ReturnApproved(Event):
 
 
 ReturnRefusal = Literal["not_shipped", "window_closed", "quantity_exceeds_shipped", "unknown_line", "unknown_order"]
+"""``unknown_order`` is said no more: a request for an order that has not arrived waits for it, and is parked when it does not come."""
 
 
 class ReturnDeclined(Event):
@@ -97,7 +98,8 @@ class ScannedUnits(Part):
 class ReturnScanRequested(Command):
     """A parcel was opened and scanned. console, warehouse -> returns. ``scan_id`` makes it safe to repeat.
 
-    Approved units that the scan does not list are recorded as missing when ``closes`` is true.
+    Approved units that the scan does not list are recorded as missing when ``closes`` is true. A scan at a ``location`` that is not
+    registered waits for its registration, and is parked when that does not come: until then nothing is booked and nothing refunded.
     """
 
     type: ClassVar[str] = "return.scan_requested.v1"

@@ -244,6 +244,12 @@ class TestChangingOrders:
         status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
         assert (status, problem(raw)[0], raw["error"]["message"]) == (409, "fulfillment_started", "the warehouse has started")
 
+    async def test_cancelling_what_is_cancelled_is_no_conflict(self, world: World) -> None:
+        order = new_id()
+        world.routing.replies_with("done", stories.cancel_rejected(order, "already_cancelled"))
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
+        assert (status, raw["result"]) == (200, "cancelled")
+
     async def test_not_yet_and_parked_are_told_apart(self, world: World) -> None:
         order = new_id()
         world.routing.replies_with("deferred", http_status=409, reason="order has not arrived yet")
@@ -361,6 +367,21 @@ class TestReturns:
         command = ReturnScanRequested.model_validate(world.returns.asked[0]["data"])
         assert (status, raw["result"], UUID(raw["id"])) == (200, "done", command.scan_id)
         assert (world.returns.asked[0]["subject"], world.returns.asked[0]["traceparent"][3:35]) == (str(order), trace)
+
+    async def test_a_return_of_an_order_that_nobody_knows_is_a_404_and_of_one_under_way_a_not_yet(self, world: World, pool: Pool) -> None:
+        placed, body = new_id(), {"lines": [{"line_id": "1", "quantity": 1, "reason": "defective"}]}
+        await happened(pool, stories.placed(placed))
+        world.returns.replies_with("deferred", http_status=409, reason="order_id: order has not arrived here")
+        status, raw = await request(world, "POST", f"/api/orders/{new_id()}/returns", body)
+        assert (status, problem(raw)[0]) == (404, "not_found")
+        status, raw = await request(world, "POST", f"/api/orders/{placed}/returns", body)
+        assert (status, problem(raw)) == (409, ("not_yet", ["order_id"]))
+
+    async def test_a_scan_at_an_unknown_place_names_the_field(self, world: World) -> None:
+        world.returns.replies_with("deferred", http_status=409, reason="location: 'atlantis' is not registered here, nothing was booked")
+        status, raw = await request(world, "POST", f"/api/returns/{new_id()}/scan", {"location": "atlantis", "units": []})
+        assert (status, problem(raw)) == (409, ("not_yet", ["location"]))
+        assert raw["error"]["problems"][0]["problem"] == "'atlantis' is not registered here, nothing was booked"
 
     async def test_a_refused_scan_says_why(self, world: World) -> None:
         refusal = ReturnScanRejected(

@@ -15,7 +15,7 @@ from shared.contracts.base import Message
 from shared.messaging import outbox
 from shared.messaging.message import Connection, Outgoing, Received, Transaction
 from tests.conftest import Databases
-from tests.returns.messages import NOW, received
+from tests.returns.messages import NOW, RENO, received
 
 MessageT = TypeVar("MessageT", bound=Message)
 HANDLERS: dict[type[Message], Callable[..., Awaitable[Sequence[Outgoing]]]] = {item.message: item.handler for item in SERVICE.consumes}
@@ -74,7 +74,8 @@ class Desk:
 
 @pytest.fixture
 async def desk(databases: Databases) -> AsyncIterator[Desk]:
-    """One desk; the books must balance when the test is done with it."""
+    """One desk that knows its warehouse; the books must balance when the test is done with it."""
     desk = Desk(await databases.connect("returns"))
+    await desk.hear(RENO)
     yield desk
     assert await desk.violations() == []

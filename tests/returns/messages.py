@@ -8,7 +8,7 @@ from uuid import UUID
 
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
-from shared.contracts.fulfillment import FulfillmentDelivered, FulfillmentShipped
+from shared.contracts.fulfillment import FulfillmentDelivered, FulfillmentShipped, LocationRegistered
 from shared.contracts.orders import Actor, Address, Customer, LineUnits, OrderCancelled, OrderEdited, OrderLine, OrderPlaced
 from shared.contracts.returns import (
     RefundFailed,
@@ -25,6 +25,9 @@ from shared.messaging.message import Received
 NOW = datetime.now(UTC).replace(microsecond=0)
 SHOPPER = Actor(kind="shopper", name="shopper")
 HOME = Address(name="A. Shopper", line1="1 Main St", city="Reno", region="NV", postal_code="89501", country="US")
+
+
+RENO = LocationRegistered(location="reno", name="Reno", partner="fastship", hazmat_certified=False, active=True)
 
 
 def a_line(line_id: str = "1", quantity: int = 3, unit_price_cents: int = 1_000, tax_cents: int = 100, sku: str | None = None) -> OrderLine:
@@ -122,12 +125,13 @@ def a_scan(
     *,
     closes: bool = True,
     scan_id: UUID | None = None,
+    location: str = "reno",
 ) -> ReturnScanRequested:
     """What the warehouse found."""
     units = [ScannedUnits(line_id=line_id, quantity=count, condition="sellable") for line_id, count in (sellable or {}).items()]
     units += [ScannedUnits(line_id=line_id, quantity=count, condition="damaged") for line_id, count in (damaged or {}).items()]
     return ReturnScanRequested(
-        return_id=return_id, scan_id=scan_id or new_id(), location="reno", operator="scanner-1", units=units, closes=closes
+        return_id=return_id, scan_id=scan_id or new_id(), location=location, operator="scanner-1", units=units, closes=closes
     )
 
 

@@ -12,7 +12,7 @@ from shared.contracts.orders import OrderPlaced
 from shared.contracts.returns import RefundExecutionRequested, ReturnApproved, ReturnClosed, ReturnDeclined, ReturnScanRejected
 from tests.conftest import Databases
 from tests.returns.conftest import Desk, Heard
-from tests.returns.messages import a_cancellation, a_line, a_refund, a_return, a_scan, a_shipment, an_edit, an_order, money_moved
+from tests.returns.messages import RENO, a_cancellation, a_line, a_refund, a_return, a_scan, a_shipment, an_edit, an_order, money_moved
 
 PEOPLE = 8
 
@@ -21,6 +21,7 @@ PEOPLE = 8
 async def desks(databases: Databases) -> AsyncIterator[list[Desk]]:
     """Several desks on one database; the books must balance at the end."""
     desks = [Desk(await databases.connect("returns")) for _ in range(PEOPLE)]
+    await desks[0].hear(RENO)
     yield desks
     assert await desks[0].violations() == []
 

@@ -24,6 +24,7 @@ from tests.conftest import Databases
 from tests.returns.conftest import Desk
 from tests.returns.messages import (
     NOW,
+    RENO,
     a_cancellation,
     a_delivery,
     a_line,
@@ -129,10 +130,28 @@ async def test_shipped_told_twice_ships_once(desk: Desk) -> None:
     assert declined.reason == "quantity_exceeds_shipped"
 
 
-async def test_a_return_of_an_order_nobody_knows_is_declined_and_remembered(desk: Desk) -> None:
-    request = a_return(new_id(), {"1": 1})
-    assert (await desk.hear(request)).one(ReturnDeclined).reason == "unknown_order"
-    assert (await desk.hear(request)).outgoing == []
+async def test_a_return_of_an_order_nobody_knows_waits_for_it_and_leaves_nothing_behind(desk: Desk) -> None:
+    order = an_order()
+    request = a_return(order.order_id, {"1": 1})
+    heard = await desk.hear(request)
+    assert (heard.outgoing, len(heard.deferred)) == ([], 1)
+    assert heard.deferred[0].startswith(f"order_id: order {order.order_id} has not arrived")
+    assert await desk.connection.fetchval("SELECT count(*) FROM returns") == 0
+    await desk.hear(order)
+    await desk.hear(a_shipment(order))
+    assert (await desk.hear(request)).one(ReturnApproved).return_id == request.return_id
+
+
+async def test_a_scan_at_a_place_nobody_registered_pays_nothing_until_the_place_is_known(desk: Desk) -> None:
+    order = await shipped_order(desk)
+    approved = await approved_return(desk, order, {"1": 3})
+    scan, elsewhere = a_scan(approved.return_id, {"1": 2}, closes=False), a_scan(approved.return_id, {"1": 1}, location="atlantis")
+    heard = await desk.hear(elsewhere, scan)
+    assert heard.deferred[0].startswith("location: 'atlantis' is not registered")
+    assert heard.one(ReturnInspected).scan_id == scan.scan_id, "the rest of the batch goes on"
+    assert await refund_states(desk) == [("sent", 2_067)]
+    await desk.hear(RENO.model_copy(update={"location": "atlantis"}), RENO)
+    assert (await desk.hear(elsewhere)).one(ReturnInspected).location == "atlantis"
 
 
 async def test_the_same_return_asked_for_twice_is_one_return(desk: Desk) -> None:

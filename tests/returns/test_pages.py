@@ -205,7 +205,8 @@ async def test_what_is_not_there_is_not_found(office: Office, path: str) -> None
 
 
 async def test_a_declined_return_has_no_label(office: Office) -> None:
-    request = a_return(new_id(), {"1": 1})
+    order = await shipped_order(office)
+    request = a_return(order.order_id, {"1": 4})
     await office.desk.hear(request)
     assert (await office.get(f"/returns/{request.return_id}/label.pdf"))[0] == 404
 

@@ -136,7 +136,8 @@ async def read_order(call: Call) -> web.StreamResponse:
 
 
 async def cancel_order(call: Call) -> web.StreamResponse:
-    """Calls off what the warehouse has not started. 200 ``cancelled``; 202 ``pending`` while a 3PL is asked; 409 when it is too late."""
+    """Calls off what the warehouse has not started. 200 ``cancelled``; 202 ``pending`` while a 3PL is asked; 409 when it is too late.
+    Cancelling a cancelled order is 200 ``cancelled`` too."""
     wanted: CancelOrder = call.body
     order_id = call.uuid("order_id")
     change_id = call.request_id("cancel", order_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 from uuid import UUID
 
@@ -27,6 +28,7 @@ DECISIONS: dict[type[Message], Result] = {
     OrderEdited: "edited",
     ReturnApproved: "approved",
 }
+FIELD_FIRST = re.compile(r"([a-z][a-z0-9_.]{0,119}): (.+)", re.DOTALL)
 REFUSALS = (OrderCancelRejected, OrderEditRejected, ReturnDeclined, Refusal)
 
 
@@ -41,11 +43,21 @@ def outcome(answer: Answer, identifier: UUID, *, status: int = 200) -> web.Respo
     if answer.status != "done":
         raise _refusal_of(answer)
     for message in answer.messages:
-        if isinstance(message, REFUSALS):
+        if isinstance(message, REFUSALS) and not _is_done_already(message):
             raise _problem_in(message)
-    result: Result = next((DECISIONS[type(message)] for message in answer.messages if type(message) in DECISIONS), "done")
+    decisions = (_decision_in(message) for message in answer.messages)
+    result: Result = next((decision for decision in decisions if decision is not None), "done")
     messages = [OutcomeMessage(type=message.type, data=message.model_dump(mode="json")) for message in answer.messages]
     return answered(Outcome(result=result, id=identifier, messages=messages), 202 if result == "pending" else status)
+
+
+def _is_done_already(message: Message) -> bool:
+    """Cancelling an order that is cancelled: what was asked for is so."""
+    return isinstance(message, OrderCancelRejected) and message.reason == "already_cancelled"
+
+
+def _decision_in(message: Message) -> Result | None:
+    return "cancelled" if _is_done_already(message) else DECISIONS.get(type(message))
 
 
 def _problem_in(message: Message) -> Problem:
@@ -63,10 +75,18 @@ def _problem_in(message: Message) -> Problem:
 
 def _refusal_of(answer: Answer) -> Problem:
     if answer.status == "deferred":
-        return Problem(409, "not_yet", answer.reason or "it builds on something that has not arrived yet: try again in a moment")
+        remedy = "correct it; if it is right, send it again in a moment"
+        reason = answer.reason or "it builds on something that has not arrived yet: try again in a moment"
+        return Problem(409, "not_yet", reason, _named_field(reason, remedy))
     if answer.reason:
-        return Problem(422, "refused", answer.reason)
+        return Problem(422, "refused", answer.reason, _named_field(answer.reason, "correct it and send it again"))
     return problem_of(Reply(answer.http_status, answer.document))
+
+
+def _named_field(reason: str, remedy: str) -> list[FieldProblem]:
+    """Owners' reasons name the field first: ``location: 'atlantis' is not registered``."""
+    named = FIELD_FIRST.fullmatch(reason)
+    return [FieldProblem(field=named[1], problem=named[2][:500], remedy=remedy)] if named else []
 
 
 def problem_of(reply: Reply) -> Problem:

@@ -6,14 +6,15 @@ from aiohttp import web
 
 from services.portal import asking, neighbours, queries
 from services.portal.api.models import Document, RequestReturn, ScanReturn
-from services.portal.api.operation import Call, answered
+from services.portal.api.operation import Call, answered, not_found
 from services.portal.api.outcomes import outcome, problem_of
 from shared.contracts.orders import Actor
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnScanRequested
 
 
 async def request_return(call: Call) -> web.StreamResponse:
-    """Asks whether units may come back. 201 ``approved`` with the label; 409 when they may not, with the reason."""
+    """Asks whether units may come back. 201 ``approved`` with the label; 409 when they may not, with the reason; 404 for an order that
+    nobody knows."""
     wanted: RequestReturn = call.body
     order_id = call.uuid("order_id")
     return_id = call.request_id("return", order_id)
@@ -21,12 +22,17 @@ async def request_return(call: Call) -> web.StreamResponse:
         return_id=return_id, order_id=order_id, actor=Actor(kind="support", name=wanted.operator), lines=wanted.lines
     )
     answer = await asking.ask(call.environment, "returns", command, event_id=return_id, order_id=order_id)
+    if answer.status == "deferred":
+        async with call.environment.database.acquire(timeout=10) as connection:
+            if await queries.read_order(connection, order_id) is None:
+                raise not_found("order")
     return outcome(answer, return_id, status=201)
 
 
 async def scan_return(call: Call) -> web.StreamResponse:
     """Books what was found in a parcel: sellable units go back on the shelf, the refund is sent. Repeated with the same
-    Idempotency-Key it is booked once."""
+    Idempotency-Key it is booked once. 409 ``not_yet`` with the field ``location`` when that place is not registered: then nothing is booked
+    and nothing refunded."""
     wanted: ScanReturn = call.body
     return_id = call.uuid("return_id")
     scan_id = call.request_id("scan", return_id)

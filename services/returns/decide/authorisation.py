@@ -91,10 +91,8 @@ def quote_cents(line: LineBooks, units: int) -> int:
     return max(0, min(due_cents, line.free_cents))
 
 
-def authorise(books: OrderBooks | None, return_id: UUID, lines: Sequence[ReturnLine], now: datetime) -> Approval | Declined:
+def authorise(books: OrderBooks, return_id: UUID, lines: Sequence[ReturnLine], now: datetime) -> Approval | Declined:
     """Decides about a whole request; one line that may not come back declines it all, and the detail names it."""
-    if books is None:
-        return Declined("unknown_order", "there is no such order here")
     wanted: dict[str, int] = {}
     for line in lines:
         wanted[line.line_id] = wanted.get(line.line_id, 0) + line.quantity

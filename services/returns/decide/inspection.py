@@ -94,6 +94,13 @@ class ScanRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanTooEarly:
+    """The scan comes before what it builds on; it waits for a while, then a person must look."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScanInvalid:
     """The message makes no sense as it is; it is parked with this reason."""
 
@@ -105,7 +112,7 @@ class ScanRepeated:
     """This very scan is booked already: nothing to do."""
 
 
-ScanDecision = Inspection | ScanRefused | ScanInvalid | ScanRepeated
+ScanDecision = Inspection | ScanRefused | ScanTooEarly | ScanInvalid | ScanRepeated
 
 
 def scan_content(scan: ReturnScanRequested) -> BookedScan:
@@ -115,12 +122,19 @@ def scan_content(scan: ReturnScanRequested) -> BookedScan:
 
 
 def inspect(
-    books: OrderBooks | None, returned: ReturnBooks | None, scan: ReturnScanRequested, booked: BookedScan | None, now: datetime
+    books: OrderBooks | None,
+    returned: ReturnBooks | None,
+    scan: ReturnScanRequested,
+    booked: BookedScan | None,
+    now: datetime,
+    *,
+    location_known: bool,
 ) -> ScanDecision:
     """Judges a scan: sellable units are restocked, others booked as damaged; both are refunded in full, missing ones are not.
 
     When the scan closes the return, or nothing is outstanding after it, the units that did not come are missing: the customer keeps them,
-    the money held for them is free again and they may be authorised anew.
+    the money held for them is free again and they may be authorised anew. Nothing is booked, and so nothing is paid, at a place that is not
+    registered: no shelf there could take the units.
     """
     if booked is not None:
         if booked == scan_content(scan):
@@ -143,6 +157,11 @@ def inspect(
                 "quantity_exceeds_approved",
                 f"line {line_id}: {found} units scanned, {line.outstanding_units} of {line.approved_units} approved are still expected",
             )
+    if not location_known:
+        return ScanTooEarly(
+            f"location: {scan.location!r} is not registered here, so nothing was booked and nothing is refunded; scan again with the code "
+            "of the location where the parcel is, or register this one"
+        )
     scanned = [_scanned(line, sellable.get(line.line_id, 0), damaged.get(line.line_id, 0)) for line in returned.lines.values()]
     return _book(books, returned, scan, scanned, now)
 

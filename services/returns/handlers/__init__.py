@@ -1,6 +1,7 @@
 """Per message: load, decide, save, return what to publish. The rules are in ``decide``."""
 
 from services.returns.handlers.authorisations import authorise_returns
+from services.returns.handlers.locations import register_locations
 from services.returns.handlers.orders import (
     apply_cancellations,
     apply_edits,
@@ -21,6 +22,7 @@ __all__ = [
     "open_books_of_placed_orders",
     "record_deliveries",
     "record_shipments",
+    "register_locations",
     "retry_refund",
     "settle_failed_refunds",
     "settle_succeeded_refunds",

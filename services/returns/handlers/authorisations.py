@@ -18,7 +18,10 @@ Request = Received[ReturnAuthorisationRequested]
 
 
 async def authorise_returns(tx: Transaction, messages: Sequence[Request]) -> Sequence[Outgoing]:
-    """Decides about requests one after the other, each on the books the one before has left."""
+    """Decides about requests one after the other, each on the books the one before has left.
+
+    A request for an order that has not arrived waits for it: declining it would make a return of an order that does not exist.
+    """
     before = await lock_books(tx.connection, (message.data.order_id for message in messages))
     known = await _known_requests(tx, messages)
     after = dict(before)
@@ -31,8 +34,12 @@ async def authorise_returns(tx: Transaction, messages: Sequence[Request]) -> Seq
             if known[request.return_id] != content:
                 tx.park(message, f"return_id: {request.return_id} was used for other content; use a fresh return_id for another return")
             continue
+        books = after.get(request.order_id)
+        if books is None:
+            tx.defer(message, f"order_id: order {request.order_id} has not arrived here; ask again with the id of an order that was placed")
+            continue
         known[request.return_id] = content
-        decision = authorise(after.get(request.order_id), request.return_id, request.lines, tx.now)
+        decision = authorise(books, request.return_id, request.lines, tx.now)
         if isinstance(decision, Approval):
             after[request.order_id] = decision.books
             approved.append((message, decision))

@@ -12,6 +12,7 @@ from services.returns.decide.inspection import (
     Inspection,
     ScanInvalid,
     ScanRefused,
+    ScanTooEarly,
     expire,
     inspect,
     scan_content,
@@ -20,6 +21,7 @@ from services.returns.decide.refunds import Claim, Refund
 from services.returns.handlers.loading import lock_books, read_returns, save_books, save_returns
 from services.returns.handlers.refunds import closing, execution_request, save_refunds
 from services.returns.queries import returns as queries
+from services.returns.queries.locations import read_known_locations
 from shared.contracts.returns import ReturnInspected, ReturnScanRejected, ReturnScanRequested
 from shared.messaging.message import Outgoing, Received, Transaction
 
@@ -34,6 +36,7 @@ async def book_scans(tx: Transaction, messages: Sequence[Scan]) -> Sequence[Outg
     books_before = await lock_books(tx.connection, orders.values())
     returns_before = await read_returns(tx.connection, return_ids)
     booked = await _booked_scans(tx, messages)
+    locations = await read_known_locations(tx.connection, [message.data.location for message in messages])
     books, returns = dict(books_before), dict(returns_before)
     inspections: list[tuple[Scan, Inspection]] = []
     refused: list[Outgoing] = []
@@ -41,7 +44,7 @@ async def book_scans(tx: Transaction, messages: Sequence[Scan]) -> Sequence[Outg
         scan = message.data
         returned = returns.get(scan.return_id)
         order = None if returned is None else books.get(returned.order_id)
-        decision = inspect(order, returned, scan, booked.get(scan.scan_id), tx.now)
+        decision = inspect(order, returned, scan, booked.get(scan.scan_id), tx.now, location_known=scan.location in locations)
         if isinstance(decision, Inspection):
             books[decision.books.order_id] = decision.books
             returns[scan.return_id] = decision.returned
@@ -50,6 +53,8 @@ async def book_scans(tx: Transaction, messages: Sequence[Scan]) -> Sequence[Outg
         elif isinstance(decision, ScanRefused):
             subject = None if returned is None else str(returned.order_id)
             refused.append(Outgoing(_rejection(scan, decision), subject, message))
+        elif isinstance(decision, ScanTooEarly):
+            tx.defer(message, decision.reason)
         elif isinstance(decision, ScanInvalid):
             tx.park(message, decision.reason)
     await _save(tx, inspections)
