@@ -19,6 +19,8 @@ from shared.messaging import inbox, outbox
 from shared.service import Environment
 
 PARKED_LIMIT = 200
+SHOPPER_PATIENCE_SECONDS = 2.0
+"""How long a shopper's page waits for what it can do without."""
 STOCK_ROWS = 100
 UPLOAD_TIMEOUT_SECONDS = 600.0
 """A million rows take a minute or two."""
@@ -30,6 +32,15 @@ class Shown:
 
     document: Any = None
     away: str | None = None
+
+
+async def returnable_of(environment: Environment, order_id: UUID) -> Shown:
+    """What of the order may come back now, and until when."""
+    try:
+        reply = await call(environment, "returns", "GET", f"/orders/{order_id}/returnable", timeout_seconds=SHOPPER_PATIENCE_SECONDS)
+    except ServiceAway as error:
+        return Shown(away=error.detail)
+    return Shown(document=reply.document if reply.succeeded else None)
 
 
 async def _shown(environment: Environment, service: ServiceName, path: str, **query: str) -> Shown:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from services.portal.decide.facts import ORDER_HAS_MOVED_ON
+
 SYMBOLS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "CAD": "CA$", "AUD": "A$"}
 DIGITS_AFTER_POINT: Final[Mapping[str, int]] = {
     **dict.fromkeys(
@@ -63,10 +65,8 @@ EVENT_LABELS: Final = {
 SHOPPER_LABELS: Final = {
     "order.placed.v1": "We received your order",
     "order.edited.v1": "Your order was changed",
-    "order.edit_rejected.v1": "A change was not possible",
-    "order.change_pending.v1": "We asked the warehouse about your change",
+    "order.change_pending.v1": "We asked the warehouse about a change",
     "order.cancelled.v1": "Your order was cancelled",
-    "order.cancel_rejected.v1": "It was too late to cancel",
     "stock.backordered.v1": "Some items are waiting for stock",
     "order.delayed.v1": "There is a new date",
     "fulfillment.started.v1": "The warehouse began to pack",
@@ -88,12 +88,23 @@ SHOPPER_ANSWERS: Final = {
 """How a question about a delay ended, where shoppers had a part in it."""
 
 
+SHOPPER_REFUSALS: Final = {
+    "order.edit_rejected.v1": "It was too late to change your order",
+    "order.cancel_rejected.v1": "It was too late to cancel",
+}
+"""What shoppers asked for in vain, because the order had moved on."""
+
+
 def shopper_words(event_type: str, data: Mapping[str, Any]) -> str | None:
     """What an event is called on a shopper's page; None for what is not shown there."""
     if event_type == "order.delay_consent_settled.v1":
         return SHOPPER_ANSWERS.get(data["outcome"])
     if event_type == "order.delayed.v1" and data["consent"] == "required":
         return "We asked whether you want to wait"
+    if event_type in SHOPPER_REFUSALS:
+        # Cancelling twice, or while a change waits, is none of the order's story; nor is what somebody else asked for.
+        asked_by_shopper = data.get("actor") in (None, "shopper")
+        return SHOPPER_REFUSALS[event_type] if asked_by_shopper and data["reason"] in ORDER_HAS_MOVED_ON else None
     return SHOPPER_LABELS.get(event_type)
 
 

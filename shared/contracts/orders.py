@@ -228,6 +228,8 @@ class OrderEditRejected(Event):
     order_id: UUID
     order_version: OrderVersion
     change_id: UUID
+    actor: Actor | None = None
+    """Who asked; so that nobody's wish is told as somebody else's."""
     reason: ChangeRefusal
     detail: Text
 
@@ -240,6 +242,8 @@ class OrderChangePending(Event):
     order_id: UUID
     order_version: OrderVersion
     change_id: UUID
+    actor: Actor | None = None
+    """Who asked."""
     change: Literal["cancel", "edit"]
     answer_due_at: Time
 
@@ -260,13 +264,15 @@ class OrderCancelled(Event):
 
 
 class OrderCancelRejected(Event):
-    """Too late, or nothing to cancel. routing -> portal, sync."""
+    """Too late, or nothing to cancel. routing -> portal, sync. ``already_cancelled``: what was asked for has happened before."""
 
     type: ClassVar[str] = "order.cancel_rejected.v1"
 
     order_id: UUID
     order_version: OrderVersion
     change_id: UUID
+    actor: Actor | None = None
+    """Who asked; so that nobody's wish is told as somebody else's."""
     reason: ChangeRefusal
     detail: Text
 

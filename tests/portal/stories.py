@@ -215,10 +215,12 @@ def cancelled(order_id: UUID, lines: Sequence[LineUnits] | None = None, change_i
     )
 
 
-def cancel_rejected(order_id: UUID, reason: Any = "fulfillment_started", change_id: UUID | None = None) -> OrderCancelRejected:
+def cancel_rejected(
+    order_id: UUID, reason: Any = "fulfillment_started", change_id: UUID | None = None, actor: Actor | None = SHOPPER
+) -> OrderCancelRejected:
     """A cancellation that comes too late."""
     return OrderCancelRejected(
-        order_id=order_id, order_version=1, change_id=change_id or new_id(), reason=reason, detail="the warehouse has started"
+        order_id=order_id, order_version=1, change_id=change_id or new_id(), actor=actor, reason=reason, detail="the warehouse has started"
     )
 
 

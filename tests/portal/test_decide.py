@@ -15,7 +15,7 @@ from services.portal.decide.view import order_view
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import FulfillmentPlanned, PlannedFulfillment
-from shared.contracts.orders import LineUnits, OrderEdited, OrderEditRejected, OrderPlaced
+from shared.contracts.orders import Actor, LineUnits, OrderEdited, OrderEditRejected, OrderPlaced
 from shared.contracts.stock import ReleasedLine, StockReservationReleased
 from tests.portal import stories
 from tests.portal.stories import at, line, units
@@ -112,6 +112,7 @@ class TestWhatAnEventAdds:
             (stories.shipped(ORDER, PARCEL), "shipped"),
             (stories.cancelled(ORDER), "cancelled"),
             (stories.cancel_rejected(ORDER, "fulfillment_started"), "change_refused"),
+            (stories.cancel_rejected(ORDER, "already_shipped", actor=Actor(kind="support", name="kim")), None),
             (stories.return_approved(ORDER, new_id()), "return_label"),
             (stories.refund_succeeded(ORDER, new_id()), "refund"),
             (stories.reserved(ORDER), None),

@@ -156,6 +156,15 @@ class TestLetters:
         assert words in mail.text
         assert words in mail.html
 
+    @pytest.mark.parametrize(("locale", "words"), [("en-US", "left our warehouse"), ("de-DE", "unser Lager schon")])
+    def test_what_has_left_is_not_said_to_ship_still(self, locale: str, words: str) -> None:
+        fact = fact_of(stories.cancel_rejected(ORDER, "already_shipped"), new_id())
+        mail = written("change_refused", data=fact.data, locale=locale)
+        for part in (mail.text, mail.html):
+            assert words in part
+            assert "will ship" not in part
+            assert "wird unverändert versandt" not in part
+
     def test_every_kind_there_is_has_a_template_in_english(self) -> None:
         for kind in get_args(NotificationKind):
             for extension in ("txt", "html"):

@@ -12,7 +12,7 @@ from aiohttp import ClientResponse
 
 from services.portal.access import LinkSigner
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import OrderCancelRequested, OrderDelayAnswered, OrderDelayAnswerRejected
+from shared.contracts.orders import Actor, OrderCancelRequested, OrderDelayAnswered, OrderDelayAnswerRejected
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnDeclined
 from shared.database import Pool
 from tests.portal import stories
@@ -180,10 +180,31 @@ class TestWhatItShows:
         await happened(pool, stories.backordered(order, 1, ship_at=NOON + timedelta(days=9)))
         assert "expected to ship 2 December 2026" in await (await world.client.get(world.page_of(order))).text()
 
-    async def test_an_answer_code_that_is_not_ours_says_nothing(self, world: World, pool: Pool) -> None:
-        order = await an_order(pool)
-        text = await (await world.client.get(world.page_of(order) + "&answer=You+won+a+prize")).text()
+    @pytest.mark.parametrize("answer", ["You+won+a+prize", "cancelled", "cancelled&seal=x", "cancelled&seal=%ed%a0%80", "return_approved"])
+    async def test_an_answer_that_is_not_ours_says_nothing(self, world: World, pool: Pool, answer: str) -> None:
+        page = await world.client.get(f"{world.page_of(await a_shipped_order(pool))}&answer={answer}")
+        text = await page.text()
+        assert page.status == 200
+        assert 'class="notice' not in text
         assert "prize" not in text
+
+    async def test_an_answer_of_long_ago_says_nothing_that_the_order_does_not_bear_out(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        world.routing.replies_with("done", stories.cancel_rejected(order, "fulfillment_started"))
+        address = (await send(world, order, "cancel")).headers["Location"]
+        assert "It is too late to cancel" in await (await world.client.get(address)).text()
+        parcel = new_id()
+        await happened(pool, stories.shipped(order, parcel, minutes=20), stories.delivered(order, parcel, minutes=21))
+        assert "too late to cancel</strong>" not in await (await world.client.get(address)).text()
+
+    async def test_what_an_operator_asked_for_is_not_told_as_the_shoppers_wish(self, world: World, pool: Pool) -> None:
+        order, kim = await an_order(pool), Actor(kind="support", name="kim")
+        pending = stories.change_pending(order, new_id()).model_copy(update={"actor": kim})
+        await happened(pool, stories.cancel_rejected(order, "fulfillment_started", actor=kim), pending)
+        text = await (await world.client.get(world.page_of(order))).text()
+        assert "Your cancellation" not in text
+        assert "too late to cancel" not in text
+        assert "whether your order can still be cancelled" in text
 
 
 class TestCancelling:
@@ -229,6 +250,17 @@ class TestCancelling:
         world.routing.replies_with("done", stories.cancel_rejected(order, "fulfillment_started"))
         answer = await send(world, order, "cancel")
         assert "It is too late to cancel" in await (await world.client.get(answer.headers["Location"])).text()
+
+    async def test_a_second_tab_that_cancels_once_more_changes_nothing_of_what_is_shown(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        action, hidden = (await forms_of(world, order))["cancel"]
+        world.routing.replies_with("done", stories.cancelled(order))
+        await send(world, order, "cancel")
+        world.routing.replies_with("done", stories.cancel_rejected(order, "already_cancelled"))
+        answer = await world.client.post(action, data=hidden, allow_redirects=False)
+        text = await (await world.client.get(answer.headers["Location"])).text()
+        assert "Your order is already cancelled" in text
+        assert "too late" not in text
 
     async def test_what_was_rolled_back_there_is_not_recorded_here(self, world: World, pool: Pool) -> None:
         order = await an_order(pool)
@@ -347,11 +379,33 @@ class TestReturns:
         assert "The time for returns of these items is over" in await (await world.client.get(answer.headers["Location"])).text()
 
     @pytest.mark.parametrize("units", ["0", "", "4", "-1", "1.5", "abc", "٣", "99999999999999999999"])
-    async def test_units_that_make_no_sense_are_not_asked_for(self, world: World, pool: Pool, units: str) -> None:
+    async def test_units_that_make_no_sense_are_not_asked_for_and_said_beside_the_field(self, world: World, pool: Pool, units: str) -> None:
         order = await a_shipped_order(pool)
         answer = await send(world, order, "returns", units_0=units, reason_0="late")
-        assert "answer=return_nothing_chosen" in answer.headers["Location"]
+        text = await answer.text()
+        assert answer.status == 422
+        assert ('id="wrong-units"' if units in ("0", "") else 'id="wrong-units-0" role="alert">Choose a whole number from 0 to 3.') in text
+        assert 'value="late" selected' in text, "what was filled in stays"
         assert world.returns.asked == []
+
+    async def test_the_form_says_until_when_what_may_come_back_and_when_the_money_comes(self, world: World, pool: Pool) -> None:
+        order = await a_shipped_order(pool)
+        told = {"line_id": "1", "returnable_units": 2, "window_closes_at": "2026-12-23T12:00:00+00:00"}
+        world.returns.shows(f"/orders/{order}/returnable", {"lines": [told]})
+        text = await (await world.client.get(world.page_of(order))).text()
+        for words in (
+            "by 23 December 2026",
+            "of 2<",
+            "we have looked at it, we send the money back the way you paid",
+            "shipping is not refunded",
+        ):
+            assert words in text
+        told |= {"returnable_units": 0, "window_closes_at": None}
+        text = await (await world.client.get(world.page_of(order))).text()
+        assert "the time for returns is over" in text
+        assert 'name="units_0"' not in text
+        world.returns.away = True
+        assert "of 3<" in await (await world.client.get(world.page_of(order))).text(), "what was shipped, while nobody says more"
 
     async def test_a_line_of_another_order_cannot_be_smuggled_in(self, world: World, pool: Pool) -> None:
         order = await a_shipped_order(pool)

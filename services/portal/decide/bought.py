@@ -113,6 +113,28 @@ def pieces_of(lines: Sequence[LineView]) -> list[Piece]:
     return [Piece(own, _together(own)) for own in by_sku.values()]
 
 
+@dataclass(frozen=True, slots=True)
+class ReturnableUnits:
+    """What of one piece may come back now, and until when; ``closes_at`` is None where nobody has said."""
+
+    units: int
+    closes_at: datetime | None
+
+
+def returnable_units(pieces: Sequence[Piece], lines: Sequence[Mapping[str, Any]] | None) -> list[ReturnableUnits]:
+    """Piece by piece, from what returns says of each line; without its word, what was shipped and is not on its way back."""
+    if lines is None:
+        return [ReturnableUnits(piece.whole.returnable, None) for piece in pieces]
+    told = {line["line_id"]: line for line in lines}
+    found = []
+    for piece in pieces:
+        own = [told[line.line_id] for line in piece.lines if line.line_id in told]
+        closing = [datetime.fromisoformat(line["window_closes_at"]) for line in own if line["window_closes_at"]]
+        units = min(piece.whole.returnable, sum(line["returnable_units"] for line in own))
+        found.append(ReturnableUnits(units, min(closing, default=None)))
+    return found
+
+
 def _together(lines: Sequence[LineView]) -> LineView:
     if len(lines) == 1:
         return lines[0]

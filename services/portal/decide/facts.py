@@ -41,7 +41,8 @@ from shared.contracts.stock import (
 NotificationKind = Literal["confirmation", "changed", "delay", "shipped", "cancelled", "change_refused", "return_label", "refund"]
 
 ORDER_HAS_MOVED_ON = frozenset({"fulfillment_started", "already_shipped"})
-"""Refusals that a customer must hear of by mail. All others (a stale version, an unknown line) concern only the one who asked just now."""
+"""Refusals of which a customer who asked must hear by mail. All others (a stale version, an unknown line) concern only the one who asked
+just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,16 @@ def _(message: OrderEdited, event_id: UUID) -> Fact:
 
 
 def _refusal(message: OrderEditRejected | OrderCancelRejected, change: str) -> Fact:
-    data = {"change_id": str(message.change_id), "change": change, "reason": message.reason, "detail": message.detail}
-    tells: NotificationKind | None = "change_refused" if message.reason in ORDER_HAS_MOVED_ON else None
+    data = {
+        "change_id": str(message.change_id),
+        "change": change,
+        "actor": message.actor.kind if message.actor else None,
+        "reason": message.reason,
+        "detail": message.detail,
+    }
+    # The mail says "you asked us": what an operator or the channel asked for is not told as the customer's wish.
+    asked_by_customer = message.actor is None or message.actor.kind == "shopper"
+    tells: NotificationKind | None = "change_refused" if asked_by_customer and message.reason in ORDER_HAS_MOVED_ON else None
     return Fact(message.order_id, message.change_id, None, data, tells)
 
 
@@ -118,7 +127,12 @@ def _(message: OrderCancelRejected, event_id: UUID) -> Fact:
 
 @fact_of.register
 def _(message: OrderChangePending, event_id: UUID) -> Fact:
-    data = {"change_id": str(message.change_id), "change": message.change, "answer_due_at": _moment(message.answer_due_at)}
+    data = {
+        "change_id": str(message.change_id),
+        "change": message.change,
+        "actor": message.actor.kind if message.actor else None,
+        "answer_due_at": _moment(message.answer_due_at),
+    }
     return Fact(message.order_id, message.change_id, None, data)
 
 

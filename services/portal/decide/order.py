@@ -141,6 +141,7 @@ class PendingChange:
     change_id: str
     change: str
     answer_due_at: datetime | None
+    asked_by_shopper: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,7 +282,7 @@ def order_view(order_id: UUID, identity: Identity | None, version: Version | Non
     lines = [_line_view(line, story.units[line["line_id"]]) for line in version.lines] if version else []
     parcels = _parcels(story)
     pending = [
-        PendingChange(change_id, entry.data["change"], moment(entry.data["answer_due_at"]))
+        PendingChange(change_id, entry.data["change"], moment(entry.data["answer_due_at"]), entry.data.get("actor") in (None, "shopper"))
         for change_id, entry in story.pending.items()
         if change_id not in story.answered
     ]

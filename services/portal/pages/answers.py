@@ -1,14 +1,17 @@
 """What an owner's answer means in words for a shopper.
 
-The words stand here and only a code travels in the address of the page, so nobody can make our page say something else.
+The words stand here; only a sealed code travels in the address of the page, so nobody can make our page say something else. Addresses are
+kept and opened again, and other tabs go on: a notice is shown only while the order bears it out (:func:`notice_of`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from services.portal.asking import Answer
+from services.portal.decide.order import Entry, OrderView
 from shared.contracts.orders import (
     OrderCancelled,
     OrderCancelRejected,
@@ -43,7 +46,7 @@ ANSWERS: dict[str, Notice] = {
         "The warehouse has started with your order, so it will ship. You can send it back once it has arrived.",
     ),
     "cancel_refused_already_shipped": Notice(
-        "bad", "It is too late to cancel", "Your order is on its way. You can send it back once it has arrived."
+        "bad", "It is too late to cancel", "Everything has left our warehouse. You can send it back once it has arrived."
     ),
     "cancel_refused_already_cancelled": Notice("good", "Your order is already cancelled", "There is nothing more to do."),
     "cancel_refused_change_in_progress": Notice(
@@ -80,10 +83,60 @@ ANSWERS: dict[str, Notice] = {
         "bad", "That is more than you have", "Some of these items are already on their way back. Please choose again."
     ),
     "return_declined": Notice("bad", "We could not approve this return", "Please choose again, or write to us."),
-    "return_nothing_chosen": Notice("bad", "Nothing to send back yet", "Choose how many of which items you want to send back."),
+    "return_form_incomplete": Notice("bad", "We have not asked for a return yet", "Please look at what is marked below."),
     "already_done": Notice("good", "We have your request", "It was already on its way, so nothing was done twice."),
     "try_again": Notice("bad", "That did not work just now", "Nothing is lost. Please try again in a minute."),
 }
+
+
+CANCEL_WORDS: Final = frozenset({"order.cancelled.v1", "order.cancel_rejected.v1", "order.change_pending.v1"})
+
+
+def _newest(order: OrderView, *types: str) -> Entry | None:
+    return next((entry for entry in reversed(order.entries) if entry.type in types), None)
+
+
+def _refused_last(reason: str) -> Callable[[OrderView], bool]:
+    """The newest word about a cancellation is a refusal for this reason, and the order was not cancelled after all."""
+
+    def bears_out(order: OrderView) -> bool:
+        newest = _newest(order, *CANCEL_WORDS)
+        refused = newest is not None and newest.type == "order.cancel_rejected.v1" and newest.data["reason"] == reason
+        return refused and order.status not in ("cancelled", "shipped", "delivered")
+
+    return bears_out
+
+
+def _delay_ended(*outcomes: str) -> Callable[[OrderView], bool]:
+    """The newest question about a delay has ended so, and it still matters."""
+
+    def bears_out(order: OrderView) -> bool:
+        settled = _newest(order, "order.delay_consent_settled.v1")
+        return settled is not None and settled.data["outcome"] in outcomes and order.status != "delivered"
+
+    return bears_out
+
+
+BORNE_OUT: Final[Mapping[str, Callable[[OrderView], bool]]] = {
+    "cancelled": lambda order: order.status == "cancelled",
+    "cancel_pending": lambda order: bool(order.pending_changes),
+    "cancel_refused_fulfillment_started": _refused_last("fulfillment_started"),
+    "cancel_refused_already_shipped": lambda order: order.status in ("shipped", "delivered"),
+    "cancel_refused_already_cancelled": lambda order: order.status == "cancelled",
+    "cancel_refused_change_in_progress": lambda order: bool(order.pending_changes) or _refused_last("change_in_progress")(order),
+    "cancel_refused": lambda order: order.status != "cancelled",
+    "delay_agreed": lambda order: order.status != "cancelled" and _delay_ended("consented")(order),
+    "delay_called_off": _delay_ended("refused"),
+    "delay_called_off_pending": lambda order: bool(order.pending_changes),
+    "return_approved": lambda order: any(item.status == "approved" for item in order.returns),
+}
+"""When the order bears an answer out. Answers that are not listed say nothing about its state."""
+
+
+def notice_of(code: str, order: OrderView) -> Notice | None:
+    """What stands at the top of the page after an answer; nothing where the order has gone on and says otherwise."""
+    bears_out = BORNE_OUT.get(code)
+    return ANSWERS.get(code) if bears_out is None or bears_out(order) else None
 
 
 def _known(code: str, fallback: str) -> str:

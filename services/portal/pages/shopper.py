@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 from uuid import UUID, uuid5
@@ -11,11 +11,12 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
-from services.portal import asking
+from services.portal import asking, neighbours
 from services.portal.access import LinkSigner
+from services.portal.decide.bought import ReturnableUnits, returnable_units
 from services.portal.decide.order import OrderView
 from services.portal.links import signer_of
-from services.portal.pages.answers import ANSWERS, Notice, answer_to_cancel, answer_to_delay, answer_to_return
+from services.portal.pages.answers import ANSWERS, Notice, answer_to_cancel, answer_to_delay, answer_to_return, notice_of
 from services.portal.pages.rendering import comes_from_our_page, page, read_form, security_headers, see_other
 from services.portal.reading import read_order_view
 from shared.contracts.envelope import new_id
@@ -59,8 +60,8 @@ class Visit:
         return f"/orders/{self.order_id}"
 
     def address(self, answer: str | None = None) -> str:
-        """The order page with the visitor's key, and what to say on it."""
-        query = {"key": self.key} | ({"answer": answer} if answer else {})
+        """The order page with the visitor's key, and what to say on it, sealed: only we can have our page say something."""
+        query = {"key": self.key} | ({"answer": answer, "seal": self.token("answer", answer)} if answer else {})
         return f"{self.path}?{urlencode(query)}"
 
     def action(self, name: str) -> str:
@@ -70,6 +71,13 @@ class Visit:
     def token(self, name: str, request_id: str) -> str:
         """The hidden token of a form."""
         return self.signer.form_token(self.key, f"{name}:{request_id}")
+
+    def answer_in(self, query: Mapping[str, str]) -> str | None:
+        """The answer in the address of the page, if we put it there for this visitor."""
+        answer, seal = query.get("answer", ""), query.get("seal", "")
+        if not answer.isascii() or not seal.isascii():
+            return None
+        return answer if self.signer.form_is_ours(seal, self.key, f"answer:{answer}") else None
 
     def form_is_ours(self, name: str, form: Mapping[str, str]) -> bool:
         """Whether a form came from a page shown to this visitor."""
@@ -106,7 +114,26 @@ async def read_order_page(environment: Environment, request: web.Request) -> web
     order = await _order(environment, visit) if visit else None
     if visit is None or order is None:
         return not_found(environment)
-    notice: Notice | None = ANSWERS.get(request.query.get("answer", ""))
+    answer = visit.answer_in(request.query)
+    return await _show(environment, visit, order, None if answer is None else notice_of(answer, order))
+
+
+async def _returnable(environment: Environment, order: OrderView) -> Sequence[ReturnableUnits]:
+    """How much of each piece may come back, and until when, as returns says; what was shipped while it does not answer."""
+    shown = await neighbours.returnable_of(environment, order.order_id) if order.may_ask_to_return else neighbours.Shown()
+    return returnable_units(order.pieces, shown.document["lines"] if shown.document else None)
+
+
+async def _show(
+    environment: Environment,
+    visit: Visit,
+    order: OrderView,
+    notice: Notice | None,
+    *,
+    filled_in: Mapping[str, str] | None = None,
+    wrong: Mapping[str, str] | None = None,
+) -> web.Response:
+    """The page. ``filled_in`` and ``wrong`` are a return form that could not be sent on, and what is wrong by field."""
     cancel_id, return_id, delay_id = str(new_id()), str(new_id()), str(new_id())
     return page(
         environment,
@@ -119,6 +146,10 @@ async def read_order_page(environment: Environment, request: web.Request) -> web
         answer_delay={"request_id": delay_id, "token": visit.token("delay", delay_id)},
         cancel_reasons=CANCEL_REASONS,
         return_reasons=RETURN_REASONS,
+        returnable=await _returnable(environment, order),
+        filled_in=filled_in or {},
+        wrong=wrong or {},
+        status=422 if wrong else 200,
     )
 
 
@@ -181,19 +212,26 @@ async def answer_delay(environment: Environment, request: web.Request) -> web.St
     return see_other(environment, visit.address(answer_to_delay(answer)))
 
 
-def _return_lines(order: OrderView, fields: Mapping[str, str]) -> list[ReturnLine] | None:
-    """The units that a form asks to send back: at most what was shipped and is not on its way back already. None when it makes no sense."""
-    lines = []
+def _return_lines(order: OrderView, fields: Mapping[str, str]) -> tuple[list[ReturnLine], dict[str, str]]:
+    """The units that a form asks to send back, at most what was shipped and is not on its way back already; and what is wrong, by field."""
+    lines: list[ReturnLine] = []
+    wrong: dict[str, str] = {}
     for number, piece in enumerate(order.pieces):
-        text = fields.get(f"units_{number}", "0") or "0"
+        text, most = fields.get(f"units_{number}", "").strip() or "0", piece.whole.returnable
         reason = fields.get(f"reason_{number}", "other")
-        if not (text.isascii() and text.isdigit() and len(text) <= 7) or int(text) > piece.whole.returnable or reason not in RETURN_REASONS:
-            return None
-        lines += [{"line_id": line_id, "quantity": units, "reason": reason} for line_id, units in piece.spread(int(text)).items()]
-    try:
-        return [ReturnLine.model_validate(line) for line in lines] or None
-    except ValidationError:
-        return None
+        if not (text.isascii() and text.isdigit() and len(text) <= 7) or int(text) > most:
+            wrong[f"units_{number}"] = f"Choose a whole number from 0 to {most}." if most else "Nothing of this can be sent back now."
+            continue
+        if reason not in RETURN_REASONS:
+            wrong[f"reason_{number}"] = "Choose one of the reasons."
+            continue
+        lines += [
+            ReturnLine.model_validate({"line_id": line_id, "quantity": units, "reason": reason})
+            for line_id, units in piece.spread(int(text)).items()
+        ]
+    if not lines and not wrong:
+        wrong["units"] = "Choose how many of at least one item you want to send back."
+    return lines, wrong
 
 
 async def request_return(environment: Environment, request: web.Request) -> web.StreamResponse:
@@ -202,9 +240,9 @@ async def request_return(environment: Environment, request: web.Request) -> web.
     if isinstance(form, web.Response):
         return form
     visit, order, fields = form
-    lines = _return_lines(order, fields)
-    if lines is None:
-        return see_other(environment, visit.address("return_nothing_chosen"))
+    lines, wrong = _return_lines(order, fields)
+    if wrong:
+        return await _show(environment, visit, order, ANSWERS["return_form_incomplete"], filled_in=fields, wrong=wrong)
     # Bound to the order, so that no visitor can name somebody else's return.
     return_id = uuid5(visit.order_id, f"shopper return {fields['request_id']}")
     command = ReturnAuthorisationRequested(return_id=return_id, order_id=visit.order_id, actor=SHOPPER, lines=lines)

@@ -133,6 +133,7 @@ def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Dead
         order_id=order.order_id,
         order_version=order.order_version,
         change_id=change.change_id,
+        actor=request.actor,
         change=change.kind,
         answer_due_at=change.answer_due_at,
     )
@@ -182,6 +183,7 @@ def _refuse(order: Order, request: Request, refusal: Refusal) -> Outcome:
                     order_id=order.order_id,
                     order_version=order.order_version,
                     change_id=request.change_id,
+                    actor=request.actor,
                     reason=reason,
                     detail=refusal.detail[:500],
                 )

@@ -74,6 +74,7 @@ def _same_answer(
             order_id=order.order_id,
             order_version=order.order_version,
             change_id=request.change_id,
+            actor=request.actor,
             reason="invalid",
             detail=f"change_id: {request.change_id} was used for another change; make a new one for every change",
         ),
