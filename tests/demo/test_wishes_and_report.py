@@ -192,7 +192,7 @@ def a_report(**changes: object) -> DemoReport:
         returns_closed=1,
         refunds=2,
         refunds_failed=0,
-        refunds_cents=12_345,
+        refunds_cents_by_currency={"USD": 12_345},
         channel_push_latency_ms=Percentiles(10, 40, 99),
         placed_to_fulfillment_request_ms=Percentiles(80, 200, 8),
         orders_per_second=4.0,
@@ -220,6 +220,17 @@ def test_the_report_file_has_every_field_that_was_asked_for() -> None:
     assert set(content) >= ISSUE_FIELDS
     assert set(content["channel_push_latency_ms"]) >= {"p50", "p99"}
     assert content["passed"] is True
+    assert content["refunds_cents"] == 12_345
+
+
+def test_refunds_of_several_currencies_are_never_one_sum() -> None:
+    report = a_report(refunds_cents_by_currency={"EUR": 200, "USD": 12_345})
+    content = report.as_json()
+    assert (content["refunds_cents"], content["refunds_cents_by_currency"]) == (None, {"EUR": 200, "USD": 12_345})
+    text = "\n".join(lines_of(report))
+    assert "123.45" in text
+    assert "2.00" in text
+    assert "125.45" not in text
 
 
 @pytest.mark.parametrize(

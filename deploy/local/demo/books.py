@@ -152,7 +152,8 @@ class ReturnsBooks:
     """What came back and what it cost."""
 
     returns_closed: int
-    refunds_cents: int
+    refunds_cents: Mapping[str, int]
+    """By currency: amounts of two currencies are never one sum."""
     refunds: int
     refunds_failed: int
 
@@ -162,14 +163,20 @@ async def read_returns(connection: Connection) -> ReturnsBooks:
     row = await connection.fetchrow(
         """
         SELECT (SELECT count(*) FROM returns.returns WHERE status = 'closed') AS returns_closed,
-               (SELECT coalesce(sum(amount_cents), 0)::bigint FROM returns.refunds WHERE state = 'succeeded') AS refunds_cents,
                (SELECT count(*) FROM returns.refunds WHERE state = 'succeeded') AS refunds,
                (SELECT count(*) FROM returns.refunds WHERE state = 'failed') AS refunds_failed
         """
     )
     if row is None:
         raise AssertionError("a SELECT of sub-selects always gives a row")
-    return ReturnsBooks(row["returns_closed"], row["refunds_cents"], row["refunds"], row["refunds_failed"])
+    sums = await connection.fetch(
+        """
+        SELECT currency, sum(amount_cents)::bigint AS cents FROM returns.refunds
+        WHERE state = 'succeeded' GROUP BY currency ORDER BY currency
+        """
+    )
+    by_currency = {sum_of["currency"]: sum_of["cents"] for sum_of in sums}
+    return ReturnsBooks(row["returns_closed"], by_currency, row["refunds"], row["refunds_failed"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class DemoReport:
     returns_closed: int
     refunds: int
     refunds_failed: int
-    refunds_cents: int
+    refunds_cents_by_currency: Mapping[str, int]
     channel_push_latency_ms: Percentiles
     placed_to_fulfillment_request_ms: Percentiles
     orders_per_second: float
@@ -102,11 +102,18 @@ class DemoReport:
         scenes_wrong = not all(scene.passed for scene in self.scenes)
         return not (books_wrong or told_twice or scenes_wrong or self.orders_unaccounted or self.not_at_rest or rows_lost)
 
+    @property
+    def refunds_cents(self) -> int | None:
+        """All refunds in one sum; None where they are of several currencies, of which there is no sum."""
+        if len(self.refunds_cents_by_currency) > 1:
+            return None
+        return sum(self.refunds_cents_by_currency.values())
+
     def as_json(self) -> dict[str, Any]:
         """For the report file."""
         content = asdict(self)
         content["shipping_cost"]["saving_percent"] = self.shipping_cost.saving_percent
-        return {**content, "passed": self.passed}
+        return {**content, "refunds_cents": self.refunds_cents, "passed": self.passed}
 
 
 def percentiles_of(milliseconds: Sequence[float]) -> Percentiles:
@@ -220,7 +227,8 @@ def _books(report: DemoReport) -> list[tuple[str, str]]:
         ("units oversold (3PLs' count: shipped beyond what was there)", f"{report.units_oversold:,}"),
         ("shelves on which allocation and the 3PL disagree", f"{len(report.shelf_differences):,}"),
         ("returns closed", f"{report.returns_closed:,}"),
-        (f"refunds: {report.refunds:,}, {report.currency}", f"{report.refunds_cents / 100:,.2f}"),
+        ("refunds", f"{report.refunds:,}"),
+        *[(f"refunded, {currency}", f"{cents / 100:,.2f}") for currency, cents in report.refunds_cents_by_currency.items()],
         ("messages published", f"{report.messages_published:,}"),
         *[(f"parked for a person: {kind}", f"{count:,}") for kind, count in report.messages_parked_by_type.items()],
         *[(f"stopped: {kind}", f"{count:,}") for kind, count in report.duplicates_stopped_by_kind.items()],

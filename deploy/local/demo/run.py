@@ -331,7 +331,7 @@ class _Run:
             returns_closed=figures.returns.returns_closed,
             refunds=figures.returns.refunds,
             refunds_failed=figures.returns.refunds_failed,
-            refunds_cents=figures.returns.refunds_cents,
+            refunds_cents_by_currency=figures.returns.refunds_cents,
             channel_push_latency_ms=_latency(pushed_before, figures.pushed),
             placed_to_fulfillment_request_ms=figures.request_latency,
             orders_per_second=round(journey.taken / replay_seconds, 2),
