@@ -180,7 +180,9 @@ class TestWhatItShows:
         await happened(pool, stories.backordered(order, 1, ship_at=NOON + timedelta(days=9)))
         assert "expected to ship 2 December 2026" in await (await world.client.get(world.page_of(order))).text()
 
-    @pytest.mark.parametrize("answer", ["You+won+a+prize", "cancelled", "cancelled&seal=x", "cancelled&seal=%ed%a0%80", "return_approved"])
+    @pytest.mark.parametrize(
+        "answer", ["You+won+a+prize", "cancelled", "cancelled&seal=x", "cancelled&seal=%ed%a0%80", "delay_refused_too_late"]
+    )
     async def test_an_answer_that_is_not_ours_says_nothing(self, world: World, pool: Pool, answer: str) -> None:
         page = await world.client.get(f"{world.page_of(await a_shipped_order(pool))}&answer={answer}")
         text = await page.text()
