@@ -39,7 +39,7 @@ async def settle(
     await requeue_uncovered(tx.connection, books)
     books.announce()
     refilled = [sku for sku, pool in books.pools.items() if pool.touched and _fills_safety_stock(books, sku)]
-    before = supplies_by_sku(await read_open_supplies(tx.connection, refilled)) if refilled else {}
+    before: Supplies = supplies_by_sku(await read_open_supplies(tx.connection, refilled)) if refilled else {}
     await save(tx.connection, books, tx.new_id)
     scarce = sorted(sku for sku, pool in books.pools.items() if pool.touched and _looks_at_supply(pool))
     supplies = supplies_by_sku(await read_open_supplies(tx.connection, scarce)) if scarce else {}
