@@ -7,32 +7,25 @@ from typing import Any
 from aiohttp import web
 
 from services.portal import asking, neighbours
-from services.portal.api.models import ApplyCounts, CloseGap, Document, SetFeed
-from services.portal.api.operation import Call, Problem, answered
-from services.portal.api.outcomes import outcome, problem_of
-from services.portal.asking import Reply
+from services.portal.api.models import ApplyCounts, CloseGap, SetFeed
+from services.portal.api.operation import Call, Problem
+from services.portal.api.outcomes import outcome, shown
 from services.portal.files import file_in_body
 from shared.contracts.channels import FieldProblem
 from shared.contracts.feeds import FeedGapCloseRequested, FeedSettingsRequested
-
-
-def _shown(reply: Reply, status: int = 200) -> web.Response:
-    if not reply.succeeded:
-        raise problem_of(reply)
-    return answered(Document.model_validate(reply.document), status)
 
 
 async def list_feeds(call: Call) -> web.StreamResponse:
     """The feed of every location: when it was last heard, how old its newest count is, which messages are missing since when, and how many
     SKUs it lists that are not registered, and how many shelves its corrections took below zero. Stale feeds first, then those with shelves
     below zero, then those with gaps."""
-    return _shown(await neighbours.list_feeds(call.environment))
+    return shown(await neighbours.list_feeds(call.environment))
 
 
 async def read_feed(call: Call) -> web.StreamResponse:
     """One feed, with the shelves that its corrections took below zero, the SKUs that it lists and nobody sells, and what was decided about
     it."""
-    return _shown(await neighbours.read_feed(call.environment, call.text("location")))
+    return shown(await neighbours.read_feed(call.environment, call.text("location")))
 
 
 async def set_feed(call: Call) -> web.StreamResponse:
@@ -77,7 +70,7 @@ async def upload_counts(call: Call) -> web.StreamResponse:
     reply = await neighbours.upload_counts(call.environment, name, call.text("operator"), file.pieces)
     if reply.status == 422:
         raise refused_upload(reply.document)
-    return _shown(reply, 201)
+    return shown(reply, 201)
 
 
 def refused_upload(document: Any) -> Problem:
@@ -89,18 +82,18 @@ def refused_upload(document: Any) -> Problem:
 
 async def list_uploads(call: Call) -> web.StreamResponse:
     """The newest uploads, with who uploaded them and what became of them."""
-    return _shown(await neighbours.list_uploads(call.environment))
+    return shown(await neighbours.list_uploads(call.environment))
 
 
 async def read_upload(call: Call) -> web.StreamResponse:
     """How many rows of an upload are in which state."""
-    return _shown(await neighbours.read_upload(call.environment, call.uuid("upload_id")))
+    return shown(await neighbours.read_upload(call.environment, call.uuid("upload_id")))
 
 
 async def list_upload_rows(call: Call) -> web.StreamResponse:
     """Row by row: what the shelf held, what the file says, the difference, and what is wrong with which column and what to do."""
     query = {"after": call.text("after"), "limit": call.text("limit"), "status": call.text("status")}
-    return _shown(await neighbours.list_upload_rows(call.environment, call.uuid("upload_id"), query))
+    return shown(await neighbours.list_upload_rows(call.environment, call.uuid("upload_id"), query))
 
 
 async def download_report(call: Call) -> web.StreamResponse:
@@ -112,4 +105,4 @@ async def apply_upload(call: Call) -> web.StreamResponse:
     """Sets the shelves of an upload, each only while it still holds what the preview showed. Asked again it does nothing more."""
     wanted: ApplyCounts = call.body
     reply = await neighbours.apply_upload(call.environment, call.uuid("upload_id"), wanted.rows, wanted.reason, wanted.operator)
-    return _shown(reply, reply.status)
+    return shown(reply, reply.status)

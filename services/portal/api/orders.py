@@ -12,7 +12,6 @@ from services.portal.api.models import (
     AnswerDelay,
     CancelOrder,
     DelayDocument,
-    Document,
     EditOrder,
     LineDocument,
     NotificationDocument,
@@ -27,7 +26,7 @@ from services.portal.api.models import (
     TraceDocument,
 )
 from services.portal.api.operation import Call, Problem, answered, invalid, not_found
-from services.portal.api.outcomes import outcome, problem_of
+from services.portal.api.outcomes import outcome, problem_of, shown
 from services.portal.decide.order import OrderView
 from services.portal.decide.traces import flatten
 from services.portal.reading import as_uuid, read_order_view, read_order_views
@@ -154,10 +153,7 @@ async def cancel_order(call: Call) -> web.StreamResponse:
 
 async def list_delays(call: Call) -> web.StreamResponse:
     """Orders that wait for their customer to say whether to wait longer, the most urgent first; ``next_after`` begins the next page."""
-    reply = await neighbours.list_delays(call.environment, call.text("after"))
-    if not reply.succeeded:
-        raise problem_of(reply)
-    return answered(Document.model_validate(reply.document))
+    return shown(await neighbours.list_delays(call.environment, call.text("after")))
 
 
 async def answer_delay(call: Call) -> web.StreamResponse:

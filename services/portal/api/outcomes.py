@@ -9,9 +9,10 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import ValidationError
 
-from services.portal.api.models import ErrorAnswer, Outcome, OutcomeMessage
-from services.portal.api.operation import Problem, answered
-from services.portal.asking import Answer, Reply
+from services.portal import asking
+from services.portal.api.models import Document, ErrorAnswer, Outcome, OutcomeMessage
+from services.portal.api.operation import Call, Problem, answered
+from services.portal.asking import Answer, Reply, ServiceName
 from shared.contracts.base import Message, Refusal
 from shared.contracts.channels import FieldProblem, ListingRegistrationRejected
 from shared.contracts.fulfillment import LocationRegistrationRejected
@@ -97,3 +98,28 @@ def problem_of(reply: Reply) -> Problem:
     except ValidationError:
         return Problem(status, "refused", "the service refused without saying why")
     return Problem(status, error.code, error.message, error.problems)
+
+
+def shown(reply: Reply, status: int = 200) -> web.Response:
+    """An owner's document, passed on as it is.
+
+    Raises:
+        Problem: the owner shows none.
+    """
+    if not reply.succeeded:
+        raise problem_of(reply)
+    return answered(Document.model_validate(reply.document), status)
+
+
+async def read_list(call: Call, path: str, *names: str) -> web.Response:
+    """Allocation's own list, with the parameters that were given."""
+    query = {name: str(call.values[name]) for name in names if call.values[name] is not None}
+    return shown(await asking.read(call.environment, "allocation", path, **query))
+
+
+async def told(
+    call: Call, service: ServiceName, command: Message, *, event_id: UUID, identifier: UUID | None = None, status: int = 200
+) -> web.Response:
+    """Has the owner handle a command that is about no order, and answers with what became of it."""
+    answer = await asking.ask(call.environment, service, command, event_id=event_id)
+    return outcome(answer, identifier or event_id, status=status)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.portal import asking, neighbours, queries
-from services.portal.api.models import Document, RequestReturn, ScanReturn
-from services.portal.api.operation import Call, answered, not_found
-from services.portal.api.outcomes import outcome, problem_of
+from services.portal.api.models import RequestReturn, ScanReturn
+from services.portal.api.operation import Call, not_found
+from services.portal.api.outcomes import outcome, shown
 from shared.contracts.orders import Actor
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnScanRequested
 
@@ -52,7 +52,4 @@ async def scan_return(call: Call) -> web.StreamResponse:
 
 async def read_return(call: Call) -> web.StreamResponse:
     """One return with its lines, scans and refunds, as returns keeps it."""
-    reply = await neighbours.read_return(call.environment, call.uuid("return_id"))
-    if not reply.succeeded:
-        raise problem_of(reply)
-    return answered(Document.model_validate(reply.document))
+    return shown(await neighbours.read_return(call.environment, call.uuid("return_id")))

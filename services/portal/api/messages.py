@@ -1,18 +1,14 @@
-"""Operations on the system itself: parked messages, the audit, and the API's own description."""
+"""Operations on messages that wait for a person."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-import asyncpg
 from aiohttp import web
 
 from services.portal import neighbours
-from services.portal.api.models import AuditDocument, ParkedList, ParkedMessage, Redriven
-from services.portal.api.operation import Call, Problem, answered, invalid, not_found
-from services.portal.settings import PortalSettings
-from shared.audit import audit
-from shared.errors import OrdermeshError
+from services.portal.api.models import ParkedList, ParkedMessage, Redriven
+from services.portal.api.operation import Call, answered, invalid, not_found
 
 
 async def list_parked(call: Call) -> web.StreamResponse:
@@ -47,20 +43,3 @@ async def redrive_parked(call: Call) -> web.StreamResponse:
     if not reply.succeeded:
         raise not_found("parked message")
     return answered(Redriven(service=service, event_id=event_id, status="retry"), 202)
-
-
-async def run_audit(call: Call) -> web.StreamResponse:
-    """Runs the conservation auditor over the books of all services and reports every violation. Needs the auditor's own database role."""
-    settings: PortalSettings = call.environment.settings
-    if settings.audit_database_url is None:
-        raise Problem(
-            501,
-            "audit_not_set_up",
-            "the portal's own role may not read the other services' books: set ORDERMESH_AUDIT_DATABASE_URL to the DSN of the role "
-            "ordermesh_audit, or run make audit",
-        )
-    try:
-        report = await audit(settings.audit_database_url)
-    except (OrdermeshError, OSError, asyncpg.PostgresError) as error:
-        raise Problem(503, "audit_could_not_run", f"the audit could not run: {error}") from error
-    return answered(AuditDocument.model_validate(report.as_json()))

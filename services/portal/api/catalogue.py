@@ -1,0 +1,40 @@
+"""Operations on products, listings and locations. Sync and routing keep them."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.portal import neighbours
+from services.portal.api.models import RegisterListings, RegisterProducts
+from services.portal.api.operation import Call
+from services.portal.api.outcomes import shown, told
+from shared.contracts.channels import ListingRegistrationRequested, ProductRegistrationRequested
+from shared.contracts.fulfillment import LocationRegistrationRequested
+
+
+async def register_products(call: Call) -> web.StreamResponse:
+    """Products to sell. Registering a SKU again replaces its data. A product with ``components`` is a kit: it has no stock of its own and
+    is sold as long as its components are there. 409 ``not_yet`` when a component is not registered yet."""
+    wanted: RegisterProducts = call.body
+    event_id = call.request_id("products")
+    return await told(call, "sync", ProductRegistrationRequested(products=wanted.products), event_id=event_id, status=201)
+
+
+async def register_listings(call: Call) -> web.StreamResponse:
+    """What one channel sells. From then on the channel is told every new number of these SKUs."""
+    wanted: RegisterListings = call.body
+    event_id = call.request_id("listings")
+    command = ListingRegistrationRequested(channel=wanted.channel, listings=wanted.listings)
+    return await told(call, "sync", command, event_id=event_id, status=201)
+
+
+async def register_location(call: Call) -> web.StreamResponse:
+    """A place that holds stock. Registering the same code again replaces its data."""
+    event_id = call.request_id("location")
+    command = LocationRegistrationRequested.model_validate(call.body.model_dump())
+    return await told(call, "routing", command, event_id=event_id, status=201)
+
+
+async def read_locations(call: Call) -> web.StreamResponse:
+    """Every location, as routing keeps it."""
+    return shown(await neighbours.read_locations(call.environment))
