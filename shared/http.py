@@ -11,21 +11,20 @@ from uuid import UUID
 
 import structlog
 from aiohttp import web
-from asyncpg import Record
 from prometheus_client import generate_latest
+from pydantic import ValidationError
 
 from shared.contracts.base import Refusal
 from shared.contracts.channels import FieldProblem
 from shared.database import is_unavailable
-from shared.messaging import inbox, outbox
+from shared.messaging import inbox, outbox, waiting
 from shared.messaging.batching import HandledNow
-from shared.messaging.reading import Delivery
+from shared.messaging.reading import Delivery, problems_of
 from shared.running import Environment
 
 log = structlog.get_logger()
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
-BODY_PREVIEW_CHARACTERS = 20_000
 
 RouteFunction = Callable[[Environment, web.Request], Awaitable[web.StreamResponse]]
 Probe = Callable[[], Awaitable[dict[str, str]]]
@@ -57,12 +56,16 @@ def put(path: str, function: RouteFunction, *, public: bool = False) -> Route:
     return Route("PUT", path, function, public)
 
 
+def error_body(code: str, message: str, problems: Sequence[FieldProblem] = ()) -> dict[str, Any]:
+    """The one shape that every error has."""
+    return {"error": {"code": code, "message": message, "problems": [problem.model_dump() for problem in problems]}}
+
+
 def error_response(
     status: int, code: str, message: str, problems: Sequence[FieldProblem] = (), headers: dict[str, str] | None = None
 ) -> web.Response:
-    """The one shape that every error has."""
-    body = {"error": {"code": code, "message": message, "problems": [problem.model_dump() for problem in problems]}}
-    return web.json_response(body, status=status, headers=headers)
+    """An error in the one shape that all have."""
+    return web.json_response(error_body(code, message, problems), status=status, headers=headers)
 
 
 def authorised(request: web.Request, token: str) -> bool:
@@ -79,7 +82,8 @@ def build_application(environment: Environment, routes: Sequence[Route], *, live
     def bind(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             if not route.public and not authorised(request, token):
-                return error_response(401, "unauthorised", "send the operator token: Authorization: Bearer ...")
+                problem = FieldProblem(field="Authorization", problem="no operator token, or a wrong one", remedy="Bearer ...")
+                return error_response(401, "unauthorised", "send the operator token: Authorization: Bearer ...", [problem])
             return await route.function(environment, request)
 
         return handle
@@ -97,7 +101,9 @@ def build_application(environment: Environment, routes: Sequence[Route], *, live
         get("/metrics", read_metrics, public=True),
         post("/messages", receive_message),
         get("/operations/parked", read_parked),
+        get("/operations/parked/{event_id}", read_waiting),
         post("/operations/parked/{event_id}/redrive", redrive_parked),
+        post("/operations/parked/{event_id}/dismiss", dismiss_parked),
         get("/operations/messages", read_messages),
     ]
     for route in (*runtime_routes, *routes):
@@ -111,7 +117,8 @@ async def _tell_errors(request: web.Request, handler: Callable[[web.Request], Aw
     try:
         return await handler(request)
     except web.HTTPRequestEntityTooLarge:
-        return error_response(413, "body_too_large", f"the body is larger than {BODY_LIMIT_BYTES} bytes: split it")
+        problem = FieldProblem(field="body", problem=f"larger than {BODY_LIMIT_BYTES} bytes", remedy="split it")
+        return error_response(413, "body_too_large", f"the body is larger than {BODY_LIMIT_BYTES} bytes: split it", [problem])
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -131,12 +138,14 @@ async def read_metrics(environment: Environment, _: web.Request) -> web.StreamRe
 async def receive_message(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``POST /messages``: one CloudEvents envelope, handled while the sender waits. The envelope's id makes it safe to repeat."""
     if request.content_type not in ("application/json", "application/cloudevents+json"):
-        return error_response(415, "unsupported_media_type", "send application/json or application/cloudevents+json")
+        problem = FieldProblem(field="Content-Type", problem=f"not {request.content_type[:100]!r}", remedy="send application/json")
+        return error_response(415, "unsupported_media_type", "send application/json or application/cloudevents+json", [problem])
     body = await request.read()
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
+        problem = FieldProblem(field="body", problem="is not one JSON document in UTF-8", remedy="send a CloudEvents envelope")
+        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8", [problem])
     message_type = document.get("type") if isinstance(document, dict) else None
     if not isinstance(message_type, str):
         problem = FieldProblem(field="type", problem="missing", remedy="send a CloudEvents envelope with its type")
@@ -161,48 +170,80 @@ def handled_response(handled: HandledNow) -> web.Response:
     return web.json_response({"status": handled.status, "reason": handled.reason, "messages": messages}, status=status)
 
 
-def _waiting_as_json(row: Record) -> dict[str, Any]:
-    return {
-        "event_id": str(row["event_id"]),
-        "source": row["source"],
-        "type": row["type"],
-        "subject": row["subject"],
-        "status": row["status"],
-        "attempts": row["attempts"],
-        "due_at": row["due_at"].isoformat() if row["due_at"] else None,
-        "reason": row["reason"],
-        "routing_key": row["routing_key"],
-        "received_at": row["received_at"].isoformat(),
-        "body_bytes": len(row["body"]),
-        "body": row["body"][:BODY_PREVIEW_CHARACTERS].decode("utf-8", "replace"),
-    }
-
-
 async def read_parked(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /operations/parked?status=parked|retry&limit=``: messages that wait, with their reason."""
-    status = request.query.get("status", "parked")
-    if status not in ("parked", "retry"):
-        problem = FieldProblem(field="status", problem=f"{status[:40]!r} is unknown", remedy="parked or retry")
+    """``GET /operations/parked?status=parked|retry|dismissed&limit=&mentioned=``: messages that wait, with their reason, or what was
+    dismissed, with who did it and why."""
+    status, mentioned = request.query.get("status", "parked"), request.query.get("mentioned", "")
+    if status not in waiting.STATUSES:
+        problem = FieldProblem(field="status", problem=f"{status[:40]!r} is unknown", remedy=f"one of {', '.join(waiting.STATUSES)}")
         return error_response(422, "invalid_query", "unknown status", [problem])
+    if "\x00" in mentioned:
+        problem = FieldProblem(field="mentioned", problem="has a NUL character", remedy="leave it out")
+        return error_response(422, "invalid_query", "no message mentions that", [problem])
     limit = min(1_000, int(request.query["limit"])) if request.query.get("limit", "").isdigit() else 100
     async with environment.database.acquire(timeout=10) as connection:
-        rows = await inbox.list_waiting(connection, status, limit)
-        counts = await inbox.count_waiting(connection)
-    return web.json_response({"counts": counts, "messages": [_waiting_as_json(row) for row in rows]})
+        return web.json_response(await waiting.list_messages(connection, status, limit, mentioned))
+
+
+def _event_id(request: web.Request) -> UUID | None:
+    try:
+        return UUID(request.match_info["event_id"])
+    except ValueError:
+        return None
+
+
+def _no_such_message() -> web.Response:
+    problem = FieldProblem(field="event_id", problem="nothing of this id waits", remedy="GET /operations/parked lists what does")
+    return error_response(404, "not_found", "no message of this id waits here", [problem])
+
+
+async def read_waiting(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /operations/parked/{event_id}``: one message that waits or was dismissed."""
+    event_id = _event_id(request)
+    if event_id is None:
+        return _no_such_message()
+    async with environment.database.acquire(timeout=10) as connection:
+        found = await waiting.read_message(connection, event_id)
+    return _no_such_message() if found is None else web.json_response(found)
 
 
 async def redrive_parked(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``POST /operations/parked/{event_id}/redrive``: gives a parked message a fresh start."""
-    try:
-        event_id = UUID(request.match_info["event_id"])
-    except ValueError:
-        return error_response(404, "not_found", "event ids are UUIDs")
+    """``POST /operations/parked/{event_id}/redrive``: gives a parked or dismissed message a fresh start."""
+    event_id = _event_id(request)
+    if event_id is None:
+        return _no_such_message()
     async with environment.database.acquire(timeout=10) as connection:
         found = await inbox.redrive(connection, event_id, environment.now())
     if not found:
-        return error_response(404, "not_found", "no message of this id waits here")
+        return _no_such_message()
     log.info("message_redriven", event_id=str(event_id))
     return web.json_response({"event_id": str(event_id), "status": "retry"}, status=202)
+
+
+async def dismiss_parked(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /operations/parked/{event_id}/dismiss`` with ``{"reason", "operator"}``: nobody will handle it; it stays on record."""
+    event_id = _event_id(request)
+    if event_id is None:
+        return _no_such_message()
+    try:
+        dismissal = waiting.Dismissal.model_validate_json(await request.read())
+    except ValidationError as error:
+        return error_response(422, "invalid", "the body does not match the schema", problems_of(error))
+    async with environment.database.acquire(timeout=10) as connection, connection.transaction():
+        refused = await waiting.dismiss(connection, event_id, dismissal, environment.now())
+    if refused is not None:
+        return _no_such_message() if refused.message is None else error_response(409, *why_not_parked(refused.message))
+    log.info("message_dismissed", event_id=str(event_id), operator=dismissal.operator)
+    return web.json_response({"event_id": str(event_id), "status": "dismissed"})
+
+
+def why_not_parked(message: dict[str, Any]) -> tuple[str, str]:
+    """The code and the words for a message that can not be dismissed."""
+    if message["status"] == "dismissed":
+        last = message["dismissals"][0]
+        text = f"{last['dismissed_by']} dismissed it at {last['dismissed_at']}: re-drive it if it is to be handled after all"
+        return "already_dismissed", text
+    return "not_parked", f"it is tried again by itself at {message['due_at']}: it can be dismissed once it is parked"
 
 
 def _iso(moment: Any) -> str | None:

@@ -82,19 +82,24 @@ class Movement:
         return bodies
 
     async def parked_note(self, snapshot: Snapshot, subject: str) -> str:
-        """Names parked messages about a subject, because they may be why books differ."""
+        """Names messages about a subject that were parked or dismissed, because they may be why books differ."""
         if self._parked is None:
             self._parked = []
             for service in self.services:
                 rows = await snapshot.fetch_across(
-                    "SELECT event_id, type, reason, body FROM %1$I.inbox WHERE status = 'parked' LIMIT $1",
+                    "SELECT event_id, type, status, reason, body FROM %1$I.inbox WHERE status IN ('parked', 'dismissed') LIMIT $1",
                     service.service,
                     service.service,
                     NAMES_LIMIT,
                 )
                 self._parked += [(service.service, row, names_in(row["body"])) for row in rows]
-        notes = [f"{row['type']} {row['event_id']} at {name}" for name, row, names in self._parked if subject in names]
-        return f" (parked: {', '.join(notes)})" if notes else ""
+        found = [(name, row) for name, row, names in self._parked if subject in names]
+        notes = [
+            f" ({status}: {', '.join(told)})"
+            for status in ("parked", "dismissed")
+            if (told := [f"{row['type']} {row['event_id']} at {name}" for name, row in found if row["status"] == status])
+        ]
+        return "".join(notes)
 
 
 def names_in(body: bytes) -> set[str]:
@@ -167,7 +172,7 @@ WHERE i.type <> o.type
 
 STRANGERS = """
 SELECT event_id, type, source FROM inbox
-WHERE status <> 'parked' AND type = ANY($1::text[]) AND source <> ALL($2::text[])
+WHERE status NOT IN ('parked', 'dismissed') AND type = ANY($1::text[]) AND source <> ALL($2::text[])
 ORDER BY event_id
 """
 
@@ -207,7 +212,7 @@ async def _follow(
         if row["status"] == "missing":
             missing += row["messages"]
             continue
-        counts[row["status"]] += row["messages"]
+        counts[row["status"]] = counts.get(row["status"], 0) + row["messages"]
         last_heard[row["type"]] = max(row["last_sent_at"], last_heard.get(row["type"], row["last_sent_at"]))
     if not missing:
         return

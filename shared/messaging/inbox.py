@@ -165,29 +165,36 @@ async def mark_handled(connection: Connection, keys: Sequence[Key], now: datetim
     )
 
 
-async def lock_parked(connection: Connection, event_id: UUID) -> Record | None:
-    """One parked or retrying event, locked, or None."""
-    return await connection.fetchrow(
-        """
-        SELECT event_id, source, type, subject, routing_key, body, attempts, received_at, status, reason
-        FROM inbox WHERE event_id = $1 AND status IN ('parked', 'retry')
-        FOR UPDATE
-        """,
-        event_id,
-    )
-
-
 async def redrive(connection: Connection, event_id: UUID, now: datetime) -> bool:
-    """Gives a parked event a fresh start; False when nothing of that id is parked."""
+    """Gives a parked or dismissed event a fresh start; False when nothing of that id waits or was dismissed."""
     status = await connection.execute(
         """
         UPDATE inbox SET status = 'retry', attempts = 0, due_at = $2, received_at = $2
-        WHERE event_id = $1 AND status IN ('parked', 'retry')
+        WHERE event_id = $1 AND status IN ('parked', 'retry', 'dismissed')
         """,
         event_id,
         now,
     )
     return status != "UPDATE 0"
+
+
+async def dismiss(connection: Connection, event_id: UUID, reason: str, operator: str, now: datetime) -> bool:
+    """Closes a parked event that nobody will handle, and keeps it with who closed it and why; False when nothing of that id is parked."""
+    status = await connection.execute(
+        """
+        WITH closed AS (
+            UPDATE inbox SET status = 'dismissed' WHERE event_id = $1 AND status = 'parked'
+            RETURNING event_id, source, type, subject, attempts, reason, body, received_at
+        )
+        INSERT INTO dismissals (event_id, source, type, subject, attempts, parked_reason, body, received_at, reason, operator, dismissed_at)
+        SELECT event_id, source, type, subject, attempts, reason, body, received_at, $2, $3, $4 FROM closed
+        """,
+        event_id,
+        reason,
+        operator,
+        now,
+    )
+    return status != "INSERT 0 0"
 
 
 async def hasten(connection: Connection, message_type: str, now: datetime) -> None:
@@ -206,15 +213,51 @@ async def hasten(connection: Connection, message_type: str, now: datetime) -> No
     )
 
 
-async def list_waiting(connection: Connection, status: str, limit: int) -> list[Record]:
-    """Events that wait, newest first, with the body as text where it is text."""
+async def list_waiting(connection: Connection, status: str, limit: int, mentioned: str = "") -> list[Record]:
+    """Events that wait, newest first; with ``mentioned`` only those in whose body this text stands."""
     return await connection.fetch(
         """
         SELECT event_id, source, type, subject, status, attempts, due_at, reason, routing_key, received_at, body
-        FROM inbox WHERE status = $1 ORDER BY received_at DESC LIMIT $2
+        FROM inbox WHERE status = $1 AND position(convert_to($3, 'UTF8') IN body) > 0
+        ORDER BY received_at DESC LIMIT $2
         """,
         status,
         limit,
+        mentioned,
+    )
+
+
+async def read_waiting(connection: Connection, event_id: UUID) -> Record | None:
+    """One event that waits or was dismissed and is still remembered, or None."""
+    return await connection.fetchrow(
+        """
+        SELECT event_id, source, type, subject, status, attempts, due_at, reason, routing_key, received_at, body
+        FROM inbox WHERE event_id = $1 AND status IN ('retry', 'parked', 'dismissed')
+        ORDER BY received_at DESC LIMIT 1
+        """,
+        event_id,
+    )
+
+
+async def list_dismissals(connection: Connection, limit: int) -> list[Record]:
+    """What was dismissed, newest first."""
+    return await connection.fetch(
+        """
+        SELECT event_id, source, type, subject, attempts, parked_reason, body, received_at, reason, operator, dismissed_at
+        FROM dismissals ORDER BY dismissed_at DESC LIMIT $1
+        """,
+        limit,
+    )
+
+
+async def read_dismissals(connection: Connection, event_id: UUID) -> list[Record]:
+    """Each time that one event was dismissed, newest first."""
+    return await connection.fetch(
+        """
+        SELECT event_id, source, type, subject, attempts, parked_reason, body, received_at, reason, operator, dismissed_at
+        FROM dismissals WHERE event_id = $1 ORDER BY dismissed_at DESC
+        """,
+        event_id,
     )
 
 

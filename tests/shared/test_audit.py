@@ -137,17 +137,20 @@ async def test_a_difference_that_a_message_under_way_explains_is_not_reported(st
     assert next(check for check in report.checks if check.id == "F-units_ordered").counts["under way"] == 1
 
 
-async def test_a_parked_message_about_a_difference_is_named_beside_it(stage: Stage) -> None:
+@pytest.mark.parametrize("status", ["parked", "dismissed"])
+async def test_a_message_about_a_difference_that_nobody_handled_is_named_beside_it(stage: Stage, status: str) -> None:
     order = await stage.place()
     await stage.loopback.say("sync", a_cancellation(order))
     await stage.loopback.settle()
     await stage.admin.execute("UPDATE returns.order_lines SET quantity = quantity + 1")
     await stage.admin.execute(
-        "UPDATE returns.inbox i SET status = 'parked', reason = 'test', body = o.body FROM sync.outbox o "
-        "WHERE o.event_id = i.event_id AND i.type = 'order.cancelled.v1'"
+        "UPDATE returns.inbox i SET status = $1, reason = 'test', body = o.body FROM sync.outbox o "
+        "WHERE o.event_id = i.event_id AND i.type = 'order.cancelled.v1'",
+        status,
     )
     report = await stage.audit()
-    assert "parked: order.cancelled.v1" in report.violated()[0].violations[0].detail
+    assert f"{status}: order.cancelled.v1" in report.violated()[0].violations[0].detail
+    assert next(check.counts for check in report.checks if (check.service, check.id) == ("returns", "I7-handled"))[status] == 1
 
 
 async def test_keys_that_only_one_service_knows_are_not_compared(stage: Stage) -> None:

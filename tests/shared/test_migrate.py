@@ -30,8 +30,12 @@ def a_project(folder: Path, sql: str) -> Path:
 async def test_migrations_are_applied_once_and_a_changed_file_stops_the_run(fresh_databases: Databases, tmp_path: Path) -> None:
     root = a_project(tmp_path, "CREATE TABLE things (id uuid PRIMARY KEY);")
     admin = await fresh_databases.connect_as_admin()
-    applied = await migrate_service(admin, "toy", root=root)
-    assert applied == ["messaging/0001_messaging.sql", "messaging/0002_content_digest.sql", "toy/0001_toy.sql"]
+    assert await migrate_service(admin, "toy", root=root) == [
+        "messaging/0001_messaging.sql",
+        "messaging/0002_content_digest.sql",
+        "messaging/0003_dismissal.sql",
+        "toy/0001_toy.sql",
+    ]
     assert await migrate_service(admin, "toy", root=root) == []
     (root / "services/toy/migrations/0002_more.sql").write_text("ALTER TABLE things ADD COLUMN name text;")
     assert await migrate_service(admin, "toy", root=root) == ["toy/0002_more.sql"]
@@ -65,9 +69,14 @@ async def test_a_service_may_fill_its_tables_but_not_change_them_nor_rewrite_a_l
 
 
 async def test_partitions_follow_the_calendar_and_keep_what_still_waits(fresh_databases: Databases, tmp_path: Path) -> None:
-    root = a_project(tmp_path, "SELECT 1;")
+    root, today = a_project(tmp_path, "SELECT 1;"), datetime(2026, 1, 10, tzinfo=UTC)
     admin = await fresh_databases.connect_as_admin()
-    await migrate_service(admin, "toy", password=PASSWORD, root=root, today=datetime(2026, 1, 10, tzinfo=UTC))
+    # the days of a system that was set up before messages could be dismissed
+    dismissal = root / "shared/messaging/migrations/0002_dismissal.sql"
+    later = dismissal.rename(tmp_path / "later.sql")
+    await migrate_service(admin, "toy", password=PASSWORD, root=root, today=today)
+    later.rename(dismissal)
+    assert await migrate_service(admin, "toy", root=root, today=today) == ["messaging/0002_dismissal.sql"]
     toy = await fresh_databases.connect("toy")
 
     async def tables() -> set[str]:
@@ -75,7 +84,7 @@ async def test_partitions_follow_the_calendar_and_keep_what_still_waits(fresh_da
         return {row["name"] for row in rows}
 
     assert {"inbox_20260109", "inbox_20260110", "inbox_20260113", "inbox_default"} <= await tables()
-    for day, status in ((date(2026, 1, 9), "done"), (date(2026, 1, 10), "parked")):
+    for day, status in ((date(2026, 1, 9), "dismissed"), (date(2026, 1, 10), "parked")):
         event_id = await toy.fetchval("SELECT uuid_floor($1::date + interval '5 hours')", day)
         await toy.execute(
             "INSERT INTO inbox (event_id, source, type, status, reason, body, received_at) VALUES ($1, 's', 't', $2, 'r', '', now())",
@@ -84,7 +93,7 @@ async def test_partitions_follow_the_calendar_and_keep_what_still_waits(fresh_da
         )
     await toy.fetchval("SELECT maintain_partitions($1, 3, 7)", date(2026, 1, 30))
     left = await tables()
-    assert "inbox_20260109" not in left, "its retention is over"
+    assert "inbox_20260109" not in left, "its retention is over, and what was dismissed does not wait"
     assert "inbox_20260110" in left, "something in it waits for a person"
     assert "inbox_20260131" in left
 
