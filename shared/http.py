@@ -228,7 +228,7 @@ async def dismiss_parked(environment: Environment, request: web.Request) -> web.
     try:
         dismissal = waiting.Dismissal.model_validate_json(await request.read())
     except ValidationError as error:
-        return error_response(422, "invalid", "the body does not match the schema", problems_of(error))
+        return error_response(422, "invalid", "the body does not match the schema", problems_of(error, "DismissParked in /openapi.json"))
     async with environment.database.acquire(timeout=10) as connection, connection.transaction():
         refused = await waiting.dismiss(connection, event_id, dismissal, environment.now())
     if refused is not None:

@@ -14,11 +14,13 @@ from aiohttp import web
 
 from services.portal.asking import SERVICES, Reply, ServiceAway, ServiceName, call, download, read
 from services.portal.decide.traces import Span, trace_tree
-from shared.http import error_response
-from shared.messaging import inbox, outbox
+from shared.contracts.base import Message
+from shared.http import error_body, error_response, why_not_parked
+from shared.messaging import inbox, outbox, waiting
+from shared.messaging.waiting import Dismissal
 from shared.service import Environment
 
-PARKED_LIMIT = 200
+WAITING_LIMIT = 200
 SHOPPER_PATIENCE_SECONDS = 2.0
 """How long a shopper's page waits for what it can do without."""
 STOCK_ROWS = 100
@@ -191,6 +193,11 @@ async def attention(environment: Environment) -> Shown:
     return await _shown(environment, "routing", "/attention")
 
 
+async def read_attention(environment: Environment) -> Reply:
+    """The same, for who must know when routing does not answer."""
+    return await read(environment, "routing", "/attention")
+
+
 async def retry_order(environment: Environment, order_id: UUID) -> Reply:
     """Has routing try an order again whose trouble a person has dealt with."""
     return await call(environment, "routing", "POST", f"/orders/{order_id}/retry")
@@ -207,62 +214,87 @@ async def retry_refund(environment: Environment, refund_id: UUID) -> Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Parked:
-    """Parked messages of one service."""
+class Waiting:
+    """Messages of one service that wait, or that were dismissed."""
 
     service: str
     messages: Sequence[dict[str, Any]]
-    waiting: int
-    """Messages that are tried again by themselves."""
+    counts: Mapping[str, int]
+    """How many wait there in all: ``parked`` for a person, ``retry`` to be tried again by themselves."""
     away: str | None = None
 
 
-def _own_parked(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "event_id": str(row["event_id"]),
-            "source": row["source"],
-            "type": row["type"],
-            "subject": row["subject"],
-            "attempts": row["attempts"],
-            "reason": row["reason"],
-            "received_at": row["received_at"].isoformat(),
-            "body": bytes(row["body"] or b"")[:20_000].decode("utf-8", "replace"),
-        }
-        for row in rows
-    ]
-
-
-async def _parked_at(environment: Environment, service: ServiceName) -> Parked:
-    shown = await _shown(environment, service, "/operations/parked", limit=str(PARKED_LIMIT))
+async def _waiting_at(environment: Environment, service: ServiceName, status: str) -> Waiting:
+    shown = await _shown(environment, service, "/operations/parked", status=status, limit=str(WAITING_LIMIT))
     document = shown.document or {}
-    return Parked(service, document.get("messages", []), document.get("counts", {}).get("retry", 0), shown.away)
+    return Waiting(service, document.get("messages", []), document.get("counts", {}), shown.away)
 
 
-async def read_parked(environment: Environment) -> list[Parked]:
-    """Messages of all services that wait for a person."""
-    others = await asyncio.gather(*(_parked_at(environment, service) for service in SERVICES))
+async def list_waiting(environment: Environment, status: str) -> list[Waiting]:
+    """Messages of all services that wait for a person (``parked``), are tried again (``retry``), or were ``dismissed``."""
+    others = await asyncio.gather(*(_waiting_at(environment, service, status) for service in SERVICES))
     async with environment.database.acquire(timeout=10) as connection:
-        rows = await inbox.list_waiting(connection, "parked", PARKED_LIMIT)
-        counts = await inbox.count_waiting(connection)
-    return [*others, Parked("portal", _own_parked(rows), counts.get("retry", 0))]
+        own = await waiting.list_messages(connection, status, WAITING_LIMIT)
+    return [*others, Waiting("portal", own["messages"], own["counts"])]
 
 
-async def redrive(environment: Environment, service: str, event_id: UUID) -> Reply:
-    """Gives a parked message a fresh start.
+async def is_under_way(environment: Environment, service: ServiceName, announcement: type[Message], name: str) -> bool:
+    """Whether a message that announces this id, SKU or code came to a service and is tried again there."""
+    mentioned = json.dumps(name, ensure_ascii=False)
+    reply = await read(environment, service, "/operations/parked", status="retry", mentioned=mentioned, limit=str(WAITING_LIMIT))
+    return reply.succeeded and any(message["type"] == announcement.type for message in reply.document["messages"])
+
+
+def _named(service: str) -> ServiceName:
+    for name in SERVICES:
+        if name == service:
+            return name
+    raise ValueError(f"{service!r} is no service: one of {', '.join((*SERVICES, 'portal'))}")
+
+
+async def read_waiting(environment: Environment, service: str, event_id: UUID) -> Reply:
+    """One message that waits or was dismissed.
 
     Raises:
         ServiceAway: the service does not answer.
         ValueError: there is no such service.
     """
-    if service == "portal":
-        async with environment.database.acquire(timeout=10) as connection:
-            found = await inbox.redrive(connection, event_id, environment.now())
-        return Reply(202 if found else 404, {"event_id": str(event_id), "status": "retry"} if found else None)
-    for name in SERVICES:
-        if name == service:
-            return await call(environment, name, "POST", f"/operations/parked/{event_id}/redrive")
-    raise ValueError(f"{service!r} is no service: one of {', '.join((*SERVICES, 'portal'))}")
+    if service != "portal":
+        return await read(environment, _named(service), f"/operations/parked/{event_id}")
+    async with environment.database.acquire(timeout=10) as connection:
+        found = await waiting.read_message(connection, event_id)
+    return Reply(404 if found is None else 200, found)
+
+
+async def redrive(environment: Environment, service: str, event_id: UUID) -> Reply:
+    """Gives a parked or dismissed message a fresh start.
+
+    Raises:
+        ServiceAway: the service does not answer.
+        ValueError: there is no such service.
+    """
+    if service != "portal":
+        return await call(environment, _named(service), "POST", f"/operations/parked/{event_id}/redrive")
+    async with environment.database.acquire(timeout=10) as connection:
+        found = await inbox.redrive(connection, event_id, environment.now())
+    return Reply(202 if found else 404, {"event_id": str(event_id), "status": "retry"} if found else None)
+
+
+async def dismiss(environment: Environment, service: str, event_id: UUID, dismissal: Dismissal) -> Reply:
+    """Closes a parked message that nobody will handle; who did it and why stays on record.
+
+    Raises:
+        ServiceAway: the service does not answer.
+        ValueError: there is no such service.
+    """
+    if service != "portal":
+        body = dismissal.model_dump_json().encode()
+        return await call(environment, _named(service), "POST", f"/operations/parked/{event_id}/dismiss", body=body)
+    async with environment.database.acquire(timeout=10) as connection, connection.transaction():
+        refused = await waiting.dismiss(connection, event_id, dismissal, environment.now())
+    if refused is None:
+        return Reply(200, {"event_id": str(event_id), "status": "dismissed"})
+    return Reply(404, None) if refused.message is None else Reply(409, error_body(*why_not_parked(refused.message)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,3 +340,33 @@ async def session_is_live(connection: Connection, session_hash: bytes, now: date
 async def end_session(connection: Connection, session_hash: bytes) -> None:
     """Signs an operator out on the server, whatever the browser keeps."""
     await connection.execute("DELETE FROM console_sessions WHERE session_hash = $1", session_hash)
+
+
+async def claim_key(connection: Connection, request: bytes, content: bytes, now: datetime) -> int | None:
+    """Binds an Idempotency-Key to what is asked for under it and returns which attempt this is; None when the key is bound already."""
+    attempt: int | None = await connection.fetchval(
+        """
+        INSERT INTO keyed_requests (request, content, asked_at) VALUES ($1, $2, $3)
+        ON CONFLICT (request) DO UPDATE SET content = excluded.content, asked_at = excluded.asked_at, refused = false
+        WHERE keyed_requests.refused
+        RETURNING attempt
+        """,
+        request,
+        content,
+        now,
+    )
+    return attempt
+
+
+async def read_key(connection: Connection, request: bytes) -> Record | None:
+    """What was asked for under an Idempotency-Key."""
+    return await connection.fetchrow("SELECT content, attempt, asked_at FROM keyed_requests WHERE request = $1", request)
+
+
+async def free_key(connection: Connection, request: bytes, attempt: int) -> None:
+    """What was asked for under an Idempotency-Key was refused, so that nothing was done under it."""
+    await connection.execute(
+        "UPDATE keyed_requests SET refused = true, attempt = attempt + 1 WHERE request = $1 AND attempt = $2 AND NOT refused",
+        request,
+        attempt,
+    )

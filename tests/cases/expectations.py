@@ -128,7 +128,8 @@ async def error(world: World, wanted: str | None) -> None:
         raise ValueError("no such refusal is known")
     if world.refusal is None:
         raise Differs("it was not refused")
-    world.measure("refused with", world.refusal.body["error"]["code"], "unknown_location")
+    problems = world.refusal.body["error"]["problems"]
+    world.measure("refused with", (world.refusal.status, [problem["field"] for problem in problems]), (404, ["location"]))
 
 
 # Figures of a product.

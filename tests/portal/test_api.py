@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.portal.api.models import ErrorAnswer, OrderDocument, OrderList, Outcome, Placed, TraceDocument
 from services.portal.api.openapi import openapi_document
+from services.portal.api.outcomes import faults_in
 from services.portal.api.routes import OPERATIONS
 from shared.contracts.channels import (
     ChannelOrderReceived,
@@ -80,6 +82,18 @@ def problem(document: Any) -> tuple[str, list[str]]:
     return error.code, [item.field for item in error.problems]
 
 
+async def parked_at_the_portal(pool: Pool) -> UUID:
+    """A message that the portal has parked."""
+    event = new_id()
+    await pool.execute(
+        "INSERT INTO inbox (event_id, source, type, status, attempts, reason, routing_key, body, received_at) "
+        "VALUES ($1, 'ordermesh/sync', 'order.placed.v1', 'parked', 1, 'no lines', 'order.placed.v1', '{}', $2)",
+        event,
+        NOON,
+    )
+    return event
+
+
 class TestTheDoor:
     @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: str(operation.name))
     async def test_every_operation_wants_the_operator_token(self, world: World, operation: Any) -> None:
@@ -133,6 +147,7 @@ class TestTheDoor:
             "set_safety": {"safety_units": 1, "reason": "x"},
             "set_location_safety": {"safety_units": 1, "reason": "x"},
             "set_channel_pool": {"fence_units": 1, "reason": "x"},
+            "dismiss_parked": {"reason": "x"},
             "request_hold": {"hold_id": str(new_id()), "channel": "shop", "lines": [{"sku": "A", "quantity": 1}]},
             "schedule_supply": {"location": "reno", "expected_at": NOON.isoformat(), "lines": [{"sku": "A", "quantity": 1}]},
             "receive_supply": {"location": "reno", "lines": [{"sku": "A", "quantity": 1}]},
@@ -144,7 +159,7 @@ class TestTheDoor:
             "register_location": {"location": "reno", "name": "Reno", "partner": "acme", "postal_code": "89501", "country": "US"},
         }
         path = re.sub(r"\{location\}", "reno", re.sub(r"\{\w+_id\}", str(new_id()), operation.path)).replace("{sku:.+}", "A")
-        path = path.replace("{channel}", "shop")
+        path = path.replace("{channel}", "shop").replace("{service}", "routing")
         answer = await world.client.request(operation.method, path, json=bodies[operation.name], headers=AUTHORISED)
         code, _ = problem(await answer.json())
         assert (answer.status, code) == (503, "service_unavailable")
@@ -250,8 +265,9 @@ class TestChangingOrders:
         status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
         assert (status, raw["result"]) == (200, "cancelled")
 
-    async def test_not_yet_and_parked_are_told_apart(self, world: World) -> None:
+    async def test_not_yet_and_parked_are_told_apart(self, world: World, pool: Pool) -> None:
         order = new_id()
+        await happened(pool, stories.placed(order))
         world.routing.replies_with("deferred", http_status=409, reason="order has not arrived yet")
         status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
         assert (status, problem(raw)[0]) == (409, "not_yet")
@@ -269,6 +285,42 @@ class TestChangingOrders:
         assert ids[0] == ids[1]
         assert len(set(ids)) == 3
         assert [envelope["data"]["change_id"] for envelope in world.routing.asked] == ids
+
+    async def test_a_key_that_comes_again_with_other_content_is_refused_and_the_exact_repeat_is_not(self, world: World) -> None:
+        body = {"new_on_hand": 5, "reason": "counted"}
+        world.allocation.replies_with("done")
+        assert (await request(world, "PUT", "/api/stock/A/reno", body, Idempotency_Key="k"))[0] == 200
+        status, raw = await request(world, "PUT", "/api/stock/A/reno", {**body, "new_on_hand": 6}, Idempotency_Key="k")
+        assert (status, problem(raw)) == (422, ("idempotency_key_reused", ["Idempotency-Key"]))
+        assert len(world.allocation.asked) == 1
+        world.allocation.replies_with("duplicate")
+        status, raw = await request(world, "PUT", "/api/stock/A/reno", dict(reversed(body.items())), Idempotency_Key="k")
+        assert (status, raw["result"]) == (200, "already_handled")
+        assert world.allocation.asked[0]["id"] == world.allocation.asked[1]["id"]
+
+    async def test_a_refused_request_leaves_its_key_free_and_an_unanswered_one_does_not(self, world: World) -> None:
+        body = {"new_on_hand": 5, "expected_on_hand": 3, "reason": "counted"}
+        refusal = StockAdjustmentRejected(
+            detail="expected_on_hand: 3 was expected, 4 are on hand now: look again and send a new adjustment",
+            adjustment_id=new_id(),
+            sku="A",
+            location="reno",
+            reason="stale_expectation",
+            on_hand=4,
+        )
+        world.allocation.replies_with("done", refusal, http_status=409)
+        status, raw = await request(world, "PUT", "/api/stock/A/reno", body, Idempotency_Key="k")
+        assert (status, problem(raw)) == (409, ("stale_expectation", ["expected_on_hand"]))
+        assert raw["error"]["problems"][0]["remedy"] == "look again and send a new adjustment"
+        world.allocation.away = True
+        corrected = {**body, "expected_on_hand": 4}
+        assert (await request(world, "PUT", "/api/stock/A/reno", corrected, Idempotency_Key="k"))[0] == 503
+        assert (await request(world, "PUT", "/api/stock/A/reno", body, Idempotency_Key="k"))[0] == 422
+        world.allocation.away = False
+        world.allocation.replies_with("done")
+        assert (await request(world, "PUT", "/api/stock/A/reno", corrected, Idempotency_Key="k"))[0] == 200
+        # the owner remembers what it refused: the next request needs an id of its own
+        assert world.allocation.asked[0]["id"] != world.allocation.asked[1]["id"]
 
     async def test_an_empty_idempotency_key_is_refused(self, world: World) -> None:
         status, raw = await request(world, "POST", f"/api/orders/{new_id()}/cancel", {"reason": "x"}, Idempotency_Key="")
@@ -341,8 +393,9 @@ class TestChangingOrders:
 
 
 class TestReturns:
-    async def test_approved_declined_and_read(self, world: World) -> None:
+    async def test_approved_declined_and_read(self, world: World, pool: Pool) -> None:
         order, return_id = new_id(), new_id()
+        await happened(pool, stories.placed(order))
         body = {"lines": [{"line_id": "1", "quantity": 1, "reason": "defective"}]}
         world.returns.replies_with("done", stories.return_approved(order, return_id))
         status, raw = await request(world, "POST", f"/api/orders/{order}/returns", body, Idempotency_Key="r1")
@@ -389,7 +442,16 @@ class TestReturns:
         )
         world.returns.replies_with("done", refusal, http_status=409)
         status, raw = await request(world, "POST", f"/api/returns/{new_id()}/scan", {"location": "reno", "units": []})
-        assert (status, problem(raw)[0], raw["error"]["message"]) == (409, "quantity_exceeds_approved", "2 scanned, 1 approved")
+        assert (status, problem(raw), raw["error"]["message"]) == (409, ("quantity_exceeds_approved", ["units"]), "2 scanned, 1 approved")
+
+    async def test_a_return_of_no_order_and_a_scan_at_no_location_are_not_even_asked_for(self, world: World) -> None:
+        """Returns would remember the one, and send money for the other, whose units would be nowhere."""
+        lines = [{"line_id": "1", "quantity": 1, "reason": "defective"}]
+        status, raw = await request(world, "POST", f"/api/orders/{new_id()}/returns", {"lines": lines})
+        assert (status, problem(raw)) == (404, ("not_found", ["order_id"]))
+        status, raw = await request(world, "POST", f"/api/returns/{new_id()}/scan", {"location": "mars", "units": []})
+        assert (status, problem(raw)) == (422, ("unknown_location", ["location"]))
+        assert world.returns.asked == []
 
 
 class TestStockAndSupplies:
@@ -497,6 +559,110 @@ class TestStockAndSupplies:
         assert raw["id"] == world.allocation.asked[0]["data"]["supply_id"]
 
 
+DOCK = {"location": "mars", "lines": [{"sku": "A", "quantity": 1}, {"sku": "B", "quantity": 1}]}
+
+
+def refused_for(reason: str, sku: str = "A") -> StockAdjustmentRejected:
+    """How allocation refuses to adjust what it does not know."""
+    field, value = ("sku", sku) if reason == "unknown_sku" else ("location", "mars")
+    detail = f"{field}: {value!r} is not registered: register it, then send the adjustment again"
+    words = {"adjustment_id": new_id(), "sku": sku, "location": "mars", "reason": reason, "on_hand": None, "detail": detail}
+    return StockAdjustmentRejected.model_validate(words)
+
+
+class TestWhatDoesNotExist:
+    """An owner that is asked about something unknown says "not yet" for ever, because it may still come."""
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body", "waits_for", "status", "fields"),
+        [
+            ("POST", "/api/orders/{id}/cancel", {"reason": "x"}, "order_id: order x has not arrived yet", 404, ["order_id"]),
+            ("POST", "/api/orders/{id}/edit", {"ship_to": ADDRESS}, "order_id: order x has not arrived yet", 404, ["order_id"]),
+            ("POST", "/api/supplies/{id}/cancel", None, "supply_id: supply x has not been scheduled yet", 404, ["supply_id"]),
+            ("POST", "/api/supplies/{id}/receive", {**DOCK, "location": "reno"}, "supply_id: supply x has not been", 404, ["supply_id"]),
+            ("POST", "/api/supplies/{id}/receive", DOCK, "location: 'mars' is not registered here yet; it comes", 422, ["location"]),
+            (
+                "POST",
+                "/api/supplies",
+                {**DOCK, "expected_at": NOON.isoformat()},
+                "sku: 'B' not registered here yet: register the products",
+                422,
+                ["lines.1.sku"],
+            ),
+            ("PUT", "/api/preorders/B", {"release_at": NOON.isoformat()}, "sku: 'B' not registered here yet", 404, ["sku"]),
+            (
+                "POST",
+                "/api/products",
+                {"products": [{"sku": "K", "title": "K", "unit_price_cents": 1, "components": [{"sku": "B", "quantity": 1}]}]},
+                "products.0.components.0.sku: SKU 'B' is not registered: register the component first",
+                422,
+                ["products.0.components.0.sku"],
+            ),
+        ],
+    )
+    async def test_is_not_found_or_named_as_a_wrong_field(
+        self, world: World, method: str, path: str, body: Any, waits_for: str, status: int, fields: list[str]
+    ) -> None:
+        world.sync.shows("/products/A", {"sku": "A"})
+        for neighbour in world.neighbours.values():
+            neighbour.replies_with("deferred", http_status=409, reason=waits_for)
+        answered, raw = await request(world, method, path.replace("{id}", str(new_id())), body)
+        assert (answered, problem(raw)[1]) == (status, fields)
+        assert all(item["remedy"] for item in raw["error"]["problems"])
+
+    @pytest.mark.parametrize(("reason", "field"), [("unknown_sku", "sku"), ("unknown_location", "location")])
+    async def test_is_not_found_where_its_owner_refuses(self, world: World, reason: str, field: str) -> None:
+        world.allocation.replies_with("done", refused_for(reason), http_status=409)
+        status, raw = await request(world, "PUT", "/api/stock/A/mars", {"new_on_hand": 1, "reason": "x"})
+        assert (status, problem(raw)) == (404, ("not_found", [field]))
+
+    async def test_what_is_on_its_way_is_not_yet_there(self, world: World) -> None:
+        order, supply = new_id(), new_id()
+        world.sync.shows(f"/orders/{order}", {"order_id": str(order)})
+        world.routing.replies_with("deferred", http_status=409, reason=f"order_id: order {order} has not arrived yet")
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
+        assert (status, problem(raw)) == (409, ("not_yet", ["order_id"]))
+        waiting: dict[str, Any] = {
+            "counts": {"parked": 0, "retry": 1},
+            "messages": [{"event_id": str(new_id()), "type": "supply.received.v1"}],
+        }
+        world.allocation.shows("/operations/parked?status=retry", waiting)
+        world.allocation.replies_with("deferred", http_status=409, reason=f"supply_id: supply {supply} has not been scheduled yet")
+        # goods of a supply do not announce it
+        assert (await request(world, "POST", f"/api/supplies/{supply}/cancel"))[0] == 404
+        waiting["messages"] = [{"event_id": str(new_id()), "type": SupplyScheduled.type}]
+        status, raw = await request(world, "POST", f"/api/supplies/{supply}/cancel")
+        assert (status, problem(raw)) == (409, ("not_yet", ["supply_id"]))
+        assert any(f"mentioned=%22{supply}%22" in path for path in world.allocation.paths)
+        world.sync.shows("/products/A", {"sku": "A"})
+        world.allocation.replies_with("done", refused_for("unknown_sku"), http_status=409)
+        status, raw = await request(world, "PUT", "/api/stock/A/reno", {"new_on_hand": 1, "reason": "x"})
+        assert (status, problem(raw)) == (409, ("not_yet", ["sku"]))
+
+    @pytest.mark.parametrize(
+        ("path", "field"),
+        [("/api/returns/{id}", "return_id"), ("/api/holds/{id}", "hold_id"), ("/api/orders/17", "order_id"), ("/api/stock/NO", "sku")],
+    )
+    async def test_is_named_when_it_is_read(self, world: World, path: str, field: str) -> None:
+        status, raw = await request(world, "GET", path.replace("{id}", str(new_id())))
+        assert (status, problem(raw)) == (404, ("not_found", [field]))
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        ("sku: 'A' is not registered: register it first", [("sku", "'A' is not registered", "register it first")]),
+        ("lines.0.sku: is a kit (name its components)", [("lines.0.sku", "is a kit", "name its components")]),
+        ("consent_id: no such question; look again", [("consent_id", "no such question", "look again")]),
+        ("ship_to: is no address", [("ship_to", "is no address", "correct it and send it again")]),
+        ("everything has shipped; send it back instead", []),
+        ("Reno has started: too late", []),
+    ],
+)
+def test_the_fields_that_an_owner_blames_are_read_from_its_words(words: str, fields: list[tuple[str, str, str]]) -> None:
+    assert [(fault.field, fault.problem, fault.remedy) for fault in faults_in(words)] == fields
+
+
 class TestTheCatalogue:
     async def test_registers_products_listings_and_locations(self, world: World) -> None:
         product = {"sku": "A", "title": "A", "unit_price_cents": 100, "unit_weight_grams": 10, "hazmat": False}
@@ -562,6 +728,85 @@ class TestOperations:
         assert (await request(world, "POST", f"/api/parked/portal/{new_id()}/redrive"))[0] == 404
         status, raw = await request(world, "POST", f"/api/parked/pluto/{event}/redrive")
         assert (status, problem(raw)) == (422, ("invalid", ["service"]))
+
+    async def test_messages_that_are_tried_again_are_listed_and_shown(self, world: World, pool: Pool) -> None:
+        event = new_id()
+        waiting = {
+            "event_id": str(event),
+            "source": "3pl/acme",
+            "type": "3pl.shipped.v1",
+            "subject": None,
+            "status": "retry",
+            "attempts": 4,
+            "due_at": NOON.isoformat(),
+            "reason": "fulfillment_id: is not known here",
+            "received_at": NOON.isoformat(),
+            "body": "{}",
+        }
+        world.routing.shows("/operations/parked?status=retry", {"counts": {"parked": 0, "retry": 7}, "messages": [waiting]})
+        world.returns.away = True
+        status, raw = await request(world, "GET", "/api/retrying")
+        assert (status, raw["unavailable"], raw["counts"]["routing"]) == (200, ["returns"], 7)
+        assert [(item["service"], item["event_id"], item["attempts"], item["reason"]) for item in raw["messages"]] == [
+            ("routing", str(event), 4, "fulfillment_id: is not known here")
+        ]
+        assert datetime.fromisoformat(raw["messages"][0]["next_try_at"]) == NOON
+        world.routing.shows(f"/operations/parked/{event}", {**waiting, "dismissals": []})
+        status, raw = await request(world, "GET", f"/api/messages/routing/{event}")
+        assert (status, raw["status"], raw["service"], raw["dismissals"]) == (200, "retry", "routing", [])
+        status, raw = await request(world, "GET", f"/api/messages/portal/{new_id()}")
+        assert (status, problem(raw)) == (404, ("not_found", ["event_id"]))
+
+    async def test_a_parked_message_is_dismissed_with_a_reason_that_stays_on_record(self, world: World, pool: Pool) -> None:
+        event = await parked_at_the_portal(pool)
+        address = f"/api/parked/portal/{event}/dismiss"
+        for body, field in (({}, "reason"), ({"reason": "  "}, "reason"), ({"reason": "x", "who": "ada"}, "who")):
+            status, raw = await request(world, "POST", address, body)
+            assert (status, problem(raw)[1]) == (422, [field])
+        status, raw = await request(world, "POST", address, {"reason": "a test of the partner", "operator": "ada"})
+        assert (status, raw["status"]) == (200, "dismissed")
+        _, raw = await request(world, "GET", "/api/parked")
+        assert raw["messages"] == []
+        _, raw = await request(world, "GET", "/api/dismissed")
+        shown = [(item["event_id"], item["dismissed_by"], item["dismissed_because"], item["reason"]) for item in raw["messages"]]
+        assert shown == [(str(event), "ada", "a test of the partner", "no lines")]
+        status, raw = await request(world, "POST", address, {"reason": "again"})
+        assert (status, problem(raw)[0]) == (409, "already_dismissed")
+        assert (await request(world, "POST", f"/api/parked/portal/{event}/redrive"))[0] == 202
+        status, raw = await request(world, "POST", address, {"reason": "again"})
+        assert (status, problem(raw)[0]) == (409, "not_parked")
+        _, raw = await request(world, "GET", f"/api/messages/portal/{event}")
+        assert (raw["status"], [item["dismissed_by"] for item in raw["dismissals"]]) == ("retry", ["ada"])
+
+    async def test_every_service_lists_shows_and_dismisses_its_own_messages(self, world: World, pool: Pool) -> None:
+        event = await parked_at_the_portal(pool)
+        await pool.execute("UPDATE inbox SET body = $1", f'{{"supply_id": "{event}"}}'.encode())
+        for mentioned, found in ((str(event), 1), (str(new_id()), 0)):
+            _, raw = await request(world, "GET", f"/operations/parked?mentioned={mentioned}")
+            assert (len(raw["messages"]), raw["counts"]) == (found, {"parked": 1, "retry": 0})
+        assert (await request(world, "GET", f"/operations/parked/{event}"))[1]["status"] == "parked"
+        for address in (f"/operations/parked/{new_id()}", "/operations/parked/17"):
+            status, raw = await request(world, "GET", address)
+            assert (status, problem(raw)) == (404, ("not_found", ["event_id"]))
+        status, raw = await request(world, "POST", f"/operations/parked/{event}/dismiss", {"operator": "ada"})
+        assert (status, problem(raw)[1]) == (422, ["reason"])
+        assert (await request(world, "POST", f"/operations/parked/{event}/dismiss", {"reason": "x"}))[0] == 200
+        assert (await request(world, "POST", f"/operations/parked/{event}/dismiss", {"reason": "x"}))[0] == 409
+        _, raw = await request(world, "GET", "/operations/parked?status=dismissed")
+        assert (raw["messages"][0]["dismissed_because"], raw["counts"]) == ("x", {"parked": 0, "retry": 0})
+
+    async def test_an_order_is_tried_again_and_those_that_need_it_are_listed(self, world: World) -> None:
+        order = new_id()
+        world.routing.shows("/attention", {"orders": [{"order_id": str(order)}]})
+        assert (await request(world, "GET", "/api/attention"))[1]["orders"] == [{"order_id": str(order)}]
+        world.routing.shows(f"/orders/{order}/retry", {"order_id": str(order), "status": "planned"}, method="POST")
+        assert await request(world, "POST", f"/api/orders/{order}/retry") == (200, {"order_id": str(order), "status": "planned"})
+        refusal = {"error": {"code": "nothing_to_retry", "message": "it goes on by itself", "problems": []}}
+        world.routing.shows(f"/orders/{order}/retry", refusal, method="POST", status=409)
+        status, raw = await request(world, "POST", f"/api/orders/{order}/retry")
+        assert (status, problem(raw)[0]) == (409, "nothing_to_retry")
+        status, raw = await request(world, "POST", f"/api/orders/{new_id()}/retry")
+        assert (status, problem(raw)) == (404, ("not_found", ["order_id"]))
 
     async def test_the_trace_of_an_order(self, world: World) -> None:
         order, event = new_id(), new_id()

@@ -24,6 +24,7 @@ from shared.telemetry import handling_span_id, service_number
 from tests.portal import stories
 from tests.portal.stories import NOON
 from tests.portal.telling import happened
+from tests.portal.test_api import parked_at_the_portal
 from tests.portal.world import OPERATOR_TOKEN, World, build_world
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -316,6 +317,18 @@ class TestAnOrderAcrossServices:
         assert "your password" not in await text_of(console, "/console?notice=Enter+your+password&said=x")
 
 
+class TestAddressesWithoutAPage:
+    @pytest.mark.parametrize(
+        "address", ["/console/stock/MUG%2FBLUE", "/console/nothing", "/console/parked/pluto/17", "/console/orders/17/x"]
+    )
+    async def test_are_answered_by_a_page_with_the_way_back(self, console: World, address: str) -> None:
+        answer = await console.client.get(address)
+        text = await answer.text()
+        assert (answer.status, answer.content_type) == (404, "text/html")
+        assert 'href="/console"' in text
+        assert ('href="/console/stock?sku=MUG/BLUE"' in text) == ("MUG" in address)
+
+
 class TestParkedMessages:
     async def test_lists_those_of_all_services_and_sets_one_going(self, told_order: tuple[World, UUID]) -> None:
         console, _ = told_order
@@ -342,6 +355,45 @@ class TestParkedMessages:
         action = f"/console/parked/portal/{event}/redrive"
         await console.client.post(action, data=form_to(page, action), allow_redirects=False)
         assert await pool.fetchval("SELECT status FROM inbox WHERE event_id = $1", event) == "retry"
+
+    async def test_shows_what_is_tried_again_with_its_last_error_and_next_try(self, told_order: tuple[World, UUID]) -> None:
+        console, order = told_order
+        event = new_id()
+        waiting = {
+            "event_id": str(event),
+            "source": "3pl/acme",
+            "type": "3pl.shipped.v1",
+            "subject": str(order),
+            "status": "retry",
+            "attempts": 4,
+            "due_at": NOON.isoformat(),
+            "reason": "not known <here>",
+            "received_at": NOON.isoformat(),
+            "body": "{}",
+        }
+        console.routing.shows("/operations/parked?status=retry", {"counts": {"parked": 1, "retry": 3}, "messages": [waiting]})
+        console.routing.shows(f"/operations/parked/{event}", {**waiting, "dismissals": []})
+        for address in ("/console/parked", f"/console/orders/{order}"):
+            page = await text_of(console, address)
+            assert f'href="/console/parked/routing/{event}"' in page
+            assert "not known &lt;here&gt;" in page
+        page = await text_of(console, f"/console/parked/routing/{event}")
+        assert "Next try" in page
+        assert "/dismiss" not in page
+
+    async def test_a_parked_message_is_dismissed_by_who_says_why(self, console: World, pool: Pool) -> None:
+        event = await parked_at_the_portal(pool)
+        address = f"/console/parked/portal/{event}"
+        page = await text_of(console, address)
+        hidden = form_to(page, f"{address}/dismiss")
+        answer = await console.client.post(f"{address}/dismiss", data=hidden | {"reason": " "}, allow_redirects=False)
+        assert "Nothing was changed" in await text_of(console, answer.headers["Location"])
+        fields = {**hidden, "reason": "a test <of> the partner", "operator": "ada"}
+        assert (await console.client.post(f"{address}/dismiss", data={**fields, "token": "x"}, allow_redirects=False)).status == 403
+        answer = await console.client.post(f"{address}/dismiss", data=fields, allow_redirects=False)
+        page = await text_of(console, answer.headers["Location"])
+        assert "Nothing is parked." in page
+        assert "a test &lt;of&gt; the partner" in page
 
     async def test_a_forged_redrive_does_nothing(self, console: World) -> None:
         answer = await console.client.post(f"/console/parked/routing/{new_id()}/redrive", data={"token": "x"}, allow_redirects=False)

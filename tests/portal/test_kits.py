@@ -177,7 +177,7 @@ async def test_an_operator_registers_a_kit_and_is_told_why_not(world: World) -> 
     assert ProductRegistrationRequested.model_validate(world.sync.asked[0]["data"]) == asked
     world.sync.replies_with("deferred", http_status=409, reason="products.0.components.0.sku: SKU 'MUG' is not registered")
     status, raw = await request(world, "POST", "/api/products", {"products": [kit]})
-    assert (status, problem(raw)[0]) == (409, "not_yet")
+    assert (status, problem(raw)) == (422, ("unknown_product", ["products.0.components.0.sku"]))
     wrong = {**kit, "components": [{"sku": "MUG", "quantity": 0}]}
     status, raw = await request(world, "POST", "/api/products", {"products": [wrong]})
     assert (status, problem(raw)) == (422, ("invalid", ["products.0.components.0.quantity"]))

@@ -136,12 +136,19 @@ async def test_a_hold_is_asked_for_read_and_released(world: World) -> None:
 
 
 async def test_a_hold_that_is_refused_says_why(world: World) -> None:
-    refusal = StockHoldRejected(detail="no product A", hold_id=new_id(), channel="shop", reason="unknown_sku", field="lines.0.sku")
+    refusal = StockHoldRejected(detail="A is a kit", hold_id=new_id(), channel="shop", reason="kit", field="lines.0.sku")
     world.allocation.replies_with("done", refusal, http_status=409)
     body = {"hold_id": str(new_id()), "channel": "shop", "lines": [{"sku": "A", "quantity": 2}]}
     status, raw = await request(world, "POST", "/api/holds", body)
-    assert (status, problem(raw)) == (409, ("unknown_sku", ["lines.0.sku"]))
+    assert (status, problem(raw)) == (409, ("kit", ["lines.0.sku"]))
     status, raw = await request(world, "POST", f"/api/holds/{new_id()}/release")
     assert (status, problem(raw)[0]) == (404, "not_found")
     status, raw = await request(world, "POST", "/api/holds", {**body, "ttl_seconds": 5})
     assert (status, problem(raw)[1]) == (422, ["ttl_seconds"])
+
+
+async def test_a_hold_for_a_misspelt_channel_keeps_nothing_from_anybody(world: World) -> None:
+    body = {"hold_id": str(new_id()), "channel": "shpo", "lines": [{"sku": "A", "quantity": 2}]}
+    status, raw = await request(world, "POST", "/api/holds", body)
+    assert (status, problem(raw)[1]) == (422, ["channel"])
+    assert world.allocation.asked == []

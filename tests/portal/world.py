@@ -71,20 +71,26 @@ class Neighbour:
             self.files.append(await self._read(request))
         elif request.can_read_body:
             self.asked.append(json.loads(await request.read()))
-        known = self.replies.get((request.method, request.path))
+        status = request.query.get("status", "parked")
+        # What waits otherwise than parked is told by a path of its own.
+        path = request.path if request.path != "/operations/parked" or status == "parked" else f"{request.path}?status={status}"
+        known = self.replies.get((request.method, path))
         if known is None:
+            nothing: dict[str, Any] = {"counts": {"parked": 0, "retry": 0}, "messages": []}
             defaults: dict[str, Any] = {
-                "/operations/parked": {"counts": {"parked": 0, "retry": 0}, "messages": []},
+                "/operations/parked": nothing,
                 "/operations/messages": {"service": self.name, "said": [], "heard": []},
+                "/locations": {"locations": [{"location": "reno"}]},
+                "/channels": {"channels": [{"code": "shop"}, {"code": "market"}]},
             }
             if request.path in defaults:
                 return web.json_response(defaults[request.path])
             return web.json_response({"error": {"code": "not_found", "message": "nothing here", "problems": []}}, status=404)
-        status, document = known
+        http_status, document = known
         if isinstance(document, bytes):
             kind = "text/csv" if request.path.endswith(".csv") else "application/pdf"
-            return web.Response(body=document, content_type=kind, status=status)
-        return web.json_response(document, status=status)
+            return web.Response(body=document, content_type=kind, status=http_status)
+        return web.json_response(document, status=http_status)
 
 
 @dataclass

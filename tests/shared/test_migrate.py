@@ -72,11 +72,11 @@ async def test_partitions_follow_the_calendar_and_keep_what_still_waits(fresh_da
     root, today = a_project(tmp_path, "SELECT 1;"), datetime(2026, 1, 10, tzinfo=UTC)
     admin = await fresh_databases.connect_as_admin()
     # the days of a system that was set up before messages could be dismissed
-    dismissal = root / "shared/messaging/migrations/0002_dismissal.sql"
+    dismissal = root / "shared/messaging/migrations/0003_dismissal.sql"
     later = dismissal.rename(tmp_path / "later.sql")
     await migrate_service(admin, "toy", password=PASSWORD, root=root, today=today)
     later.rename(dismissal)
-    assert await migrate_service(admin, "toy", root=root, today=today) == ["messaging/0002_dismissal.sql"]
+    assert await migrate_service(admin, "toy", root=root, today=today) == ["messaging/0003_dismissal.sql"]
     toy = await fresh_databases.connect("toy")
 
     async def tables() -> set[str]:

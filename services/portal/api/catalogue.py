@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.portal import neighbours
 from services.portal.api.models import RegisterListings, RegisterProducts
+from services.portal.api.naming import Named
 from services.portal.api.operation import Call
 from services.portal.api.outcomes import shown, told
 from shared.contracts.channels import ListingRegistrationRequested, ProductRegistrationRequested
@@ -14,10 +15,18 @@ from shared.contracts.fulfillment import LocationRegistrationRequested
 
 async def register_products(call: Call) -> web.StreamResponse:
     """Products to sell. Registering a SKU again replaces its data. A product with ``components`` is a kit: it has no stock of its own and
-    is sold as long as its components are there. 409 ``not_yet`` when a component is not registered yet."""
+    is sold as long as its components are there. 422 when a component is not registered, unless it is on its way (409 ``not_yet``)."""
     wanted: RegisterProducts = call.body
     event_id = call.request_id("products")
-    return await told(call, "sync", ProductRegistrationRequested(products=wanted.products), event_id=event_id, status=201)
+    together = {product.sku for product in wanted.products}
+    names = [
+        Named("product", f"products.{number}.components.{place}.sku", component.sku)
+        for number, product in enumerate(wanted.products)
+        for place, component in enumerate(product.components)
+        if component.sku not in together
+    ]
+    command = ProductRegistrationRequested(products=wanted.products)
+    return await told(call, "sync", command, event_id=event_id, status=201, names=names)
 
 
 async def register_listings(call: Call) -> web.StreamResponse:

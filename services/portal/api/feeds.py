@@ -6,10 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
-from services.portal import asking, neighbours
+from services.portal import neighbours
 from services.portal.api.models import ApplyCounts, CloseGap, SetFeed
+from services.portal.api.naming import in_address
 from services.portal.api.operation import Call, Problem
-from services.portal.api.outcomes import outcome, shown
+from services.portal.api.outcomes import shown, told
 from services.portal.files import file_in_body
 from shared.contracts.channels import FieldProblem
 from shared.contracts.feeds import FeedGapCloseRequested, FeedSettingsRequested
@@ -41,7 +42,7 @@ async def set_feed(call: Call) -> web.StreamResponse:
         reason=wanted.reason,
         operator=wanted.operator,
     )
-    return outcome(await asking.ask(call.environment, "allocation", command, event_id=decision_id), decision_id)
+    return await told(call, "allocation", command, event_id=decision_id, names=[in_address(call, "location", "location")])
 
 
 async def close_gap(call: Call) -> web.StreamResponse:
@@ -57,7 +58,7 @@ async def close_gap(call: Call) -> web.StreamResponse:
         reason=wanted.reason,
         operator=wanted.operator,
     )
-    return outcome(await asking.ask(call.environment, "allocation", command, event_id=decision_id), decision_id)
+    return await told(call, "allocation", command, event_id=decision_id, names=[in_address(call, "location", "location")])
 
 
 async def upload_counts(call: Call) -> web.StreamResponse:
@@ -65,7 +66,9 @@ async def upload_counts(call: Call) -> web.StreamResponse:
     Nothing is applied. At most a million rows and 128 MB; any usual delimiter and encoding."""
     file = await file_in_body(call.request)
     if file is None:
-        raise Problem(415, "unsupported_media_type", "send the file as text/csv, or as a form (multipart/form-data) with the part file")
+        text = "send the file as text/csv, or as a form (multipart/form-data) with the part file"
+        problem = FieldProblem(field="Content-Type", problem=f"not {call.request.content_type[:100]!r}", remedy=text)
+        raise Problem(415, "unsupported_media_type", text, [problem])
     name = call.text("file_name") if call.text("file_name") != "counts.csv" else file.name[:200]
     reply = await neighbours.upload_counts(call.environment, name, call.text("operator"), file.pieces)
     if reply.status == 422:

@@ -8,8 +8,9 @@ from aiohttp import web
 
 from services.portal import asking
 from services.portal.api.models import RequestHold
+from services.portal.api.naming import skus_of_lines, want_channel
 from services.portal.api.operation import Call
-from services.portal.api.outcomes import outcome, problem_of, read_list, shown
+from services.portal.api.outcomes import problem_of, read_list, shown, told
 from shared.contracts.holds import StockHoldReleaseRequested, StockHoldRequested
 
 
@@ -17,9 +18,11 @@ async def request_hold(call: Call) -> web.StreamResponse:
     """Keeps units for a shopper of a channel until the payment. The answer says what is held per SKU and until when; with ``nothing_held``
     there is no hold. An order that names the hold gets its units."""
     wanted: RequestHold = call.body
+    await want_channel(call, wanted.channel)
     command = StockHoldRequested.model_validate(wanted.model_dump())
     event_id = call.request_id("hold", wanted.hold_id)
-    return outcome(await asking.ask(call.environment, "allocation", command, event_id=event_id), wanted.hold_id)
+    names = skus_of_lines(line.sku for line in wanted.lines)
+    return await told(call, "allocation", command, event_id=event_id, identifier=wanted.hold_id, names=names)
 
 
 async def release_hold(call: Call) -> web.StreamResponse:
@@ -29,7 +32,7 @@ async def release_hold(call: Call) -> web.StreamResponse:
     if not reply.succeeded:
         raise problem_of(reply)
     command = StockHoldReleaseRequested(hold_id=hold_id, channel=reply.document["channel"])
-    return outcome(await asking.ask(call.environment, "allocation", command, event_id=call.request_id("release hold", hold_id)), hold_id)
+    return await told(call, "allocation", command, event_id=call.request_id("release hold", hold_id), identifier=hold_id)
 
 
 async def read_hold(call: Call) -> web.StreamResponse:

@@ -31,7 +31,10 @@ Everything an operator or a script does with Ordermesh. Each operation is forwar
 nothing.
 
 Operations that act take an `Idempotency-Key` header: repeat a request with the same key and it is done once. A repeated request is answered
-with `"result": "already_handled"`.
+with `"result": "already_handled"`; the same key with other content is refused (422). A refused request was not done: its key may be used
+again.
+
+What does not exist is 404, or 422 where the body names it. 409 `not_yet` means that it is on its way: try again in a moment.
 
 Every error has the same shape: `{"error": {"code", "message", "problems": [{"field", "problem", "remedy"}]}}`."""
 

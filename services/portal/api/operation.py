@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from services.portal.api import repeating
+from services.portal.api.repeating import KeyedRequest, OtherContent
 from services.portal.asking import RETRY_AFTER_SECONDS, ServiceAway
 from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import new_id
@@ -27,13 +29,22 @@ JSON_CONTENT_TYPES = frozenset({"application/json", "application/cloudevents+jso
 
 
 class Problem(OrdermeshError):
-    """An operation that cannot be done, as the caller will read it."""
+    """An operation that cannot be done, as the caller will read it.
 
-    def __init__(self, status: int, code: str, message: str, problems: Sequence[FieldProblem] = ()) -> None:
+    Args:
+        status: the HTTP status.
+        code: what scripts tell it by.
+        message: what people read.
+        problems: the fields that are at fault, each with the way out.
+        decided: whether the owner was asked and has refused: nothing was done, now or by an earlier request under the same key.
+    """
+
+    def __init__(self, status: int, code: str, message: str, problems: Sequence[FieldProblem] = (), *, decided: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.problems = tuple(problems)
+        self.decided = decided
 
 
 def invalid(name: str, problem: str, remedy: str) -> Problem:
@@ -44,6 +55,24 @@ def invalid(name: str, problem: str, remedy: str) -> Problem:
 def not_found(what: str) -> Problem:
     """404: what the address names does not exist."""
     return Problem(404, "not_found", f"there is no such {what}")
+
+
+WAYS_OUT = {
+    "order_id": "GET /api/orders?query= finds orders by number, e-mail address or tracking number",
+    "return_id": "GET /api/orders/{order_id} lists the returns of an order",
+    "supply_id": "GET /api/supplies lists supplies; POST /api/supplies schedules one",
+    "hold_id": "GET /api/holds lists open holds",
+    "upload_id": "GET /api/count-uploads lists the uploads",
+    "event_id": "GET /api/parked, /api/retrying and /api/dismissed list messages",
+    "sku": "POST /api/products registers products",
+    "location": "GET /api/locations lists the locations; POST /api/locations registers one",
+    "channel": "name one of the channels of ORDERMESH_PARTNERS_FILE",
+}
+
+
+def unknown_in_address(name: str, value: str) -> FieldProblem:
+    """Which part of an address names nothing that is known."""
+    return FieldProblem(field=name[:120], problem=f"{value[:100]!r} is not known here", remedy=WAYS_OUT.get(name, "check the address"))
 
 
 @dataclass(frozen=True)
@@ -67,6 +96,7 @@ class Call:
     idempotency_key: str | None
     operation: str
     request: web.Request
+    keyed: KeyedRequest | None = None
 
     def uuid(self, name: str) -> UUID:
         """A parameter that is an id."""
@@ -82,7 +112,9 @@ class Call:
         """The id of what this request asks for: the same for the same Idempotency-Key on the same thing, otherwise fresh."""
         if self.idempotency_key is None:
             return new_id()
-        return uuid5(NAMESPACE_URL, "\n".join(("ordermesh api", self.operation, purpose, *map(str, scope), self.idempotency_key)))
+        # What was refused was not done; its owner remembers the ids all the same, so the next request under the key needs others.
+        attempt = [f"after {self.keyed.attempt} refusals"] if self.keyed is not None and self.keyed.attempt else []
+        return uuid5(NAMESPACE_URL, "\n".join(("ordermesh api", self.operation, purpose, *map(str, scope), self.idempotency_key, *attempt)))
 
 
 @dataclass(frozen=True)
@@ -128,20 +160,51 @@ class Operation:
 
     async def _serve(self, environment: Environment, request: web.Request) -> web.StreamResponse:
         try:
-            return await self.function(await self._read(environment, request))
+            return await self._done(await self._read(environment, request))
         except ServiceAway as away:
             return error_response(503, "service_unavailable", str(away), headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
         except Problem as problem:
             headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if problem.code == "not_yet" else None
-            return error_response(problem.status, problem.code, str(problem), problem.problems, headers)
+            return error_response(problem.status, problem.code, str(problem), problem.problems or self._faults(problem, request), headers)
+
+    def _faults(self, problem: Problem, request: web.Request) -> list[FieldProblem]:
+        """What is wrong with a request whose address names something that does not exist: the innermost thing that it names."""
+        named = [parameter.name for parameter in self.parameters if parameter.place == "path"]
+        return [unknown_in_address(named[-1], request.match_info[named[-1]])] if problem.status == 404 and named else []
+
+    async def _done(self, call: Call) -> web.StreamResponse:
+        try:
+            return await self.function(call)
+        except Problem as problem:
+            if call.keyed is not None and (call.keyed.first or problem.decided):
+                await repeating.free(call.environment, call.keyed)
+            raise
 
     async def _read(self, environment: Environment, request: web.Request) -> Call:
         values = {parameter.name: _value_of(parameter, request) for parameter in self.parameters}
         key = request.headers.get("Idempotency-Key") if self.idempotent else None
-        if key is not None and not 1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH:
-            raise invalid("Idempotency-Key", "empty or too long", f"1 to {IDEMPOTENCY_KEY_LENGTH} characters, or leave it out")
-        body = await _body_of(self.request, request) if self.request is not None else None
-        return Call(environment, body, values, key, self.name, request)
+        if key is not None and not (1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH and key.isprintable()):
+            problem = "empty, too long or not printable"
+            raise invalid("Idempotency-Key", problem, f"1 to {IDEMPOTENCY_KEY_LENGTH} printable characters, or leave it out")
+        body, canonical = await _body_of(self.request, request) if self.request is not None else (None, "")
+        call = Call(environment, body, values, key, self.name, request)
+        if key is None:
+            return call
+        keyed = await repeating.keyed(environment, self.name, values, key, canonical)
+        if isinstance(keyed, OtherContent):
+            raise Problem(
+                422,
+                "idempotency_key_reused",
+                "this Idempotency-Key was used for a request with other content; nothing was done",
+                [
+                    FieldProblem(
+                        field="Idempotency-Key",
+                        problem=f"was used at {keyed.since} with other content",
+                        remedy="send a fresh key for a new request, or the first one unchanged to hear what became of it",
+                    )
+                ],
+            )
+        return replace(call, keyed=keyed)
 
 
 def _value_of(parameter: Parameter, request: web.Request) -> Any:
@@ -157,14 +220,18 @@ def _value_of(parameter: Parameter, request: web.Request) -> Any:
         raise invalid(parameter.name, problem, parameter.description) from error
 
 
-async def _body_of(model: type[ModelT], request: web.Request) -> ModelT:
+async def _body_of(model: type[ModelT], request: web.Request) -> tuple[ModelT, str]:
+    """The body, and the one form that all ways to write the same document have."""
     if request.content_type not in JSON_CONTENT_TYPES:
-        raise Problem(415, "unsupported_media_type", "send application/json")
+        problem = FieldProblem(field="Content-Type", problem=f"not {request.content_type[:100]!r}", remedy="application/json")
+        raise Problem(415, "unsupported_media_type", "send application/json", [problem])
     raw = await request.read()
     try:
         document = json.loads(raw)
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError) as error:
-        raise Problem(400, "malformed_json", "the body is not one JSON document in UTF-8") from error
+        problem = FieldProblem(field="body", problem=f"not readable: {str(error)[:200]}", remedy="send one JSON document in UTF-8")
+        raise Problem(400, "malformed_json", "the body is not one JSON document in UTF-8", [problem]) from error
     try:
         # The parts of contracts ignore unknown fields; who writes to this API is told of each, at any depth.
         body = model.model_validate_json(raw, extra="ignore")
@@ -174,7 +241,7 @@ async def _body_of(model: type[ModelT], request: web.Request) -> ModelT:
     unknown = unknown_fields(body, document)
     if unknown:
         raise Problem(422, "invalid", "the body has fields that do not exist", [field.problem for field in unknown])
-    return body
+    return body, canonical
 
 
 def answered(model: BaseModel, status: int = 200) -> web.Response:

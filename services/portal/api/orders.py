@@ -25,8 +25,9 @@ from services.portal.api.models import (
     TimelineEntry,
     TraceDocument,
 )
+from services.portal.api.naming import in_address
 from services.portal.api.operation import Call, Problem, answered, invalid, not_found
-from services.portal.api.outcomes import outcome, problem_of, shown
+from services.portal.api.outcomes import problem_of, shown, told
 from services.portal.decide.order import OrderView
 from services.portal.decide.traces import flatten
 from services.portal.reading import as_uuid, read_order_view, read_order_views
@@ -147,8 +148,18 @@ async def cancel_order(call: Call) -> web.StreamResponse:
         expected_order_version=wanted.expected_order_version,
         reason=wanted.reason,
     )
-    answer = await asking.ask(call.environment, "routing", command, event_id=change_id, order_id=order_id)
-    return outcome(answer, change_id)
+    return await told(call, "routing", command, event_id=change_id, order_id=order_id, names=[in_address(call, "order", "order_id")])
+
+
+async def retry_order(call: Call) -> web.StreamResponse:
+    """Has routing try an order again that needs a person (``GET /api/attention`` lists them), once its trouble is dealt with. Answers with
+    the order as routing has it then; 409 ``nothing_to_retry`` when it goes on by itself."""
+    return shown(await neighbours.retry_order(call.environment, call.uuid("order_id")))
+
+
+async def list_attention(call: Call) -> web.StreamResponse:
+    """Orders that routing cannot bring forward alone: each with the reason, what can be done, and before when to decide."""
+    return shown(await neighbours.read_attention(call.environment))
 
 
 async def list_delays(call: Call) -> web.StreamResponse:
@@ -169,8 +180,8 @@ async def answer_delay(call: Call) -> web.StreamResponse:
         actor=Actor(kind="support", name=wanted.operator),
         answered_at=call.environment.now(),
     )
-    answer = await asking.ask(call.environment, "routing", command, event_id=event_id, order_id=order_id)
-    return outcome(answer, wanted.consent_id)
+    names = [in_address(call, "order", "order_id")]
+    return await told(call, "routing", command, event_id=event_id, order_id=order_id, identifier=wanted.consent_id, names=names)
 
 
 async def _completed(call: Call, number: int, change: LineChange) -> LineChange:
@@ -207,8 +218,7 @@ async def edit_order(call: Call) -> web.StreamResponse:
         ship_to=wanted.ship_to,
         line_changes=changes,
     )
-    answer = await asking.ask(call.environment, "routing", command, event_id=change_id, order_id=order_id)
-    return outcome(answer, change_id)
+    return await told(call, "routing", command, event_id=change_id, order_id=order_id, names=[in_address(call, "order", "order_id")])
 
 
 async def read_order_trace(call: Call) -> web.StreamResponse:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from services.portal import asking, neighbours, queries
+from services.portal import neighbours, queries
 from services.portal.api.models import RequestReturn, ScanReturn
-from services.portal.api.operation import Call, not_found
-from services.portal.api.outcomes import outcome, shown
+from services.portal.api.naming import in_address, want_location, want_order
+from services.portal.api.operation import Call
+from services.portal.api.outcomes import shown, told
 from shared.contracts.orders import Actor
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnScanRequested
 
@@ -17,16 +18,13 @@ async def request_return(call: Call) -> web.StreamResponse:
     nobody knows."""
     wanted: RequestReturn = call.body
     order_id = call.uuid("order_id")
+    await want_order(call, order_id)
     return_id = call.request_id("return", order_id)
     command = ReturnAuthorisationRequested(
         return_id=return_id, order_id=order_id, actor=Actor(kind="support", name=wanted.operator), lines=wanted.lines
     )
-    answer = await asking.ask(call.environment, "returns", command, event_id=return_id, order_id=order_id)
-    if answer.status == "deferred":
-        async with call.environment.database.acquire(timeout=10) as connection:
-            if await queries.read_order(connection, order_id) is None:
-                raise not_found("order")
-    return outcome(answer, return_id, status=201)
+    names = [in_address(call, "order", "order_id")]
+    return await told(call, "returns", command, event_id=return_id, order_id=order_id, status=201, names=names)
 
 
 async def scan_return(call: Call) -> web.StreamResponse:
@@ -35,6 +33,7 @@ async def scan_return(call: Call) -> web.StreamResponse:
     and nothing refunded."""
     wanted: ScanReturn = call.body
     return_id = call.uuid("return_id")
+    await want_location(call, "location", wanted.location)
     scan_id = call.request_id("scan", return_id)
     command = ReturnScanRequested(
         return_id=return_id,
@@ -46,8 +45,7 @@ async def scan_return(call: Call) -> web.StreamResponse:
     )
     async with call.environment.database.acquire(timeout=10) as connection:
         order_id = await queries.read_order_of_return(connection, return_id)
-    answer = await asking.ask(call.environment, "returns", command, event_id=scan_id, order_id=order_id)
-    return outcome(answer, scan_id)
+    return await told(call, "returns", command, event_id=scan_id, order_id=order_id, names=[in_address(call, "return", "return_id")])
 
 
 async def read_return(call: Call) -> web.StreamResponse:

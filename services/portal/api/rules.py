@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from services.portal import asking, neighbours
 from services.portal.api.models import SetChannelPool, SetSafety
-from services.portal.api.operation import Call, invalid
-from services.portal.api.outcomes import outcome, problem_of, read_list
+from services.portal.api.naming import in_address, want_channel
+from services.portal.api.operation import Call
+from services.portal.api.outcomes import read_list, told
 from shared.contracts.rules import ChannelPoolRequested, StockSafetyRequested
 
 
@@ -35,7 +35,8 @@ async def _set_safety(call: Call, location: str | None) -> web.Response:
         reason=wanted.reason,
         operator=wanted.operator,
     )
-    return outcome(await asking.ask(call.environment, "allocation", command, event_id=change_id), change_id)
+    names = [in_address(call, "product", "sku"), *([in_address(call, "location", "location")] if location is not None else [])]
+    return await told(call, "allocation", command, event_id=change_id, names=names)
 
 
 async def set_channel_pool(call: Call) -> web.StreamResponse:
@@ -43,7 +44,7 @@ async def set_channel_pool(call: Call) -> web.StreamResponse:
     With ``expected_rule_version`` it is compare-and-set: 409 ``stale_expectation`` when the rule was changed since you looked."""
     wanted: SetChannelPool = call.body
     sku, channel = call.text("sku"), call.text("channel")
-    await check_channel(call, channel)
+    await want_channel(call, channel)
     change_id = call.request_id("channel pool", sku, channel)
     command = ChannelPoolRequested(
         change_id=change_id,
@@ -56,17 +57,7 @@ async def set_channel_pool(call: Call) -> web.StreamResponse:
         reason=wanted.reason,
         operator=wanted.operator,
     )
-    return outcome(await asking.ask(call.environment, "allocation", command, event_id=change_id), change_id)
-
-
-async def check_channel(call: Call, channel: str) -> None:
-    """A fence for a misspelt channel would take its units off sale for good."""
-    reply = await neighbours.read_channels(call.environment)
-    if not reply.succeeded:
-        raise problem_of(reply)
-    known = sorted(row["code"] for row in reply.document["channels"])
-    if channel not in known:
-        raise invalid("channel", f"there is no channel {channel!r}", f"use one of: {', '.join(known) or 'none is set up'}"[:500])
+    return await told(call, "allocation", command, event_id=change_id, names=[in_address(call, "product", "sku")])
 
 
 async def list_channel_pools(call: Call) -> web.StreamResponse:

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.portal import neighbours
 from services.portal.api.models import AdjustStock, SetShortagePolicy
+from services.portal.api.naming import in_address
 from services.portal.api.operation import Call
 from services.portal.api.outcomes import shown, told
 from shared.contracts.stock import ShortagePolicyRequested, StockAdjustmentRequested
@@ -31,7 +32,8 @@ async def adjust_stock(call: Call) -> web.StreamResponse:
         reason=wanted.reason,
         operator=wanted.operator,
     )
-    return await told(call, "allocation", command, event_id=adjustment_id)
+    names = [in_address(call, "product", "sku"), in_address(call, "location", "location")]
+    return await told(call, "allocation", command, event_id=adjustment_id, names=names)
 
 
 async def read_shortage_policy(call: Call) -> web.StreamResponse:

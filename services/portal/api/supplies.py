@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.portal import neighbours
 from services.portal.api.models import ChangeSupply, OpenPreorder, ReceiveSupply, RescheduleSupply, ScheduleSupply
+from services.portal.api.naming import Named, in_address, skus_of_lines
 from services.portal.api.operation import Call
 from services.portal.api.outcomes import shown, told
 from shared.contracts.stock import (
@@ -31,7 +32,8 @@ async def schedule_supply(call: Call) -> web.StreamResponse:
         lines=wanted.lines,
         purchase_order=wanted.purchase_order,
     )
-    return await told(call, "allocation", command, event_id=event_id, identifier=supply_id, status=201)
+    names = [Named("location", "location", wanted.location), *skus_of_lines(line.sku for line in wanted.lines)]
+    return await told(call, "allocation", command, event_id=event_id, identifier=supply_id, status=201, names=names)
 
 
 async def receive_supply(call: Call) -> web.StreamResponse:
@@ -42,7 +44,12 @@ async def receive_supply(call: Call) -> web.StreamResponse:
     supply_id = call.uuid("supply_id")
     receipt_id = call.request_id("receipt", supply_id)
     command = SupplyReceived(receipt_id=receipt_id, supply_id=supply_id, location=wanted.location, lines=wanted.lines)
-    return await told(call, "allocation", command, event_id=receipt_id)
+    names = [
+        in_address(call, "supply", "supply_id"),
+        Named("location", "location", wanted.location),
+        *skus_of_lines(line.sku for line in wanted.lines),
+    ]
+    return await told(call, "allocation", command, event_id=receipt_id, names=names)
 
 
 async def reschedule_supply(call: Call) -> web.StreamResponse:
@@ -51,7 +58,7 @@ async def reschedule_supply(call: Call) -> web.StreamResponse:
     supply_id = call.uuid("supply_id")
     change_id = call.request_id("reschedule", supply_id)
     command = SupplyRescheduled(supply_id=supply_id, change_id=change_id, expected_at=wanted.expected_at)
-    return await told(call, "allocation", command, event_id=change_id)
+    return await told(call, "allocation", command, event_id=change_id, names=[in_address(call, "supply", "supply_id")])
 
 
 async def change_supply(call: Call) -> web.StreamResponse:
@@ -60,14 +67,17 @@ async def change_supply(call: Call) -> web.StreamResponse:
     wanted: ChangeSupply = call.body
     supply_id = call.uuid("supply_id")
     change_id = call.request_id("change supply", supply_id)
-    return await told(call, "allocation", SupplyChanged(supply_id=supply_id, change_id=change_id, lines=wanted.lines), event_id=change_id)
+    command = SupplyChanged(supply_id=supply_id, change_id=change_id, lines=wanted.lines)
+    names = [in_address(call, "supply", "supply_id"), *skus_of_lines(line.sku for line in wanted.lines)]
+    return await told(call, "allocation", command, event_id=change_id, names=names)
 
 
 async def cancel_supply(call: Call) -> web.StreamResponse:
     """The goods will not come, or no more of them: customers whose promise falls away are told once."""
     supply_id = call.uuid("supply_id")
     change_id = call.request_id("cancel supply", supply_id)
-    return await told(call, "allocation", SupplyCancelled(supply_id=supply_id, change_id=change_id), event_id=change_id)
+    command = SupplyCancelled(supply_id=supply_id, change_id=change_id)
+    return await told(call, "allocation", command, event_id=change_id, names=[in_address(call, "supply", "supply_id")])
 
 
 async def list_supplies(call: Call) -> web.StreamResponse:
@@ -91,11 +101,12 @@ async def open_preorder(call: Call) -> web.StreamResponse:
     sku = call.text("sku")
     change_id = call.request_id("open preorder", sku)
     command = StockPreorderOpened(change_id=change_id, sku=sku, release_at=wanted.release_at, early_release=wanted.early_release)
-    return await told(call, "allocation", command, event_id=change_id)
+    return await told(call, "allocation", command, event_id=change_id, names=[in_address(call, "product", "sku")])
 
 
 async def close_preorder(call: Call) -> web.StreamResponse:
     """The SKU is sold like any other from now on; orders that wait get what is on the shelf."""
     sku = call.text("sku")
     change_id = call.request_id("close preorder", sku)
-    return await told(call, "allocation", StockPreorderClosed(change_id=change_id, sku=sku), event_id=change_id)
+    command = StockPreorderClosed(change_id=change_id, sku=sku)
+    return await told(call, "allocation", command, event_id=change_id, names=[in_address(call, "product", "sku")])

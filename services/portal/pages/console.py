@@ -16,6 +16,7 @@ from services.portal.decide.traces import flatten
 from services.portal.pages.frame import back_to as _back
 from services.portal.pages.frame import console_page as _page
 from services.portal.pages.frame import stale_form as _stale
+from services.portal.pages.messages import about_order
 from services.portal.pages.rendering import see_other
 from services.portal.pages.sessions import Session
 from services.portal.reading import as_uuid, read_order_view, read_order_views
@@ -45,6 +46,15 @@ async def go_to_orders(environment: Environment, _: web.Request) -> web.StreamRe
     return see_other(environment, "/console")
 
 
+async def say_missing(session: Session) -> web.StreamResponse:
+    """Any other address under ``/console``: there is nothing, and here is the way back; behind ``/console/stock/`` the way to the SKU."""
+    path = session.request.match_info["path"]
+    if not path:
+        return see_other(session.environment, "/console")
+    sku = path.removeprefix("stock/") if path.startswith("stock/") else ""
+    return _page(session, "console_missing.html", "", status=404, what="page", sku=sku[:64])
+
+
 async def search_orders(session: Session) -> web.StreamResponse:
     """``GET /console?query=``: orders by id, number, e-mail address or tracking number; the newest without a query."""
     query = session.request.query.get("query", "").strip()[:300]
@@ -66,12 +76,13 @@ async def read_order(session: Session) -> web.StreamResponse:
     async with environment.database.acquire(timeout=10) as connection:
         order = await read_order_view(connection, order_id)
         notifications = await queries.read_notifications(connection, order_id)
-    routing, stock, channel_order, trace, parked = await asyncio.gather(
+    routing, stock, channel_order, trace, parked, retrying = await asyncio.gather(
         neighbours.routing_of(environment, order_id),
         neighbours.stock_of(environment, order_id),
         neighbours.channel_order(environment, order_id),
         neighbours.read_trace(environment, order_id),
-        neighbours.read_parked(environment),
+        neighbours.list_waiting(environment, "parked"),
+        neighbours.list_waiting(environment, "retry"),
     )
     if order is None and not trace.roots:
         return _page(session, "console_missing.html", "orders", status=404, what="order")
@@ -88,7 +99,8 @@ async def read_order(session: Session) -> web.StreamResponse:
         channel_order=channel_order,
         trace_rows=flatten(trace.roots),
         trace_away=trace.away,
-        parked=[(item.service, message) for item in parked for message in item.messages if message["subject"] == str(order_id)],
+        parked=about_order(order_id, parked),
+        retrying=about_order(order_id, retrying),
         redrive_token=session.token("redrive"),
         retry_token=session.token("retry"),
         cancel={"request_id": cancel_id, "token": session.token(f"cancel:{cancel_id}")},
@@ -152,25 +164,6 @@ async def _told(session: Session, command: Message, event_id: UUID, order_id: UU
         return _words(await asking.ask(session.environment, "routing", command, event_id=event_id, order_id=order_id))
     except ServiceAway as away:
         return str(away)
-
-
-async def list_parked(session: Session) -> web.StreamResponse:
-    """``GET /console/parked``: messages of all services that wait for a person."""
-    found = await neighbours.read_parked(session.environment)
-    return _page(session, "console_parked.html", "parked", services=found, redrive_token=session.token("redrive"))
-
-
-async def redrive(session: Session) -> web.StreamResponse:
-    """``POST /console/parked/{service}/{event_id}/redrive``: gives a message a fresh start."""
-    event_id = as_uuid(session.request.match_info["event_id"])
-    if event_id is None or await session.form("redrive") is None:
-        return _stale(session, "/console/parked")
-    try:
-        reply = await neighbours.redrive(session.environment, session.request.match_info["service"], event_id)
-        notice = "The message is tried again now." if reply.succeeded else "This message does not wait any more."
-    except (ServiceAway, ValueError) as error:
-        notice = str(error)
-    return _back(session, "/console/parked", notice)
 
 
 async def list_attention(session: Session) -> web.StreamResponse:

@@ -1,6 +1,6 @@
 """The table of pages. Shoppers are let in by their link, operators by their session; the pages themselves see to it."""
 
-from services.portal.pages import console, feeds, sessions, shopper
+from services.portal.pages import console, feeds, messages, sessions, shopper
 from services.portal.pages.rendering import read_mark, read_style_sheet
 from services.portal.pages.sessions import console as for_operators
 from shared.service import get, post
@@ -19,8 +19,10 @@ ROUTES = [
     get("/console/orders/{order_id}", for_operators(console.read_order), public=True),
     post("/console/orders/{order_id}/cancel", for_operators(console.cancel_order), public=True),
     post("/console/orders/{order_id}/delay", for_operators(console.answer_delay), public=True),
-    get("/console/parked", for_operators(console.list_parked), public=True),
-    post("/console/parked/{service}/{event_id}/redrive", for_operators(console.redrive), public=True),
+    get("/console/parked", for_operators(messages.list_messages), public=True),
+    get("/console/parked/{service}/{event_id}", for_operators(messages.read_message), public=True),
+    post("/console/parked/{service}/{event_id}/redrive", for_operators(messages.redrive), public=True),
+    post("/console/parked/{service}/{event_id}/dismiss", for_operators(messages.dismiss), public=True),
     get("/console/attention", for_operators(console.list_attention), public=True),
     post("/console/orders/{order_id}/retry", for_operators(console.retry_order), public=True),
     post("/console/refunds/{refund_id}/retry", for_operators(console.retry_refund), public=True),
@@ -37,6 +39,7 @@ ROUTES = [
     get("/console/counts/{upload_id}/report.csv", for_operators(feeds.download_report), public=True),
     post("/console/counts/{upload_id}/apply", for_operators(feeds.apply_upload), public=True),
     post("/console/shortage-policy", for_operators(console.set_shortage_policy), public=True),
+    get("/console/{path:.*}", for_operators(console.say_missing), public=True),
     get("/static/portal.css", read_style_sheet, public=True),
     get("/static/mark.svg", read_mark, public=True),
 ]

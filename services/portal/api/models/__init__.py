@@ -4,7 +4,19 @@ from services.portal.api.models.books import AuditCheck, AuditDocument, AuditVio
 from services.portal.api.models.catalogue import RegisterListings, RegisterLocation, RegisterProducts
 from services.portal.api.models.feeds import ApplyCounts, CloseGap, SetFeed
 from services.portal.api.models.holds import RequestHold
-from services.portal.api.models.messages import ParkedList, ParkedMessage, Redriven
+from services.portal.api.models.messages import (
+    DismissalRecord,
+    Dismissed,
+    DismissedList,
+    DismissedMessage,
+    DismissParked,
+    ParkedList,
+    ParkedMessage,
+    Redriven,
+    RetryingList,
+    RetryingMessage,
+    WaitingMessage,
+)
 from services.portal.api.models.orders import (
     AnswerDelay,
     CancelOrder,
@@ -41,6 +53,11 @@ __all__ = [
     "ChangeSupply",
     "CloseGap",
     "DelayDocument",
+    "DismissParked",
+    "DismissalRecord",
+    "Dismissed",
+    "DismissedList",
+    "DismissedMessage",
     "Document",
     "EditOrder",
     "ErrorAnswer",
@@ -70,6 +87,8 @@ __all__ = [
     "RequestReturn",
     "RescheduleSupply",
     "Response",
+    "RetryingList",
+    "RetryingMessage",
     "ReturnDocument",
     "ScanReturn",
     "ScheduleSupply",
@@ -79,4 +98,5 @@ __all__ = [
     "SetShortagePolicy",
     "TimelineEntry",
     "TraceDocument",
+    "WaitingMessage",
 ]

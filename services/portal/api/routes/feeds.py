@@ -8,7 +8,7 @@ from pydantic import Field
 
 from services.portal.api import feeds, models
 from services.portal.api.operation import Operation, Parameter
-from services.portal.api.routes.parameters import LOCATION, UPLOAD
+from services.portal.api.routes.parameters import CHANGES, LOCATION, UPLOAD
 
 FEEDS: tuple[Operation, ...] = (
     Operation("GET", "/api/feeds", "Feeds", "List feeds", feeds.list_feeds, models.Document, errors=(503,)),
@@ -31,7 +31,7 @@ FEEDS: tuple[Operation, ...] = (
         models.Outcome,
         request=models.SetFeed,
         parameters=(LOCATION,),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
     Operation(
@@ -43,7 +43,7 @@ FEEDS: tuple[Operation, ...] = (
         models.Outcome,
         request=models.CloseGap,
         parameters=(LOCATION,),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
     Operation(

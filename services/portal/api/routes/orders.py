@@ -72,6 +72,17 @@ ORDERS: tuple[Operation, ...] = (
         more_statuses={202: "What the warehouse has started ships first, then the rest is cancelled."},
     ),
     Operation(
+        "POST",
+        "/api/orders/{order_id}/retry",
+        "Orders",
+        "Try an order again",
+        orders.retry_order,
+        models.Document,
+        parameters=(ORDER,),
+        errors=(404, 409, 503),
+    ),
+    Operation("GET", "/api/attention", "Orders", "List orders that need a person", orders.list_attention, models.Document, errors=(503,)),
+    Operation(
         "GET",
         "/api/delays",
         "Orders",

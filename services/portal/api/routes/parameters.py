@@ -24,6 +24,7 @@ SUPPLY = _path("supply_id", "The supply's id.")
 HOLD = _path("hold_id", "The id that the channel chose for the hold.")
 SKU = _path("sku", "The stock keeping unit, exactly as the merchant writes it; percent-encoded.", Sku)
 SERVICE = _path("service", "Whose parked message.", Code)
+SERVICE_OF_WAITING = _path("service", "At which service it waits or was dismissed.", Code)
 EVENT = _path("event_id", "The message's id.")
 
 SEARCH = Parameter("query", "query", str, "An order id, a channel's order number, an e-mail address or a tracking number.", "")

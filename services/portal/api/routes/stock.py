@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from services.portal.api import models, rules, stock
 from services.portal.api.operation import Operation
-from services.portal.api.routes.parameters import AFTER_SKU, BEFORE, CHANNEL, LOCATION, LONG_LIMIT, OF_CHANNEL, OF_LOCATION, OF_SKU, SKU
+from services.portal.api.routes.parameters import (
+    AFTER_SKU,
+    BEFORE,
+    CHANGES,
+    CHANNEL,
+    LOCATION,
+    LONG_LIMIT,
+    OF_CHANNEL,
+    OF_LOCATION,
+    OF_SKU,
+    SKU,
+)
 
 STOCK: tuple[Operation, ...] = (
     Operation(
@@ -26,7 +37,7 @@ STOCK: tuple[Operation, ...] = (
         models.Outcome,
         request=models.AdjustStock,
         parameters=(SKU, LOCATION),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
     Operation(
@@ -38,7 +49,7 @@ STOCK: tuple[Operation, ...] = (
         models.Outcome,
         request=models.SetSafety,
         parameters=(SKU,),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
     Operation(
@@ -50,7 +61,7 @@ STOCK: tuple[Operation, ...] = (
         models.Outcome,
         request=models.SetSafety,
         parameters=(LOCATION, SKU),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
     Operation(
@@ -62,7 +73,7 @@ STOCK: tuple[Operation, ...] = (
         models.Outcome,
         request=models.SetChannelPool,
         parameters=(CHANNEL, SKU),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
     Operation(

@@ -96,7 +96,7 @@ SUPPLIES: tuple[Operation, ...] = (
         models.Outcome,
         request=models.OpenPreorder,
         parameters=(SKU,),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
     Operation(
@@ -107,7 +107,7 @@ SUPPLIES: tuple[Operation, ...] = (
         supplies.close_preorder,
         models.Outcome,
         parameters=(SKU,),
-        errors=(409, 422, 503),
+        errors=CHANGES,
         idempotent=True,
     ),
 )
