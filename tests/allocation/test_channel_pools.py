@@ -124,6 +124,15 @@ async def test_ending_a_fence_serves_those_who_wait(shop: Desk) -> None:
     assert (await shop.pool())["ruled"] is False
 
 
+async def test_ending_a_rule_serves_its_channel_although_another_one_keeps_a_rule(shop: Desk) -> None:
+    await shop.hear(channel_rule("shop", cap=0), channel_rule("web", fence=3))
+    waiting = sold_by("shop", line(4))
+    await shop.hear(waiting)
+    assert await shop.line(waiting.order_id) == {"units": 4, "queued": 4}
+    await shop.hear(channel_rule("shop"))
+    assert await shop.line(waiting.order_id) == {"units": 4, "reserved": 4}
+
+
 async def test_where_not_all_fences_can_be_filled_the_older_one_is_filled_first(shop: Desk) -> None:
     await shop.hear(channel_rule("shop", fence=8))
     told = numbers(await shop.hear(channel_rule("club", fence=8)))

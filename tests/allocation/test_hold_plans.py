@@ -73,7 +73,9 @@ STATEMENTS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "forgetting holds": lambda asked: holds.forget_holds(asked, datetime(2026, 3, 1, 1, tzinfo=UTC), 50),
     "reading rules": lambda asked: pools.read_channel_pools(asked, ["S7"]),
     "what channels have and wait for": lambda asked: pools.count_channel_units(asked, ["S7"], ["c1"]),
-    "heads of queues by channel": lambda asked: pools.read_queue_heads_by_channel(asked, ["S7", "S7"], [None, "c1"], [3, 3], NO_ROWS),
+    "heads of queues by channel": lambda asked: pools.read_queue_heads_by_channel(
+        asked, ["S7", "S7"], [None, "c1"], [3, 3], NO_ROWS, [("S7", "c1")]
+    ),
     "units ahead by channel": lambda asked: pools.read_units_ahead_by_channel(asked, ["S7"], [5], [IDS[0]]),
     "changes made before": lambda asked: pools.read_rule_changes(asked, IDS),
     "dating a queue under rules": lambda asked: promises.move_promises(asked, ["S7"], IDS[0], 5_000),

@@ -46,6 +46,7 @@ async def share_out_by_channel(connection: Connection, books: Books) -> None:
         [channel for _, channel, _ in asking],
         [units for _, _, units in asking],
         list(books.demand),
+        [(sku, rule.channel) for sku, pool in ruled for rule in pool.channels],
     )
     add_waiting_rows(books, heads)
     for sku in dict.fromkeys(sku for sku, _, _ in asking):

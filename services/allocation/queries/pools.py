@@ -219,11 +219,17 @@ async def insert_channel_pool_changes(connection: Connection, changes: Sequence[
 
 
 async def read_queue_heads_by_channel(
-    connection: Connection, skus: Sequence[str], channels: Sequence[str | None], units: Sequence[int], without: Sequence[UUID]
+    connection: Connection,
+    skus: Sequence[str],
+    channels: Sequence[str | None],
+    units: Sequence[int],
+    without: Sequence[UUID],
+    ruled: Sequence[tuple[str, str]],
 ) -> list[Record]:
     """For each SKU and channel the first places of its queue that some units would serve, except demand that is in the books already.
 
-    A null channel stands for all channels without a rule of their own. A place waits for at least one unit, so no more than ``units``
+    A null channel stands for all channels that are not among ``ruled`` (SKUs and channels): a rule that ends in this transaction is still
+    in the table. A place waits for at least one unit, so no more than ``units``
     places are looked at; those of other channels in between are passed over.
     """
     return await connection.fetch(
@@ -236,7 +242,10 @@ async def read_queue_heads_by_channel(
             SELECT * FROM demand
             WHERE demand.sku = free.sku AND demand.queued > 0 AND demand.demand_id <> ALL($4::uuid[])
               AND CASE WHEN free.channel IS NULL
-                       THEN NOT EXISTS (SELECT FROM channel_pools rule WHERE rule.sku = free.sku AND rule.channel = demand.channel)
+                       THEN NOT EXISTS (
+                           SELECT FROM unnest($5::text[], $6::text[]) AS rule(sku, channel)
+                           WHERE rule.sku = free.sku AND rule.channel = demand.channel
+                       )
                        ELSE demand.channel = free.channel END
             ORDER BY demand.priority, demand.demand_id LIMIT free.units
         ) head
@@ -246,6 +255,8 @@ async def read_queue_heads_by_channel(
         channels,
         units,
         without,
+        [sku for sku, _ in ruled],
+        [channel for _, channel in ruled],
     )
 
 
