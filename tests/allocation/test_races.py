@@ -145,6 +145,17 @@ async def test_cancel_edit_plan_and_parcel_race_in_every_start_order_and_the_boo
         assert row["units"] == sum(row.get(state, 0) for state in ("queued", "reserved", "shipped", "cancelled"))
 
 
+async def test_a_location_that_closes_while_a_product_is_judged_anew_sells_nothing_of_it(stocked: Desk, crowd: Crowd) -> None:
+    skus = [f"SKU-{number}" for number in range(12)]
+    for hour in range(1, 13, 2):
+        await stocked.hear(received(products(*skus, hazmat=True), time=at(hour)))
+        await stocked.hear(received(location("west"), time=at(hour)))
+        await stocked.hear(*(receipt(1, sku, at_location="west") for sku in skus))
+        harmless, closed = received(products(*skus), time=at(hour + 1)), received(location("west", active=False), time=at(hour + 1))
+        await asyncio.gather(crowd.hear(harmless), crowd.hear(closed))
+        assert await stocked.connection.fetchval("SELECT count(*) FROM stock_locations WHERE location = 'west' AND counts") == 0
+
+
 async def test_everything_at_once_never_deadlocks_and_never_oversells(stocked: Desk, crowd: Crowd) -> None:
     skus = [f"SKU-{number}" for number in range(4)]
     await stocked.hear(*(receipt(40, sku) for sku in skus), *(receipt(10, sku, at_location="west") for sku in skus))

@@ -13,6 +13,7 @@ from services.allocation.handlers.loading import open_books, place_of
 from services.allocation.handlers.settling import settle
 from services.allocation.handlers.supplying import follow_calendars
 from services.allocation.queries import registering as sql
+from services.allocation.queries.books import lock_pools
 from services.allocation.queries.kits import read_kits
 from shared.contracts.channels import Product, ProductRegistered
 from shared.contracts.fulfillment import LocationRegistered, iso_weekdays
@@ -24,11 +25,15 @@ LEDGER_MONTHS_AHEAD = 2
 async def open_pools(tx: Transaction, messages: Sequence[Received[ProductRegistered]]) -> list[Outgoing]:
     """New products can be stocked and ordered; channels are told that there is nothing yet. Kits get their components (feature A8).
 
-    Of a message with a kit that waits for its components, the other products are registered all the same.
+    Of a message with a kit that waits for its components, the other products are registered all the same. What is hazardous and which
+    places may sell it is judged together: neither changes while the other is looked at, nor does a shelf come into being meanwhile.
     """
     told = await _stocked(tx, messages)
     kits = _newest_kits(tx, messages)
     former = await components_of(tx.connection, kits) if kits else ()
+    components = {component.sku for _, kit in kits.values() for component in kit.components}
+    await sql.share_all_locations(tx.connection)
+    await lock_pools(tx.connection, sorted({*(product.sku for _, product in told), *components, *former}))
     await sql.upsert_products(
         tx.connection,
         [product.sku for _, product in told],
@@ -42,7 +47,6 @@ async def open_pools(tx: Transaction, messages: Sequence[Received[ProductRegiste
     affected = [row["sku"] for row in await sql.read_misjudged_skus(tx.connection, [product.sku for _, product in told], ())]
     if not affected and not kits:
         return availability_messages(changes, messages, tx.now)
-    components = {component.sku for _, kit in kits.values() for component in kit.components}
     books = await open_books(tx.connection, {*affected, *kits, *components, *former})
     composed = await compose_kits(tx, books, kits, former) if kits else {}
     judged_again = await _judge_shelves(tx, messages, books, affected)

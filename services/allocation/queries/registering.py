@@ -10,6 +10,11 @@ from asyncpg import Record
 from shared.messaging.message import Connection
 
 
+async def share_all_locations(connection: Connection) -> None:
+    """Keeps locations from being registered anew until the transaction ends; there are few. Comes before the pools."""
+    await connection.execute("SELECT FROM locations ORDER BY location FOR SHARE")
+
+
 async def upsert_products(connection: Connection, skus: Sequence[str], hazmat: Sequence[bool], registered_at: Sequence[datetime]) -> None:
     """Registers products; the newest registration of a SKU wins whatever the order in which they arrive."""
     await connection.execute(
