@@ -144,8 +144,8 @@ goods nobody had announced)."""
 class StockPromiseChanged(Event):
     """New dates for waiting lines: one message per order and cause. allocation -> portal, sync, routing.
 
-    ``cause_id`` names the supply, the change, or the round in which the dates moved. ``changed_at`` is when the cause took effect; long
-    queues are told some seconds later.
+    ``cause_id`` names the supply, the change, or the round in which the dates moved. ``changed_at`` is when the dates were set: of two
+    messages about a line the one with the later moment counts, in whatever order they come. Long queues are told some seconds after it.
     """
 
     type: ClassVar[str] = "stock.promise_changed.v1"

@@ -347,6 +347,19 @@ async def test_several_movements_of_a_queue_are_told_once(sold_out: Desk) -> Non
     }
 
 
+async def test_what_moved_a_line_after_it_was_told_its_date_is_the_newer_word(sold_out: Desk) -> None:
+    orders = await two_supplies(sold_out, 3)
+    await sold_out.hear(cancellation(orders[0]))
+    sold_out.now = at(0.1)
+    joined, ahead = order(line(1)), orders[1]
+    first = (await sold_out.hear(joined)).one(StockBackordered)
+    await sold_out.hear(cancellation(ahead))
+    sold_out.now = at(1)
+    moved = next(told for told in await until_told(sold_out) if told.order_id == joined.order_id)
+    assert (first.lines[0].promised_ship_at, moved.lines[0].new_ship_at) == (at(900), at(600))
+    assert moved.changed_at > first.backordered_at
+
+
 async def until_told_nothing(desk: Desk) -> bool:
     return not (await desk.work(continue_dating)).outgoing and not (await desk.work(tell_promises)).outgoing
 

@@ -51,6 +51,9 @@ MOVES_DATES: tuple[type[Message], ...] = (
 )
 """After these there may be dates to set and to tell at once."""
 
+JUST_BEFORE = timedelta(microseconds=1)
+"""What a change has still to say when the next one comes is older than what that one says, and newer than all before."""
+
 QUEUE_MOVES_GATHERED = timedelta(seconds=30)
 """How long movements of a queue are gathered before its dates are told anew: a day of cancellations is not a day of mails."""
 
@@ -69,6 +72,7 @@ async def finish_dating(tx: Transaction, skus: Iterable[str]) -> None:
     for row in under_way:
         if row["cause"] != "queue_moved":
             await sql.move_promises(tx.connection, [row["sku"]], row["round_id"], EVERYTHING)
+            await sql.set_changed_at(tx.connection, row["round_id"], tx.now - JUST_BEFORE)
     if under_way:
         await sql.delete_dating(tx.connection, [row["sku"] for row in under_way])
 
@@ -100,6 +104,7 @@ async def continue_dating(tx: Transaction) -> Sequence[Outgoing]:
     tx.look_again()
     await lock_pools(tx.connection, [sku])
     for row in await sql.read_dating(tx.connection, [sku]):
+        await sql.set_changed_at(tx.connection, row["round_id"], tx.now)
         if await sql.move_promises(tx.connection, [sku], row["round_id"], DATED_AT_ONCE) < DATED_AT_ONCE:
             await sql.delete_dating(tx.connection, [sku])
     return ()

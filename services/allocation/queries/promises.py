@@ -146,6 +146,11 @@ async def insert_round(
     )
 
 
+async def set_changed_at(connection: Connection, round_id: UUID, changed_at: datetime) -> None:
+    """Dates of a round have been set at this moment: who reads them knows that they are newer than what a line was told since its cause."""
+    await connection.execute("UPDATE promise_rounds SET changed_at = GREATEST(changed_at, $2) WHERE round_id = $1", round_id, changed_at)
+
+
 async def insert_dating(connection: Connection, skus: Sequence[str], round_id: UUID, due_at: datetime) -> list[Record]:
     """Queues that are to be dated anew; those whose dating is under way already stay with their round. Returns the others."""
     return await connection.fetch(
