@@ -363,12 +363,34 @@ INVARIANTS = (
     ),
     Invariant(
         "I9-one-receipt-one-effect",
-        "no receipt is booked on a shelf that it does not name, and none twice",
+        "no receipt is booked on a shelf that it does not name, and none twice; what was taken back again does not count",
         """
         SELECT cause_id::text, format('%s messages booked it', count(DISTINCT event_id))
-        FROM movements WHERE kind = 'received' GROUP BY cause_id
+        FROM (
+            SELECT cause_id, event_id, location FROM movements WHERE kind = 'received'
+            GROUP BY cause_id, event_id, location, sku HAVING sum(quantity) <> 0
+        ) booked GROUP BY cause_id
         HAVING count(DISTINCT event_id) > 1 OR cause_id IS NULL
-            OR bool_or(NOT EXISTS (SELECT FROM receipts r WHERE r.receipt_id = movements.cause_id AND r.location = movements.location))
+            OR bool_or(NOT EXISTS (SELECT FROM receipts r WHERE r.receipt_id = booked.cause_id AND r.location = booked.location))
+        """,
+    ),
+    Invariant(
+        "A11-compensations-were-agreed",
+        "every compensating entry mends a finding that an operator has agreed to",
+        """
+        SELECT e.movement_id::text, format('%s %s compensates finding %s: %s', e.kind, e.quantity, e.compensates,
+                                           COALESCE(d.decision || ' by ' || d.operator, 'nobody has decided about it'))
+        FROM movements e LEFT JOIN audit_decisions d ON d.finding_id = e.compensates
+        WHERE e.compensates IS NOT NULL AND d.decision IS DISTINCT FROM 'applied'
+        """,
+    ),
+    Invariant(
+        "A11-decisions-close-findings",
+        "a finding is applied or dismissed by exactly one decision",
+        """
+        SELECT finding_id::text, format('finding is %s, decision %s', f.status, d.decision)
+        FROM audit_findings f LEFT JOIN audit_decisions d USING (finding_id)
+        WHERE (f.status IN ('applied', 'dismissed') OR d.decision IS NOT NULL) AND d.decision IS DISTINCT FROM f.status
         """,
     ),
 )

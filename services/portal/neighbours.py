@@ -173,6 +173,16 @@ async def list_preorders(environment: Environment, query: Mapping[str, str]) -> 
     return await read(environment, "allocation", "/preorders", **query)
 
 
+async def list_findings(environment: Environment, **query: str) -> Reply:
+    """What the continuous auditor found in allocation's books."""
+    return await read(environment, "allocation", "/findings", **query)
+
+
+async def read_finding(environment: Environment, finding_id: UUID) -> Reply:
+    """One finding with what was decided about it."""
+    return await read(environment, "allocation", f"/findings/{finding_id}")
+
+
 async def read_product(environment: Environment, sku: str) -> Reply:
     """One product of the product master."""
     return await read(environment, "sync", f"/products/{quote(sku, safe='')}")

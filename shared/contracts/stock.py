@@ -251,6 +251,55 @@ class ShortagePolicySet(Answer):
     set_at: Time
 
 
+class StockCompensationRequested(Command):
+    """An operator agrees to mend what the auditor found in the books. console -> allocation.
+
+    ``expected_found`` is the figure that the operator was shown: when the balance says something else now, nothing is done.
+    """
+
+    type: ClassVar[str] = "stock.compensation_requested.v1"
+
+    decision_id: UUID
+    finding_id: UUID
+    expected_found: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000, strict=True)]
+    reason: ShortText
+    operator: ShortText
+
+
+class StockFindingDismissalRequested(Command):
+    """An operator decides that a finding stays as it is. It is not shown again unless its figures change. console -> allocation."""
+
+    type: ClassVar[str] = "stock.finding_dismissal_requested.v1"
+
+    decision_id: UUID
+    finding_id: UUID
+    expected_found: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000, strict=True)]
+    reason: ShortText
+    operator: ShortText
+
+
+class StockFindingDecided(Answer):
+    """The decision stands. allocation -> the console's answer."""
+
+    type: ClassVar[str] = "stock.finding_decided.v1"
+
+    decision_id: UUID
+    finding_id: UUID
+    sku: Sku
+    status: Literal["applied", "dismissed"]
+    decided_at: Time
+
+
+class StockFindingRefused(Refusal):
+    """Nothing was done about the finding; ``detail`` says why and what to do."""
+
+    type: ClassVar[str] = "stock.finding_refused.v1"
+
+    decision_id: UUID
+    finding_id: UUID
+    reason: Literal["unknown_finding", "already_closed", "vanished", "stale_expectation"]
+
+
 class SupplyLine(Part):
     """Units of one SKU on an inbound supply or a receipt."""
 

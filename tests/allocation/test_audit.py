@@ -175,6 +175,17 @@ CORRUPTIONS = {
         "UPDATE channel_pools SET share_percent = NULL WHERE channel = 'market'",
         "I2-nobody-waits-beside-free-stock",
     ),
+    "a compensation nobody agreed to": (
+        "INSERT INTO movements (movement_id, kind, quantity, sku, location, compensates) "
+        "VALUES (gen_random_uuid(), 'adjusted', 1, 'MUG', 'east', gen_random_uuid())",
+        "A11-compensations-were-agreed",
+    ),
+    "a finding is applied by nobody": (
+        "INSERT INTO audit_findings (finding_id, key, status, sku, balance, found, expected, balances, culprit, explanation, mends, "
+        "compensation, found_at, confirmed_at, closed_at) "
+        "VALUES (gen_random_uuid(), 'x', 'applied', 'MUG', 'x', 1, 2, '[]', 'x', 'x', 'ledger', '[]', now(), now(), now())",
+        "A11-decisions-close-findings",
+    ),
     "a receipt is booked elsewhere": ("UPDATE receipts SET location = 'west'", "I9-one-receipt-one-effect"),
 }
 

@@ -17,6 +17,7 @@ from services.allocation.__main__ import SERVICE
 from shared.config import Settings
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
+from shared.contracts.stock import StockCompensationRequested
 from shared.database import open_pool
 from shared.http import build_application
 from shared.messaging.batching import Processor, Surroundings
@@ -24,6 +25,7 @@ from shared.messaging.message import Outgoing
 from shared.messaging.outbox import encode
 from shared.running import Environment
 from shared.telemetry import Metrics
+from tests.allocation.auditor import look_at_everything
 from tests.allocation.conftest import Desk
 from tests.allocation.messages import (
     NOW,
@@ -332,3 +334,38 @@ async def test_an_operator_over_http_adjusts_is_refused_and_may_repeat_safely(of
     assert (status, body["status"]) == (409, "deferred")
     assert "'GHOST'" in body["reason"]
     assert await office.desk.available() == 5
+
+
+async def test_findings_are_listed_read_and_decided_with_the_entries_that_were_written(office: Office, databases: Databases) -> None:
+    desk = office.desk
+    await desk.hear(products("MUG"))
+    await desk.hear(location("east"))
+    await desk.hear(receipt(6))
+    assert (await office.get("/findings"))[1]["findings"] == []
+    admin = await databases.connect_as_admin()
+    await admin.execute("UPDATE allocation.movements SET quantity = 7 WHERE kind = 'received'")
+    desk.audited = False
+    await look_at_everything(desk)
+    _, listed = await office.get("/findings")
+    (found,) = listed["findings"]
+    assert (found["culprit"], found["balance"], found["found"], found["expected"]) == ("entry_altered", "shelf.on_shelf", 6, 7)
+    assert (listed["counts"]["open"], {duty["duty"] for duty in listed["progress"]} >= {"ledger", "stock"}) == (1, True)
+    wanted = StockCompensationRequested(
+        decision_id=new_id(), finding_id=UUID(found["finding_id"]), expected_found=6, reason="delivery note", operator="kim"
+    )
+    status, answer = await office.say(wanted.model_copy(update={"expected_found": 5}))
+    assert (status, answer["messages"][0]["data"]["reason"]) == (409, "stale_expectation")
+    status, answer = await office.say(wanted)
+    assert (status, answer["messages"][-1]["data"]["status"]) == (200, "applied")
+    _, read = await office.get(f"/findings/{found['finding_id']}")
+    assert (read["status"], read["decision"]["operator"], read["decision"]["reason"]) == ("applied", "kim", "delivery note")
+    assert [(entry["kind"], entry["quantity"]) for entry in read["entries"]] == [("received", -1)]
+    assert (await office.get("/findings?status=applied"))[1]["findings"][0]["finding_id"] == found["finding_id"]
+
+
+@pytest.mark.parametrize("query", ["status=closed", "limit=0", "limit=201", "limit=x", "after=x"])
+async def test_a_question_about_findings_that_makes_no_sense_names_its_field(office: Office, query: str) -> None:
+    status, body = await office.get(f"/findings?{query}")
+    assert (status, body["error"]["problems"][0]["field"]) == (422, query.split("=", maxsplit=1)[0])
+    assert (await office.get(f"/findings/{new_id()}"))[0] == 404
+    assert (await office.get("/findings/x"))[0] == 404

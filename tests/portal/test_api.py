@@ -36,6 +36,10 @@ from shared.contracts.stock import (
     StockAdjusted,
     StockAdjustmentRejected,
     StockAdjustmentRequested,
+    StockCompensationRequested,
+    StockFindingDecided,
+    StockFindingDismissalRequested,
+    StockFindingRefused,
     StockPreorderClosed,
     StockPreorderOpened,
     SupplyCancelled,
@@ -140,6 +144,8 @@ class TestTheDoor:
             "request_return": {"lines": [{"line_id": "1", "quantity": 1, "reason": "other"}]},
             "scan_return": {"location": "reno", "units": []},
             "adjust_stock": {"new_on_hand": 1, "reason": "x"},
+            "apply_finding": {"expected_found": 1, "reason": "x"},
+            "dismiss_finding": {"expected_found": 1, "reason": "x"},
             "set_feed": {"stale_after_seconds": 3600, "reason": "x"},
             "close_gap": {"up_to_sequence": 3, "reason": "x"},
             "apply_upload": {"reason": "x"},
@@ -661,6 +667,45 @@ class TestWhatDoesNotExist:
 )
 def test_the_fields_that_an_owner_blames_are_read_from_its_words(words: str, fields: list[tuple[str, str, str]]) -> None:
     assert [(fault.field, fault.problem, fault.remedy) for fault in faults_in(words)] == fields
+
+
+class TestFindingsInTheBooks:
+    async def test_reads_them_as_allocation_has_them(self, world: World) -> None:
+        finding = new_id()
+        world.allocation.shows("/findings", {"findings": [], "counts": {"open": 0}})
+        world.allocation.shows(f"/findings/{finding}", {"finding_id": str(finding)})
+        status, raw = await request(world, "GET", f"/api/findings?status=dismissed&after={finding}&limit=7")
+        assert (status, raw["counts"]) == (200, {"open": 0})
+        assert f"GET /findings?status=dismissed&limit=7&after={finding}" in world.allocation.paths
+        assert (await request(world, "GET", f"/api/findings/{finding}")) == (200, {"finding_id": str(finding)})
+        assert (await request(world, "GET", f"/api/findings/{new_id()}"))[0] == 404
+        status, raw = await request(world, "GET", "/api/findings?status=closed")
+        assert (status, problem(raw)[1]) == (422, ["status"])
+
+    async def test_mends_as_proposed_if_the_figure_is_as_it_was_shown(self, world: World) -> None:
+        finding = new_id()
+        decided = StockFindingDecided(decision_id=new_id(), finding_id=finding, sku="MUG", status="applied", decided_at=NOON)
+        world.allocation.replies_with("done", decided)
+        body = {"expected_found": -3, "reason": "delivery note 7", "operator": "ada"}
+        for _ in range(2):
+            status, raw = await request(world, "POST", f"/api/findings/{finding}/apply", body, Idempotency_Key="k")
+            assert (status, raw["result"], raw["messages"][0]["data"]["status"]) == (200, "done", "applied")
+        first, again = (StockCompensationRequested.model_validate(each["data"]) for each in world.allocation.asked)
+        assert first == again
+        assert (first.finding_id, first.expected_found, first.operator) == (finding, -3, "ada")
+        refusal = StockFindingRefused(detail="9 now", decision_id=new_id(), finding_id=finding, reason="stale_expectation")
+        world.allocation.replies_with("done", refusal, http_status=409)
+        status, raw = await request(world, "POST", f"/api/findings/{finding}/apply", body)
+        assert (status, problem(raw)[0], raw["error"]["message"]) == (409, "stale_expectation", "9 now")
+
+    async def test_dismisses_only_with_a_reason(self, world: World) -> None:
+        finding = new_id()
+        status, raw = await request(world, "POST", f"/api/findings/{finding}/dismiss", {"expected_found": 3})
+        assert (status, problem(raw)) == (422, ("invalid", ["reason"]))
+        decided = StockFindingDecided(decision_id=new_id(), finding_id=finding, sku="MUG", status="dismissed", decided_at=NOON)
+        world.allocation.replies_with("done", decided)
+        assert (await request(world, "POST", f"/api/findings/{finding}/dismiss", {"expected_found": 3, "reason": "known"}))[0] == 200
+        assert world.allocation.asked[0]["type"] == StockFindingDismissalRequested.type
 
 
 class TestTheCatalogue:

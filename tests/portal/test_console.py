@@ -18,6 +18,10 @@ from shared.contracts.stock import (
     StockAdjusted,
     StockAdjustmentRejected,
     StockAdjustmentRequested,
+    StockCompensationRequested,
+    StockFindingDecided,
+    StockFindingDismissalRequested,
+    StockFindingRefused,
 )
 from shared.database import Pool
 from shared.telemetry import handling_span_id, service_number
@@ -65,7 +69,14 @@ def form_to(page: str, action: str) -> dict[str, str]:
 class TestSigningIn:
     @pytest.mark.parametrize(
         "path",
-        ["/console", "/console/orders/019d0000-0000-7000-8000-000000000001", "/console/parked", "/console/attention", "/console/stock"],
+        [
+            "/console",
+            "/console/orders/019d0000-0000-7000-8000-000000000001",
+            "/console/parked",
+            "/console/attention",
+            "/console/stock",
+            "/console/books",
+        ],
     )
     async def test_without_a_session_every_page_asks_for_the_token(self, world: World, path: str) -> None:
         for cookie in ("", "ordermesh_console=", "ordermesh_console=guessed", "ordermesh_console=é"):
@@ -500,6 +511,109 @@ class TestStock:
         assert "after=MUG/BLUE%201" in page
         console.allocation.away = True
         assert "does not answer" in await text_of(console, "/console/stock")
+
+
+FINDING = {
+    "finding_id": "01900000-0000-7000-8000-000000000001",
+    "status": "open",
+    "sku": "MUG/BLUE 1",
+    "location": "reno",
+    "order_id": "01900000-0000-7000-8000-000000000002",
+    "line_id": "1",
+    "fulfillment_id": None,
+    "balance": "shelf.on_shelf",
+    "found": 9,
+    "expected": 10,
+    "balances": [{"balance": "shelf on_shelf (reno)", "found": 9, "expected": 10}],
+    "culprit": "changed_without_entry",
+    "explanation": "The shelf says <9>.",
+    "entry_id": None,
+    "event_id": None,
+    "event_type": None,
+    "after_entry_id": "01900000-0000-7000-8000-000000000003",
+    "after_at": NOON.isoformat(),
+    "before_entry_id": None,
+    "before_at": None,
+    "mends": "balance",
+    "compensation": [
+        {"set": "shelf.on_shelf", "of": "shelf on_shelf (reno)", "to": 10, "location": "reno"},
+        {"write": "received", "quantity": -2, "location": "reno", "order_id": None, "line_id": None},
+    ],
+    "found_at": NOON.isoformat(),
+    "confirmed_at": NOON.isoformat(),
+    "closed_at": None,
+    "decision": None,
+}
+FINDINGS = {
+    "findings": [FINDING],
+    "next_after": None,
+    "counts": {"open": 1, "applied": 0, "dismissed": 0, "vanished": 0},
+    "progress": [{"duty": "stock", "looked_at": NOON.isoformat(), "cycles": 3, "skus_examined": 9}],
+}
+FINDING_ADDRESS = f"/console/books/{FINDING['finding_id']}"
+
+
+class TestBooks:
+    async def test_shows_what_is_wrong_what_broke_it_and_what_would_mend_it(self, console: World) -> None:
+        console.allocation.shows("/findings", FINDINGS)
+        page = await text_of(console, "/console/books")
+        for words in (
+            "MUG/BLUE 1",
+            "at reno",
+            "The shelf says &lt;9&gt;.",
+            "9, should be 10",
+            "Set <strong>shelf on_shelf (reno)</strong> to 10",
+        ):
+            assert words in page
+        assert "Write <strong>Received -2</strong>" in page
+        assert f'title="{FINDING["after_entry_id"]}"' in page
+        assert "<script" not in page
+
+    async def test_applies_with_a_reason_if_the_figure_is_still_the_one_shown(self, console: World) -> None:
+        console.allocation.shows("/findings", FINDINGS)
+        hidden = form_to(await text_of(console, "/console/books"), FINDING_ADDRESS)
+        decided = StockFindingDecided(
+            decision_id=new_id(), finding_id=UUID(str(FINDING["finding_id"])), sku="MUG/BLUE 1", status="applied", decided_at=NOON
+        )
+        console.allocation.replies_with("done", decided)
+        fields = {**hidden, "decision": "apply", "reason": "counted"}
+        answer = await console.client.post(FINDING_ADDRESS, data=fields, allow_redirects=False)
+        command = StockCompensationRequested.model_validate(console.allocation.asked[0]["data"])
+        assert (str(command.finding_id), command.expected_found, command.reason) == (FINDING["finding_id"], 9, "counted")
+        assert "the books are mended" in await text_of(console, answer.headers["Location"])
+        await console.client.post(FINDING_ADDRESS, data=fields, allow_redirects=False)
+        assert console.allocation.asked[0]["data"]["decision_id"] == console.allocation.asked[1]["data"]["decision_id"]
+
+    async def test_says_why_a_decision_was_refused(self, console: World) -> None:
+        console.allocation.shows("/findings", FINDINGS)
+        hidden = form_to(await text_of(console, "/console/books"), FINDING_ADDRESS)
+        refusal = StockFindingRefused(detail="8 now", decision_id=new_id(), finding_id=new_id(), reason="stale_expectation")
+        console.allocation.replies_with("done", refusal, http_status=409)
+        fields = {**hidden, "decision": "dismiss", "reason": "known"}
+        answer = await console.client.post(FINDING_ADDRESS, data=fields, allow_redirects=False)
+        assert console.allocation.asked[0]["type"] == StockFindingDismissalRequested.type
+        assert "8 now" in await text_of(console, answer.headers["Location"])
+
+    @pytest.mark.parametrize(("field", "value"), [("reason", " "), ("expected_found", "many"), ("expected_found", "9" * 30)])
+    async def test_a_decision_that_makes_no_sense_changes_nothing(self, console: World, field: str, value: str) -> None:
+        console.allocation.shows("/findings", FINDINGS)
+        hidden = form_to(await text_of(console, "/console/books"), FINDING_ADDRESS)
+        fields = {**hidden, "decision": "apply", "reason": "x", field: value}
+        answer = await console.client.post(FINDING_ADDRESS, data=fields, allow_redirects=False)
+        assert console.allocation.asked == []
+        assert "Nothing was changed" in await text_of(console, answer.headers["Location"])
+
+    async def test_a_forged_decision_does_nothing(self, console: World) -> None:
+        for fields in ({}, {"token": "x", "request_id": str(new_id()), "decision": "apply", "expected_found": "9", "reason": "x"}):
+            answer = await console.client.post(FINDING_ADDRESS, data=fields, allow_redirects=False)
+            assert answer.status == 403
+        assert console.allocation.asked == []
+
+    async def test_says_when_allocation_is_away_and_when_all_is_well(self, console: World) -> None:
+        console.allocation.shows("/findings", {**FINDINGS, "findings": []})
+        assert "All balances are right" in await text_of(console, "/console/books")
+        console.allocation.away = True
+        assert "does not answer" in await text_of(console, "/console/books")
 
 
 class TestWhatNeedsAPerson:

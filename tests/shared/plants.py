@@ -245,6 +245,26 @@ ALLOCATION = (
         "SELECT :scan::text",
     ),
     Plant(
+        "the ledger is mended without anybody's consent",
+        (
+            "INSERT INTO allocation.movements (movement_id, kind, quantity, sku, location, compensates) "
+            "VALUES ('00000000-0000-7000-8000-0000000000dd', 'adjusted', 1, 'MUG', 'reno', gen_random_uuid())",
+        ),
+        (("allocation", "A11-compensations-were-agreed"), ("allocation", "I1-shelf-is-ledger")),
+        "SELECT '00000000-0000-7000-8000-0000000000dd'",
+    ),
+    Plant(
+        "a finding counts as dismissed and nobody has dismissed it",
+        (
+            "INSERT INTO allocation.audit_findings (finding_id, key, status, sku, balance, found, expected, balances, culprit, "
+            "explanation, mends, compensation, found_at, confirmed_at, closed_at) "
+            "VALUES ('00000000-0000-7000-8000-0000000000ee', 'x', 'dismissed', 'MUG', 'pool.reserved', 1, 2, '[]', 'changed', 'x', "
+            "'balance', '[]', now(), now(), now())",
+        ),
+        (("allocation", "A11-decisions-close-findings"),),
+        "SELECT '00000000-0000-7000-8000-0000000000ee'",
+    ),
+    Plant(
         "a receipt is booked by a second message",
         (
             "INSERT INTO allocation.movements (movement_id, kind, quantity, sku, location, cause_id, event_id) "

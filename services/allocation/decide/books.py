@@ -15,6 +15,7 @@ from services.allocation.decide.pools import open_units, queue_units, ship_units
 from services.allocation.decide.shortage import first_to_lose
 from services.allocation.decide.stock import (
     Assignment,
+    BalancesAfter,
     Cause,
     Demand,
     HeldUnits,
@@ -270,6 +271,19 @@ class Books:
 
     def _note(self, kind: MovementKind, quantity: int, demand: Demand, cause: Cause) -> None:
         self.movements.append(Movement(kind, quantity, demand.sku, cause, None, demand.order_id, demand.line_id))
+
+    def balances_after(self, entry: Movement) -> BalancesAfter:
+        """The balances of its shelf that an entry moved, as the books leave them: the auditor's chain from entry to entry."""
+        if entry.location is None:
+            return BalancesAfter()
+        shelf = self.shelf(entry.sku, entry.location)
+        if entry.kind == "shipped":
+            return BalancesAfter(shelf.on_shelf, shelf.assigned)
+        if entry.kind in ("assigned", "unassigned"):
+            return BalancesAfter(assigned=shelf.assigned)
+        if entry.kind in ("damaged", "quarantined"):
+            return BalancesAfter(set_aside=shelf.damaged if entry.kind == "damaged" else shelf.quality_control)
+        return BalancesAfter(on_shelf=shelf.on_shelf)
 
     def assign(self, assignment: Assignment, quantity: int, cause: Cause) -> None:
         """Ties reserved units of a line, oldest first, to the location of an assignment. The caller has checked that they are there."""

@@ -46,7 +46,10 @@ class Cause(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """One entry of the ledger. ``quantity`` is signed: what it adds to the balances of its kind."""
+    """One entry of the ledger. ``quantity`` is signed: what it adds to the balances of its kind.
+
+    ``compensates`` names the auditor's finding that the entry mends.
+    """
 
     kind: MovementKind
     quantity: int
@@ -56,6 +59,18 @@ class Movement(NamedTuple):
     order_id: UUID | None = None
     line_id: str | None = None
     fulfillment_id: UUID | None = None
+    compensates: UUID | None = None
+
+
+class BalancesAfter(NamedTuple):
+    """The balances of a shelf that one entry moved, as its transaction leaves them; none where it did not move them.
+
+    ``set_aside`` is what is damaged, or in quality control, by the kind of the entry.
+    """
+
+    on_shelf: int | None = None
+    assigned: int | None = None
+    set_aside: int | None = None
 
 
 class MissedUnits(NamedTuple):

@@ -192,6 +192,7 @@ def _assignment_rows(assignments: Iterable[Assignment]) -> sql.AssignmentRows:
 
 def _movement_rows(books: Books, new_id: Callable[[], UUID]) -> sql.MovementRows:
     entries = books.movements
+    after = [books.balances_after(entry) for entry in entries]
     happened_at: list[datetime] = [entry.cause.happened_at for entry in entries]
     return sql.MovementRows(
         movement_ids=[new_id() for _ in entries],
@@ -206,4 +207,9 @@ def _movement_rows(books: Books, new_id: Callable[[], UUID]) -> sql.MovementRows
         event_ids=[entry.cause.event_id for entry in entries],
         happened_at=happened_at,
         sequences=[entry.cause.sequence for entry in entries],
+        pool_versions=[books.pools[entry.sku].next_version for entry in entries],
+        on_shelf_after=[balances.on_shelf for balances in after],
+        assigned_after=[balances.assigned for balances in after],
+        set_aside_after=[balances.set_aside for balances in after],
+        compensates=[entry.compensates for entry in entries],
     )

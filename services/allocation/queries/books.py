@@ -301,20 +301,25 @@ class MovementRows(NamedTuple):
     event_ids: list[UUID]
     happened_at: list[datetime]
     sequences: list[int | None]
+    pool_versions: list[int]
+    on_shelf_after: list[int | None]
+    assigned_after: list[int | None]
+    set_aside_after: list[int | None]
+    compensates: list[UUID | None]
 
 
 async def insert_movements(connection: Connection, rows: MovementRows) -> None:
-    """Writes the ledger."""
+    """Writes the ledger; with each entry the balances of its shelf that it moved, as this transaction leaves them."""
     await connection.execute(
         """
         INSERT INTO movements (movement_id, kind, quantity, sku, location, order_id, line_id, fulfillment_id, cause_id, event_id,
-                               happened_at, sequence)
+                               happened_at, sequence, pool_version, on_shelf_after, assigned_after, set_aside_after, compensates)
         SELECT movement_id, kind::movement_kind, quantity, sku, location, order_id, line_id, fulfillment_id, cause_id, event_id,
-               happened_at, sequence
+               happened_at, sequence, pool_version, on_shelf_after, assigned_after, set_aside_after, compensates
         FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::uuid[], $9::uuid[],
-                    $10::uuid[], $11::timestamptz[], $12::bigint[])
+                    $10::uuid[], $11::timestamptz[], $12::bigint[], $13::bigint[], $14::int[], $15::int[], $16::int[], $17::uuid[])
             AS entry(movement_id, kind, quantity, sku, location, order_id, line_id, fulfillment_id, cause_id, event_id,
-                     happened_at, sequence)
+                     happened_at, sequence, pool_version, on_shelf_after, assigned_after, set_aside_after, compensates)
         """,
         *rows,
     )

@@ -1,6 +1,6 @@
 """The table of pages. Shoppers are let in by their link, operators by their session; the pages themselves see to it."""
 
-from services.portal.pages import console, feeds, messages, sessions, shopper
+from services.portal.pages import console, feeds, findings, messages, sessions, shopper
 from services.portal.pages.rendering import read_mark, read_style_sheet
 from services.portal.pages.sessions import console as for_operators
 from shared.service import get, post
@@ -29,6 +29,8 @@ ROUTES = [
     post("/console/mails/{order_id}/{kind}/{cause_id}/retry", for_operators(console.retry_mail), public=True),
     get("/console/stock", for_operators(console.read_stock), public=True),
     post("/console/stock", for_operators(console.adjust_stock), public=True),
+    get("/console/books", for_operators(findings.list_findings), public=True),
+    post("/console/books/{finding_id}", for_operators(findings.decide_finding), public=True),
     get("/console/feeds", for_operators(feeds.list_feeds), public=True),
     get("/console/feeds/{location}", for_operators(feeds.read_feed), public=True),
     post("/console/feeds/{location}/settings", for_operators(feeds.set_feed), public=True),

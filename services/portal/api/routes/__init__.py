@@ -9,6 +9,7 @@ from services.portal.api.operation import Operation
 from services.portal.api.routes.books import BOOKS
 from services.portal.api.routes.catalogue import CATALOGUE
 from services.portal.api.routes.feeds import FEEDS
+from services.portal.api.routes.findings import FINDINGS
 from services.portal.api.routes.holds import HOLDS
 from services.portal.api.routes.messages import MESSAGES
 from services.portal.api.routes.orders import ORDERS
@@ -28,6 +29,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *CATALOGUE,
     *FEEDS,
     *MESSAGES,
+    *FINDINGS,
     *BOOKS,
 )
 
