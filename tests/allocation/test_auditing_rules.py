@@ -206,8 +206,9 @@ some_shelf = st.builds(
 def wrong_books(draw: st.DrawFn) -> Evidence:
     """Shelves, a pool and a ledger that have nothing to do with each other."""
     shelves = tuple(draw(some_shelf)._replace(location=location) for location in draw(st.sampled_from([("east",), ("east", "west")])))
-    kept = (draw(few) for _ in ("held", "safety", "sku_safety", "fenced"))
-    pool = StockOfPool(3, draw(numbers), draw(st.integers(0, 5)), draw(numbers), draw(numbers), (), *kept)
+    pool = StockOfPool(
+        3, draw(numbers), draw(st.integers(0, 5)), draw(numbers), draw(numbers), (), draw(few), draw(few), draw(few), draw(few)
+    )
     ledger = {each.location: LedgerSums(*(draw(st.integers(0, 20)) for _ in SHELF_BALANCES)) for each in shelves}
     reserved = draw(st.integers(0, 20))
     return Evidence(
