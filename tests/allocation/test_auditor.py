@@ -239,7 +239,7 @@ PLANTS = {
         "entry_altered",
         "shelf.on_shelf",
         "ledger",
-        "SELECT movement_id FROM movements WHERE kind = 'received' AND quantity = 9",
+        "SELECT movement_id FROM movements WHERE kind = 'received' AND sku = 'MUG' AND quantity = 9",
         ("received", 1),
     ),
     "a reservation says more than was taken": Plant(

@@ -27,7 +27,8 @@ DUTIES_PER_LOOK = 1
 """Beside the ledger, which is read in every look."""
 ENTRIES_PER_PAGE = 5_000
 PAGES_PER_LOOK = 4
-SKUS_PER_LOOK = 500
+RECOUNTED_PAGES_PER_LOOK = 2
+SKUS_PER_LOOK = 200
 WAITING_ROWS_PER_LOOK = 20_000
 ORDERS_PER_LOOK = 250
 CAUSES_PER_LOOK = 100
@@ -86,34 +87,34 @@ async def _claim(connection: Connection, now: datetime) -> list[Record]:
 
 async def _read_ledger(connection: Connection, duty: Record, look: Look) -> None:
     """Adds up what was written since the last look; what it speaks of is examined first, as much of it as one look can bear."""
-    look.states["ledger"] = await _add_up(connection, duty, look)
+    look.states["ledger"] = await _add_up(connection, duty, look, PAGES_PER_LOOK)
     for found, limit in (
         (look.skus, SKUS_PER_LOOK),
         (look.order_ids, ORDERS_PER_LOOK),
         (look.receipt_ids, CAUSES_PER_LOOK),
         (look.scan_ids, CAUSES_PER_LOOK),
     ):
-        _shorten(found, limit)
+        _shorten(found, limit, duty["cycles"])
 
 
-def _shorten(found: set[Any], limit: int) -> None:
-    """Keeps as many as a look can bear; the others come round with their own duty."""
-    for surplus in sorted(found)[limit:]:
+def _shorten(found: set[Any], limit: int, cycle: int) -> None:
+    """Keeps as many as a look can bear, others in each cycle; the rest comes round with its own duty."""
+    for surplus in sorted(found, key=lambda each: hash((each, cycle)))[limit:]:
         found.discard(surplus)
 
 
 async def _recount(connection: Connection, duty: Record, look: Look) -> None:
     """Adds the ledger up anew, beside the sums in use. What it comes upon was examined before, unless its order is not there any more."""
     before = UUID(duty["position"]) if duty["position"] else FIRST_ID
-    look.states["recount"] = await _add_up(connection, duty, Look())
+    look.states["recount"] = await _add_up(connection, duty, Look(), RECOUNTED_PAGES_PER_LOOK)
     if duty["seen"] is None:
-        look.suspicious.update(await examining.skus_of_lost_lines(connection, before, ENTRIES_PER_PAGE * PAGES_PER_LOOK))
+        look.suspicious.update(await examining.skus_of_lost_lines(connection, before, ENTRIES_PER_PAGE * RECOUNTED_PAGES_PER_LOOK))
     in_use = await sql.read_sums_state(connection)
     assert in_use is not None
     await sql.forget_old_sums(connection, [in_use["round"], duty["round"]], OLD_SUMS_PER_LOOK)
 
 
-async def _add_up(connection: Connection, duty: Record, look: Look) -> DutyState:
+async def _add_up(connection: Connection, duty: Record, look: Look, pages: int) -> DutyState:
     """Some pages of the ledger, up to what could be seen when the first of them was begun."""
     seen, seen_at, target, target_at = duty["seen"], duty["seen_at"], duty["target"], duty["target_at"]
     position = UUID(duty["position"]) if duty["position"] else FIRST_ID
@@ -122,7 +123,7 @@ async def _add_up(connection: Connection, duty: Record, look: Look) -> DutyState
         current = await sql.current_snapshot(connection)
         target, target_at = current["snapshot"], current["taken_at"]
         position = FIRST_ID if seen is None else first_id_of(seen_at - LATENESS)
-    for _ in range(PAGES_PER_LOOK):
+    for _ in range(pages):
         page = await sql.add_page(connection, duty["round"], position, seen, target, ENTRIES_PER_PAGE)
         look.skus.update(page["skus"])
         look.order_ids.update(page["order_ids"])

@@ -24,7 +24,7 @@ async def claim_duties(connection: Connection, duties: Sequence[str], recounted_
         SELECT duty, position, cycles, round, seen::text, seen_at, target::text, target_at
         FROM audit_duties
         WHERE duty = ANY($1::text[])
-          AND (duty <> 'recount' OR seen IS NOT NULL OR target IS NOT NULL OR cycles = 0 OR looked_at <= $2)
+          AND (duty <> 'recount' OR seen IS NOT NULL OR target IS NOT NULL OR looked_at <= $2)
         ORDER BY turn, duty LIMIT $3 FOR UPDATE SKIP LOCKED
         """,
         duties,
