@@ -77,7 +77,7 @@ async def _told(session: Session, finding_id: UUID, fields: dict[str, str]) -> s
             }
         )
     except ValidationError as error:
-        problem = problems_of(error)[0]
+        problem = problems_of(error, "the form")[0]
         return f"Nothing was changed. {problem.field}: {problem.problem}"
     try:
         return _words(await asking.ask(session.environment, "allocation", command, event_id=command.decision_id))
