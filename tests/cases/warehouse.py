@@ -69,7 +69,7 @@ async def say_short_picked(world: World, units: int) -> None:
     async def heard() -> bool:
         async with world.system.http.get(url, headers=world.system.operator_headers()) as answer:
             heard = (await answer.json())["heard"]
-        return any(message["type"] == words.type and message["status"] == "done" for message in heard)
+        return any(message["type"] == words.type and message["status"] in ("done", "parked") for message in heard)
 
     await world.until(heard, "routing has heard it")
 

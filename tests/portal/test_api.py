@@ -436,11 +436,11 @@ class TestReturns:
         status, raw = await request(world, "POST", f"/api/orders/{placed}/returns", body)
         assert (status, problem(raw)) == (409, ("not_yet", ["order_id"]))
 
-    async def test_a_scan_at_an_unknown_place_names_the_field(self, world: World) -> None:
-        world.returns.replies_with("deferred", http_status=409, reason="location: 'atlantis' is not registered here, nothing was booked")
-        status, raw = await request(world, "POST", f"/api/returns/{new_id()}/scan", {"location": "atlantis", "units": []})
+    async def test_a_scan_at_a_place_of_which_returns_has_not_heard_yet_names_the_field(self, world: World) -> None:
+        world.returns.replies_with("deferred", http_status=409, reason="location: 'reno' is not registered here, nothing was booked")
+        status, raw = await request(world, "POST", f"/api/returns/{new_id()}/scan", {"location": "reno", "units": []})
         assert (status, problem(raw)) == (409, ("not_yet", ["location"]))
-        assert raw["error"]["problems"][0]["problem"] == "'atlantis' is not registered here, nothing was booked"
+        assert raw["error"]["problems"][0]["problem"] == "'reno' is not registered here, nothing was booked"
 
     async def test_a_refused_scan_says_why(self, world: World) -> None:
         refusal = ReturnScanRejected(
