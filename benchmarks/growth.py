@@ -6,13 +6,16 @@ of those rows, balances and ledger.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from benchmarks.catalogue import FIRST_SKU, UNITS_PER_SHELF, places, sku_number
 from benchmarks.failure import BenchmarkError
 from shared.messaging.message import Connection
 
 LINES_PER_HISTORIC_ORDER = 3
 SKUS_PER_STEP = 50_000
-LINES_PER_STEP = 250_000 * LINES_PER_HISTORIC_ORDER
+ORDERS_PER_STEP = 100_000
 HISTORY_MONTHS = 11
 
 _IDENTITY = """
@@ -130,27 +133,29 @@ async def grow_catalogue(connection: Connection, skus: int, *, already: int) -> 
         raise BenchmarkError(f"the catalogue grew wrongly: {row}, wanted {skus} products with stock")
 
 
-async def grow_history(connection: Connection, lines: int, *, already: int, skus: int) -> None:
-    """Adds shipped order lines of one unit each, spread over the last 300 days and all products, up to so many in all.
+async def grow_history(connections: Sequence[Connection], lines: int, *, skus: int) -> None:
+    """Adds shipped order lines of one unit each, spread over the last 300 days and all products.
 
     The units were received for the purpose, so the shelves hold what they held.
 
     Args:
-        connection: the administrator's, to the database that grows.
-        lines: how many there shall be.
-        already: how many this function has written before.
+        connections: the administrator's, to the database that grows; they share the work.
+        lines: how many to add.
         skus: how many products there are.
     """
-    await connection.execute(_IDENTITY)
-    await connection.execute(_RECEIPTS)
-    await connection.execute(
-        f"SELECT allocation.prepare_ledger_months((now() - interval '{HISTORY_MONTHS} months')::date, {HISTORY_MONTHS})"
-    )
+    months = HISTORY_MONTHS
+    await connections[0].execute(f"SELECT allocation.prepare_ledger_months((now() - interval '{months} months')::date, {months})")
     statement = "WITH " + _SHIPPED.format(
         places="','".join(place.code for place in places()), places_count=len(places()), first_sku=FIRST_SKU, lines=LINES_PER_HISTORIC_ORDER
     )
-    first, last = already // LINES_PER_HISTORIC_ORDER, lines // LINES_PER_HISTORIC_ORDER
-    step = LINES_PER_STEP // LINES_PER_HISTORIC_ORDER
-    for start in range(first, last, step):
-        await connection.execute(statement, start, min(last, start + step), max(last, 1), skus)
-    await connection.execute("VACUUM ANALYZE")
+    orders = lines // LINES_PER_HISTORIC_ORDER
+    steps = iter(range(0, orders, ORDERS_PER_STEP))
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(_IDENTITY)
+        await connection.execute(_RECEIPTS)
+        for start in steps:
+            await connection.execute(statement, start, min(orders, start + ORDERS_PER_STEP), orders, skus)
+
+    await asyncio.gather(*(work(connection) for connection in connections))
+    await connections[0].execute("VACUUM ANALYZE")

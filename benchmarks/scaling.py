@@ -36,6 +36,9 @@ from shared.messaging.pipelining import Publication
 
 _PRODUCT = Product(sku=HOT, title=HOT, unit_price_cents=100)
 
+GROWERS = 2
+"""Connections that write history at once."""
+
 SMALL = "scaling_small"
 GROWN = "scaling_grown"
 SALE = "scaling_sale"
@@ -188,12 +191,14 @@ class ScalingBench:
         """A copy of the small database that has grown to so many products and so many lines shipped."""
         with self._progress.step(f"{skus:,} SKUs, {historic_lines:,} lines shipped before"):
             await self._databases.copy(SMALL, name)
-            connection = await self._databases.connect(name)
+            connections = [await self._databases.connect(name) for _ in range(GROWERS)]
             try:
-                await grow_catalogue(connection, skus, already=min(self._sizes.scaling_skus))
-                await grow_history(connection, historic_lines, already=0, skus=skus)
+                await grow_catalogue(connections[0], skus, already=min(self._sizes.scaling_skus))
+                if historic_lines:
+                    await grow_history(connections, historic_lines, skus=skus)
             finally:
-                await connection.close()
+                for connection in connections:
+                    await connection.close()
             await self._databases.checkpoint()
 
     def _orders(self, skus: int, *, and_hot: bool = False) -> list[Publication]:
