@@ -58,6 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--orders", type=int, help=f"orders in allocation's queue (default {FULL.orders:,})")
     parser.add_argument("--skus", type=int, help=f"products of the allocation measurement (default {FULL.skus:,})")
+    history = "leave out histories of more shipped lines than this; ten million take long to write"
+    parser.add_argument("--most-history", type=int, metavar="LINES", help=history)
     parser.add_argument("--output", type=Path, help="keep the result here (a full run keeps it in benchmarks/results/latest.json)")
     parser.add_argument("--add", action="store_true", help="keep what is measured beside the parts of the kept result, with its own date")
     parser.add_argument("--write-docs", action="store_true", help="renew the tables in docs/ from the result")
@@ -126,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line entry."""
     options = build_parser().parse_args(arguments)
     parts = options.only or list(PARTS)
-    sizes = (QUICK if options.quick else FULL).with_options(orders=options.orders, skus=options.skus)
+    sizes = (QUICK if options.quick else FULL).with_options(orders=options.orders, skus=options.skus, most_history=options.most_history)
     try:
         if options.from_results:
             document = report.load(options.output or report.RESULTS)

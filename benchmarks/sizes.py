@@ -48,9 +48,10 @@ class Sizes:
     flash_units: int = 1_000
     flash_processes: int = 4
 
-    def with_options(self, *, orders: int | None, skus: int | None) -> Sizes:
+    def with_options(self, *, orders: int | None, skus: int | None, most_history: int | None) -> Sizes:
         """The same with what the command line asks for."""
-        return replace(self, orders=orders or self.orders, skus=skus or self.skus)
+        historic_lines = tuple(lines for lines in self.historic_lines if most_history is None or lines <= most_history)
+        return replace(self, orders=orders or self.orders, skus=skus or self.skus, historic_lines=historic_lines)
 
     def as_json(self) -> dict[str, object]:
         """For the result file."""

@@ -477,12 +477,12 @@ class TestPreorders:
         assert numbers(heard) == {"default": (0, "backorder"), "shop": (2, "in_stock")}
 
     async def test_a_preorder_whose_goods_are_all_set_aside_is_released_all_the_same(self, shop: Desk) -> None:
-        await shop.hear(preorder(at(5)))
+        await shop.hear(preorder(RELEASE))
         await shop.hear(channel_rule("shop", fence=9))
         own = sold_by("shop", line(2))
         await shop.hear(own)
         await shop.hear(receipt(3))
-        shop.now = at(6)
+        shop.now = RELEASE + timedelta(minutes=1)
         await shop.work(release_due_preorders)
         assert await shop.line(own.order_id) == {"units": 2, "reserved": 2}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import asyncpg
@@ -53,6 +54,11 @@ TINY = Sizes(
 )
 RATE = 10.0
 
+takes_long = pytest.mark.skipif(
+    "ORDERMESH_TEST_BENCHMARKS" not in os.environ,
+    reason="measures for minutes what `make bench` measures: ORDERMESH_TEST_BENCHMARKS=1 make test TESTS=tests/benchmarks runs it",
+)
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -72,6 +78,7 @@ async def _databases_left(stack: Stack) -> list[str]:
         await connection.close()
 
 
+@takes_long
 async def test_allocation_is_measured_against_pgbench_with_both_drivers(stack: Stack) -> None:
     databases = Databases(stack)
     bench = AllocationBench(stack, databases, TINY, Progress())
@@ -95,6 +102,7 @@ async def test_publishing_is_measured_in_three_ways(stack: Stack) -> None:
     assert all(run.messages_per_second > 0 for run in runs)
 
 
+@takes_long
 async def test_holds_are_asked_for_over_http_and_by_queue_and_each_answer_is_timed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holds, "WARM_UP_SECONDS", 0.1)
     monkeypatch.setattr(holds, "HOLDS_PER_SECOND", 50.0)
@@ -118,6 +126,7 @@ async def test_a_restock_is_measured_with_what_its_neighbours_feel(stack: Stack)
     assert await _databases_left(stack) == []
 
 
+@takes_long
 async def test_a_date_change_is_measured_until_everybody_is_told_with_what_its_neighbours_feel(stack: Stack) -> None:
     run = await PromisesBench(stack, Databases(stack), TINY, Progress()).measure()
     assert run.waiting_orders == TINY.queued_orders
@@ -127,6 +136,7 @@ async def test_a_date_change_is_measured_until_everybody_is_told_with_what_its_n
     assert await _databases_left(stack) == []
 
 
+@takes_long
 async def test_several_processes_and_a_flash_sale_are_measured_on_grown_databases_whose_books_hold(stack: Stack) -> None:
     databases = Databases(stack)
     await AllocationBench(stack, databases, TINY, Progress()).fill_one(SMALL, 300)
@@ -149,6 +159,7 @@ async def test_several_processes_and_a_flash_sale_are_measured_on_grown_database
     assert await _databases_left(stack) == []
 
 
+@takes_long
 async def test_the_whole_chain_is_measured_from_the_channel_to_the_3pl_and_back_to_the_channels(stack: Stack) -> None:
     async with running_system(stack, Databases(stack), TINY, Progress()) as system, connected_load(system) as load:
         trial = await try_rate(system, load, RATE)
