@@ -1,6 +1,7 @@
 """The routing service: which location ships which units, and whether an order may still be changed."""
 
 from services.routing import current, handlers, pages
+from services.routing.chapters import ruling
 from services.routing.settings import RoutingSettings
 from shared.contracts import fulfillment, orders, returns, stock
 from shared.service import Service, consume, every, get, post
@@ -20,6 +21,7 @@ SERVICE = Service(
         consume(orders.OrderEditRequested, handlers.edit_orders),
         consume(orders.OrderDelayAnswered, handlers.answer_delays),
         consume(fulfillment.LocationRegistrationRequested, handlers.register_locations),
+        *ruling.CONSUMES,
     ],
     publishes=[
         *(fulfillment.FulfillmentPlanned, fulfillment.FulfillmentRequested, fulfillment.FulfillmentCancelRequested),
@@ -27,12 +29,13 @@ SERVICE = Service(
         *(fulfillment.FulfillmentCancelled, fulfillment.OrderNeedsAttention, fulfillment.LocationRegistered),
         *(orders.OrderEdited, orders.OrderEditRejected, orders.OrderChangePending, orders.OrderCancelled, orders.OrderCancelRejected),
         *(orders.OrderDelayed, orders.OrderDelayConsentSettled, orders.OrderDelayAnswerRejected, returns.RefundRequested),
-        fulfillment.LocationRegistrationRejected,
+        *(fulfillment.LocationRegistrationRejected, *ruling.PUBLISHES),
     ],
     schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],
     routes=[
         *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order), get("/locations", pages.list_locations)),
         *(get("/attention", pages.list_attention), get("/delays", pages.list_delays), post("/orders/{order_id}/retry", pages.retry_order)),
+        *ruling.ROUTES,
     ],
 )
 if __name__ == "__main__":

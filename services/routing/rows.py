@@ -80,6 +80,7 @@ def _fulfillment(rows: Sequence[Record]) -> Fulfillment:
             ShortPick(datetime.fromisoformat(picked_at), tuple((line_id, units) for line_id, units in missing))
             for picked_at, missing in first["short_picks"] or ()
         ),
+        packing=tuple(first["packing"]["instructions"]) if first["packing"] else (),
     )
 
 
@@ -138,6 +139,7 @@ def order_of(
         agreed_ship_at=row["agreed_ship_at"],
         open_ended=row["open_ended"],
         question=question,
+        holds_lifted=row["holds_lifted"],
         status=row["status"],
         waiting_for=row["waiting_for"],
         waiting_until=row["waiting_until"],

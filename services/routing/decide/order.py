@@ -19,7 +19,9 @@ from shared.contracts.base import Message
 from shared.contracts.fulfillment import OrderNeedsAttention
 from shared.contracts.orders import DelayOutcome, OrderLine, SplitPolicy
 
-AttentionReason = Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue"]
+AttentionReason = Literal[
+    "no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue", "held_by_rule"
+]
 
 
 class State(Enum):
@@ -183,6 +185,8 @@ class Fulfillment:
     delivered_at: datetime | None = None
     ended_because: str | None = None
     short_picks: tuple[ShortPick, ...] = ()
+    packing: tuple[str, ...] = ()
+    """What rules told whoever packs it."""
 
     @property
     def left(self) -> int:
@@ -279,6 +283,8 @@ class Order:
     open_ended: bool = False
     """The customer has agreed to wait without a date."""
     question: Question | None = None
+    holds_lifted: bool = False
+    """An operator has let it go on: no rule holds it again."""
     status: str = "placed"
     waiting_for: str | None = None
     waiting_until: datetime | None = None

@@ -12,10 +12,11 @@ from shared.contracts.fulfillment import LocationRegistrationRequested, iso_week
 from shared.messaging.message import Connection
 
 
-async def network_revision(connection: Connection) -> UUID | None:
-    """Changes with every registration; None before the first."""
-    revision: UUID | None = await connection.fetchval("SELECT revision FROM network")
-    return revision
+async def planning_revision(connection: Connection) -> tuple[UUID | None, int]:
+    """What changes with every registration (None before the first), and the version of the rules in force."""
+    row = await connection.fetchrow("SELECT (SELECT revision FROM network) AS network, version FROM rules_in_force")
+    assert row is not None, "the migration puts version 0 in force"
+    return row["network"], row["version"]
 
 
 async def read_locations(connection: Connection) -> list[Record]:
@@ -23,7 +24,7 @@ async def read_locations(connection: Connection) -> list[Record]:
     return await connection.fetch(
         """
         SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
-               working_days, holidays, dock_to_stock_days
+               working_days, holidays, dock_to_stock_days, capabilities
         FROM locations ORDER BY location
         """
     )
@@ -37,18 +38,20 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
             INSERT INTO network (revision) VALUES ($11) ON CONFLICT (only_row) DO UPDATE SET revision = excluded.revision RETURNING 1
         )
         INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
-                               registered_at, working_days, holidays, dock_to_stock_days)
+                               registered_at, working_days, holidays, dock_to_stock_days, capabilities)
         SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
-               string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days
+               string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days,
+               string_to_array(capabilities, ' ')
         FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-                             $9::boolean[], $12::text[], $13::text[], $14::int[])
+                             $9::boolean[], $12::text[], $13::text[], $14::int[], $15::text[])
              AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
-                     holidays, dock_to_stock_days)
+                     holidays, dock_to_stock_days, capabilities)
         ON CONFLICT (location) DO UPDATE
         SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
             time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
             active = excluded.active, registered_at = excluded.registered_at,
-            working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days
+            working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days,
+            capabilities = excluded.capabilities
         """,
         [item.location for item in locations],
         [item.name for item in locations],
@@ -61,8 +64,9 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
         [item.active for item in locations],
         now,
         revision,
-        # unnest makes no rows of arrays in arrays, so the days travel as text
+        # unnest makes no rows of arrays in arrays, so days and words travel as text
         [" ".join(str(day) for day in iso_weekdays(item.working_days)) for item in locations],
         [" ".join(sorted(day.isoformat() for day in set(item.holidays))) for item in locations],
         [item.dock_to_stock_days for item in locations],
+        [" ".join(sorted(set(item.capabilities))) for item in locations],
     )

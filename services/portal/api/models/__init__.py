@@ -37,6 +37,7 @@ from services.portal.api.models.orders import (
     TraceDocument,
 )
 from services.portal.api.models.returns import RequestReturn, ScanReturn
+from services.portal.api.models.routing import PublishRoutingRules, SaveRoutingRules, TryRoutingRules
 from services.portal.api.models.rules import SetChannelPool, SetSafety
 from services.portal.api.models.shapes import Document, ErrorAnswer, ErrorDetail, Outcome, OutcomeMessage, Request, Response
 from services.portal.api.models.stock import AdjustStock, SetShortagePolicy
@@ -76,6 +77,7 @@ __all__ = [
     "ParkedMessage",
     "PlaceOrder",
     "Placed",
+    "PublishRoutingRules",
     "ReceiveSupply",
     "Redriven",
     "RefundDocument",
@@ -90,6 +92,7 @@ __all__ = [
     "RetryingList",
     "RetryingMessage",
     "ReturnDocument",
+    "SaveRoutingRules",
     "ScanReturn",
     "ScheduleSupply",
     "SetChannelPool",
@@ -98,5 +101,6 @@ __all__ = [
     "SetShortagePolicy",
     "TimelineEntry",
     "TraceDocument",
+    "TryRoutingRules",
     "WaitingMessage",
 ]
