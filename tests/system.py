@@ -55,6 +55,7 @@ HONEST = {
     "silent_rate": 0.0,
     "duplicate_rate": 0.0,
     "cancel_until": "accepted",
+    "interceptions": "succeed",
     "stock": "unlimited",
 }
 

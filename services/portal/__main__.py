@@ -21,7 +21,7 @@ SERVICE = Service(
                 *(orders.OrderDelayed, orders.OrderDelayConsentSettled),
                 *(stock.StockReserved, stock.StockBackordered, stock.StockPromiseChanged, stock.StockReservationReleased),
                 *(fulfillment.FulfillmentStarted, fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered),
-                *(fulfillment.FulfillmentCancelled, fulfillment.OrderNeedsAttention),
+                *(fulfillment.FulfillmentCancelled, fulfillment.FulfillmentInterceptionMoved, fulfillment.OrderNeedsAttention),
                 *(returns.ReturnApproved, returns.ReturnDeclined, returns.ReturnInspected, returns.ReturnClosed),
                 *(returns.RefundSucceeded, returns.RefundFailed),
             )

@@ -15,6 +15,7 @@ from aiohttp import web
 from services.portal.asking import SERVICES, Reply, ServiceAway, ServiceName, call, download, read
 from services.portal.decide.traces import Span, trace_tree
 from shared.contracts.base import Message
+from shared.contracts.orders import OrderEditRequested
 from shared.http import error_body, error_response, why_not_parked
 from shared.messaging import inbox, outbox, waiting
 from shared.messaging.waiting import Dismissal
@@ -211,6 +212,12 @@ async def read_attention(environment: Environment) -> Reply:
 async def retry_order(environment: Environment, order_id: UUID) -> Reply:
     """Has routing try an order again whose trouble a person has dealt with."""
     return await call(environment, "routing", "POST", f"/orders/{order_id}/retry")
+
+
+async def preview_edit(environment: Environment, command: OrderEditRequested, stock: Mapping[str, Mapping[str, int]]) -> Reply:
+    """What routing says an edit would do; ``stock`` is what allocation has free, per SKU and location."""
+    body = json.dumps({"request": command.model_dump(mode="json"), "stock": stock}).encode()
+    return await call(environment, "routing", "POST", f"/orders/{command.order_id}/edit/preview", body=body)
 
 
 async def failed_refunds(environment: Environment) -> Shown:

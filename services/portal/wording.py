@@ -53,6 +53,7 @@ EVENT_LABELS: Final = {
     "fulfillment.shipped.v1": "Parcel shipped",
     "fulfillment.delivered.v1": "Parcel delivered",
     "fulfillment.cancelled.v1": "Fulfillment called off",
+    "fulfillment.interception_moved.v1": "Interception",
     "return.approved.v1": "Return approved",
     "return.declined.v1": "Return declined",
     "return.inspected.v1": "Return inspected",
@@ -88,6 +89,13 @@ SHOPPER_ANSWERS: Final = {
 """How a question about a delay ended, where shoppers had a part in it."""
 
 
+SHOPPER_INTERCEPTIONS: Final = {
+    "requested": "We asked the warehouse to hold a parcel back",
+    "succeeded": "The warehouse held a parcel back",
+    "failed": "A parcel could not be held back",
+}
+"""How far it is with a parcel whose order was cancelled."""
+
 SHOPPER_REFUSALS: Final = {
     "order.edit_rejected.v1": "It was too late to change your order",
     "order.cancel_rejected.v1": "It was too late to cancel",
@@ -101,6 +109,8 @@ def shopper_words(event_type: str, data: Mapping[str, Any]) -> str | None:
         return SHOPPER_ANSWERS.get(data["outcome"])
     if event_type == "order.delayed.v1" and data["consent"] == "required":
         return "We asked whether you want to wait"
+    if event_type == "fulfillment.interception_moved.v1":
+        return SHOPPER_INTERCEPTIONS[data["outcome"]]
     if event_type in SHOPPER_REFUSALS:
         # Cancelling twice, or while a change waits, is none of the order's story; nor is what somebody else asked for.
         asked_by_shopper = data.get("actor") in (None, "shopper")

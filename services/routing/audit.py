@@ -69,7 +69,7 @@ INVARIANTS: Sequence[Invariant] = (
                                         sum(fl.shipped), coalesce(f.tracking_number, 'none'))
         FROM fulfillments f JOIN fulfillment_lines fl USING (fulfillment_id)
         GROUP BY f.fulfillment_id
-        HAVING (f.state IN ('called_off', 'rejected', 'emptied', 'withdrawn', 'planned') AND sum(fl.shipped) > 0)
+        HAVING (f.state IN ('called_off', 'intercepted', 'rejected', 'emptied', 'withdrawn', 'planned') AND sum(fl.shipped) > 0)
             OR (f.state IN ('shipped', 'delivered', 'incomplete')
                 AND (sum(fl.shipped) = 0 OR f.tracking_number IS NULL OR f.shipped_at IS NULL OR f.requested_at IS NULL))
         """,
@@ -151,7 +151,7 @@ INVARIANTS: Sequence[Invariant] = (
         """
         SELECT f.order_id::text, format('fulfillment %s is %s without a timer, and nobody is called', f.fulfillment_id, f.state)
         FROM fulfillments f JOIN orders o USING (order_id)
-        WHERE f.state IN ('submitted', 'cancelling', 'accepted', 'cancel_refused', 'incomplete')
+        WHERE f.state IN ('submitted', 'cancelling', 'accepted', 'cancel_refused', 'intercepting', 'intercept_failed', 'incomplete')
           AND f.due_at IS NULL AND o.attention_reason IS NULL
            OR f.due_at < o.due_at
         """,
@@ -172,7 +172,7 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "I6-changes-are-decided",
-        "a change is open only while a 3PL that it asked has not answered, or works on what ships before the rest is given up",
+        "a change is open only while a 3PL that it asked has not answered, or works on what ships before the rest is cancelled",
         """
         SELECT c.order_id::text, format('change %s is open since %s, but every 3PL has answered', c.change_id, c.requested_at)
         FROM changes c
@@ -180,9 +180,22 @@ INVARIANTS: Sequence[Invariant] = (
           AND NOT EXISTS (SELECT FROM fulfillments f
                           WHERE f.fulfillment_id = ANY (c.awaiting)
                             AND (f.request_status = 'cancellation_requested'
+                                 OR c.kind = 'cancel' AND f.state IN ('intercepting', 'intercept_failed', 'incomplete')
                                  OR f.status IN ('open', 'in_progress', 'incomplete')
                                     AND EXISTS (SELECT FROM delay_consents d
                                                 WHERE d.consent_id = c.change_id AND d.outcome IN ('refused', 'lapsed'))))
+        """,
+    ),
+    Invariant(
+        "D5-what-left-cancelled-may-come-back",
+        "a parcel that left although a cancellation waited for it has a prepaid return",
+        """
+        SELECT c.order_id::text, format('fulfillment %s is %s although cancellation %s was answered with %s', f.fulfillment_id,
+                                        f.state, c.change_id, c.answer_type)
+        FROM changes c JOIN fulfillments f ON f.fulfillment_id = ANY (c.awaiting)
+        WHERE c.kind = 'cancel' AND c.answered_at IS NOT NULL AND c.answer ->> 'reason' IS DISTINCT FROM 'fulfillment_started'
+          AND NOT EXISTS (SELECT FROM delay_consents d WHERE d.consent_id = c.change_id)
+          AND f.state IN ('incomplete', 'shipped', 'delivered') AND f.return_id IS NULL
         """,
     ),
     Invariant(

@@ -26,7 +26,7 @@ from shared.contracts.orders import (
     OrderEditRejected,
 )
 from shared.contracts.returns import RefundRequested
-from shared.messaging.message import Outgoing, Received, Transaction
+from shared.messaging.message import Connection, Outgoing, Received, Transaction
 
 ChangeAnswer = OrderCancelled | OrderCancelRejected | OrderChangePending | OrderEdited | OrderEditRejected
 
@@ -61,27 +61,10 @@ class Book:
         await self._load(await orders.lock_due_orders(self.tx.connection, self.tx.now, limit))
 
     async def _load(self, rows: Sequence[Record]) -> None:
-        if not rows:
-            return
-        connection = self.tx.connection
-        order_ids = [row["order_id"] for row in rows]
-        lines = lines_by_order(await orders.read_lines(connection, order_ids))
-        parcels = fulfillments_by_order(await fulfillments.read_fulfillments(connection, order_ids))
-        open_changes = [row["change_id"] for row in rows if row["change_id"] is not None]
-        changes_by_order = {}
-        if open_changes:
-            changes_by_order = {row["order_id"]: change_of(row) for row in await changes.read_changes(connection, open_changes)}
-        asked = [row["consent_id"] for row in rows if row["consent_id"] is not None]
-        questions_by_order = {}
-        if asked:
-            questions_by_order = {row["order_id"]: question_of(row) for row in await consents.read_consents(connection, asked)}
-        for row in rows:
-            order_id = row["order_id"]
-            own = parcels.get(order_id, [])
-            order = order_of(row, lines.get(order_id, []), own, changes_by_order.get(order_id), questions_by_order.get(order_id))
-            self.orders[order_id] = self._before[order_id] = order
-            for fulfillment in own:
-                self.order_of_fulfillment[fulfillment.fulfillment_id] = order_id
+        for order in await _with_all_of_theirs(self.tx.connection, rows):
+            self.orders[order.order_id] = self._before[order.order_id] = order
+            for fulfillment in order.fulfillments:
+                self.order_of_fulfillment[fulfillment.fulfillment_id] = order.order_id
 
     def add(self, order: Order, because: Received[Any]) -> None:
         """An order that was inserted in this transaction."""
@@ -216,6 +199,39 @@ class Book:
             await fulfillments.update_fulfillments(self.tx.connection, updated)
         if lines:
             await fulfillments.update_fulfillment_lines(self.tx.connection, lines)
+
+
+async def open_for_reading(connection: Connection, order_id: UUID) -> Order | None:
+    """One order as it stands, not locked: for questions that change nothing."""
+    found = await _with_all_of_theirs(connection, await orders.read_orders(connection, [order_id]))
+    return found[0] if found else None
+
+
+async def _with_all_of_theirs(connection: Connection, rows: Sequence[Record]) -> list[Order]:
+    """Orders with everything that belongs to them."""
+    if not rows:
+        return []
+    order_ids = [row["order_id"] for row in rows]
+    lines = lines_by_order(await orders.read_lines(connection, order_ids))
+    parcels = fulfillments_by_order(await fulfillments.read_fulfillments(connection, order_ids))
+    open_changes = [row["change_id"] for row in rows if row["change_id"] is not None]
+    changes_by_order = {}
+    if open_changes:
+        changes_by_order = {row["order_id"]: change_of(row) for row in await changes.read_changes(connection, open_changes)}
+    asked = [row["consent_id"] for row in rows if row["consent_id"] is not None]
+    questions_by_order = {}
+    if asked:
+        questions_by_order = {row["order_id"]: question_of(row) for row in await consents.read_consents(connection, asked)}
+    return [
+        order_of(
+            row,
+            lines.get(row["order_id"], []),
+            parcels.get(row["order_id"], []),
+            changes_by_order.get(row["order_id"]),
+            questions_by_order.get(row["order_id"]),
+        )
+        for row in rows
+    ]
 
 
 def _beyond_progress(order: Order) -> tuple[object, ...]:

@@ -80,6 +80,7 @@ def _fulfillment(rows: Sequence[Record]) -> Fulfillment:
             ShortPick(datetime.fromisoformat(picked_at), tuple((line_id, units) for line_id, units in missing))
             for picked_at, missing in first["short_picks"] or ()
         ),
+        return_id=first["return_id"],
     )
 
 

@@ -190,6 +190,21 @@ class FulfillmentCancelRequested(PartnerCommand):
     attempt: Annotated[int, Field(ge=1)] = 1
 
 
+class FulfillmentInterceptRequested(PartnerCommand):
+    """You have started on this: please hold the parcel back. routing -> 3PL.
+
+    The 3PL answers ``intercepted`` when it has the parcel and its units are back on the shelf, ``intercept_failed`` when it leaves all the
+    same. A parcel that has left already is said by ``shipped``; nothing else need be answered. Repeated with a higher ``attempt`` while the
+    3PL is silent.
+    """
+
+    type: ClassVar[str] = "fulfillment.intercept_requested.v1"
+
+    fulfillment_id: UUID
+    reason: ShortText
+    attempt: Annotated[int, Field(ge=1)] = 1
+
+
 class ThirdPartyAccepted(PartnerMessage):
     """The 3PL has started: the cutoff of blueprint section 5."""
 
@@ -264,6 +279,25 @@ class ThirdPartyCancelRejected(PartnerMessage):
     answered_at: Time
 
 
+class ThirdPartyIntercepted(PartnerMessage):
+    """The parcel was held back: it will not leave, and everything that was in it is on the shelf again."""
+
+    type: ClassVar[str] = "3pl.intercepted.v1"
+
+    fulfillment_id: UUID
+    intercepted_at: Time
+
+
+class ThirdPartyInterceptFailed(PartnerMessage):
+    """The parcel could not be held back any more: it leaves, or has left."""
+
+    type: ClassVar[str] = "3pl.intercept_failed.v1"
+
+    fulfillment_id: UUID
+    reason: ShortText
+    answered_at: Time
+
+
 class ThirdPartyDelivered(PartnerMessage):
     """The carrier has delivered the parcel."""
 
@@ -330,6 +364,26 @@ class FulfillmentCancelled(Event):
     lines: Annotated[list[LineUnits], Field(min_length=1)]
     missing: list[LineUnits] = []
     cancelled_at: Time
+
+
+class FulfillmentInterceptionMoved(Event):
+    """How far it is with holding a parcel back whose order was cancelled after the cutoff. routing -> portal.
+
+    ``requested``: its 3PL was asked. ``succeeded``: the parcel was held back, its units are on the shelf and refunded with the
+    cancellation. ``failed``: it leaves all the same; once it has, its units may come back under the prepaid return ``return_id``, and are
+    refunded when they are scanned. No money moves by this message.
+    """
+
+    type: ClassVar[str] = "fulfillment.interception_moved.v1"
+
+    fulfillment_id: UUID
+    order_id: UUID
+    change_id: UUID
+    location: Code
+    outcome: Literal["requested", "succeeded", "failed"]
+    detail: Text = ""
+    return_id: UUID | None = None
+    moved_at: Time
 
 
 class OrderNeedsAttention(Event):

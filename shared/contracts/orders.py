@@ -249,7 +249,10 @@ class OrderChangePending(Event):
 
 
 class OrderCancelled(Event):
-    """The order ships nothing more. routing -> all. ``lines`` are the units that will not ship, ``refund_cents`` the money for them."""
+    """The order ships nothing more. routing -> all. ``lines`` are the units that will not ship, ``refund_cents`` the money for them.
+
+    ``return_ids`` are the prepaid returns of parcels that left all the same and are refunded when they are scanned.
+    """
 
     type: ClassVar[str] = "order.cancelled.v1"
 
@@ -260,11 +263,15 @@ class OrderCancelled(Event):
     reason: ShortText
     lines: list[LineUnits]
     refund_cents: Cents
+    return_ids: list[UUID] = []
     cancelled_at: Time
 
 
 class OrderCancelRejected(Event):
-    """Too late, or nothing to cancel. routing -> portal, sync. ``already_cancelled``: what was asked for has happened before."""
+    """Too late, or nothing to cancel. routing -> portal, sync. ``already_cancelled``: what was asked for has happened before.
+
+    ``return_ids`` are the prepaid returns of parcels that could not be held back any more (``already_shipped``).
+    """
 
     type: ClassVar[str] = "order.cancel_rejected.v1"
 
@@ -275,6 +282,7 @@ class OrderCancelRejected(Event):
     """Who asked; so that nobody's wish is told as somebody else's."""
     reason: ChangeRefusal
     detail: Text
+    return_ids: list[UUID] = []
 
 
 DelayCause = Literal[

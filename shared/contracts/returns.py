@@ -38,7 +38,11 @@ class ReturnLine(Part):
 
 
 class ReturnAuthorisationRequested(Command):
-    """May these units come back? portal -> returns. ``return_id`` makes the request safe to repeat."""
+    """May these units come back? portal, routing -> returns. ``return_id`` makes the request safe to repeat.
+
+    ``fulfillment_id`` names a parcel that left although its order had been cancelled: routing asks for its return. The request waits until
+    that shipment has been heard of, and no return window stands against it.
+    """
 
     type: ClassVar[str] = "return.authorisation_requested.v1"
 
@@ -46,6 +50,7 @@ class ReturnAuthorisationRequested(Command):
     order_id: UUID
     actor: Actor
     lines: Annotated[list[ReturnLine], Field(min_length=1, max_length=500)]
+    fulfillment_id: UUID | None = None
 
 
 class ApprovedLine(Part):
@@ -58,7 +63,10 @@ class ApprovedLine(Part):
 
 
 class ReturnApproved(Event):
-    """The units may come back with this prepaid label. returns -> portal."""
+    """The units may come back with this prepaid label. returns -> portal.
+
+    ``fulfillment_id`` names the parcel where its order had been cancelled and it left all the same.
+    """
 
     type: ClassVar[str] = "return.approved.v1"
 
@@ -70,6 +78,7 @@ class ReturnApproved(Event):
     label_carrier: ShortText
     label_tracking_number: ShortText
     expires_at: Time
+    fulfillment_id: UUID | None = None
 
 
 ReturnRefusal = Literal["not_shipped", "window_closed", "quantity_exceeds_shipped", "unknown_line", "unknown_order"]

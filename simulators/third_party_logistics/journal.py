@@ -19,6 +19,7 @@ from shared.contracts.fulfillment import (
     ThirdPartyAccepted,
     ThirdPartyCancelAccepted,
     ThirdPartyDelivered,
+    ThirdPartyIntercepted,
     ThirdPartyLabelPrinted,
     ThirdPartyRejected,
     ThirdPartyShipped,
@@ -120,7 +121,7 @@ def _remember(warehouse: Warehouse, fulfillments: dict[UUID, Fulfillment], answe
     said = warehouse.stock_messages if fulfillment is None else fulfillment.said
     if any(answer.data == earlier.data for earlier in said):
         return
-    if isinstance(answer.data, ThirdPartyCancelAccepted):
+    if isinstance(answer.data, ThirdPartyCancelAccepted | ThirdPartyIntercepted):
         warehouse.remember_cancellation(answer.data.fulfillment_id)
     if fulfillment is not None:
         said.append(answer)
@@ -134,7 +135,7 @@ def _advance(shelf: Shelf, fulfillment: Fulfillment, word: PartnerMessage) -> No
     if isinstance(word, ThirdPartyShortPicked):
         fulfillment.picked = list(without(fulfillment.lines, word.missing))
         fulfillment.status = "labelled" if fulfillment.picked else "nothing_found"
-    elif isinstance(word, ThirdPartyCancelAccepted):
+    elif isinstance(word, ThirdPartyCancelAccepted | ThirdPartyIntercepted):
         if fulfillment.status not in WILL_NOT_SHIP:
             fulfillment.status = "cancelled"
     elif type(word) in STATUS_AFTER:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.contracts.base import INBOUND_EXCHANGE, Message
 from shared.contracts.envelope import Envelope
-from shared.contracts.fulfillment import FulfillmentCancelRequested, FulfillmentRequested
+from shared.contracts.fulfillment import FulfillmentCancelRequested, FulfillmentInterceptRequested, FulfillmentRequested
 from shared.contracts.registry import routing_key_of
 from shared.messaging.pipelining import Publication, publish_together
 from simulators.third_party_logistics.answers import Answer, Delivery, Reaction
@@ -187,6 +187,9 @@ class PartnerLink:
         if kind == FulfillmentCancelRequested.type:
             cancel = Envelope[FulfillmentCancelRequested].model_validate_json(body)
             return self.warehouse.take_cancellation(cancel.data, cancel.subject, cancel.traceparent, delivery, now)
+        if kind == FulfillmentInterceptRequested.type:
+            intercept = Envelope[FulfillmentInterceptRequested].model_validate_json(body)
+            return self.warehouse.take_interception(intercept.data, intercept.subject, intercept.traceparent, delivery, now)
         self.warehouse.statistics["unknown_type"] += 1
         log.warning("3PL %s: a %s is nothing for a 3PL", self.warehouse.code, kind)
         return Reaction(settled=[delivery])

@@ -33,6 +33,9 @@ class Behaviour(BaseModel):
     cancel_until: Literal["accepted", "labelled"] = Field(
         "accepted", description="the step from which a cancellation is refused; accepted is the contract's cutoff"
     )
+    interceptions: Literal["succeed", "too_late", "silent"] = Field(
+        "succeed", description="succeed: a parcel that has not left is held back when asked; too_late: it leaves; silent: no answer"
+    )
     stock: Literal["unlimited", "counted"] = Field(
         "unlimited", description="counted: units it was never told of are not found; unlimited: it ships whatever it is told to"
     )

@@ -19,11 +19,14 @@ from shared.contracts.base import PartnerMessage
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentCancelRequested,
+    FulfillmentInterceptRequested,
     FulfillmentRequested,
     ThirdPartyAccepted,
     ThirdPartyCancelAccepted,
     ThirdPartyCancelRejected,
     ThirdPartyDelivered,
+    ThirdPartyIntercepted,
+    ThirdPartyInterceptFailed,
     ThirdPartyLabelPrinted,
     ThirdPartyRejected,
     ThirdPartyShipped,
@@ -146,6 +149,35 @@ class Warehouse:
             fulfillment_id=fulfillment.fulfillment_id, reason=f"already {fulfillment.status}", answered_at=now
         )
         return Reaction(self._say(fulfillment, refusal, now))
+
+    def take_interception(
+        self, command: FulfillmentInterceptRequested, subject: str | None, traceparent: str | None, delivery: Delivery, now: datetime
+    ) -> Reaction:
+        """A parcel that was started is wanted back: until the truck it is unpacked, its units go on the shelf again."""
+        self.statistics["interceptions"] += 1
+        if self.behaviour.interceptions == "silent" or self._random.random() < self.behaviour.silent_rate:
+            self.statistics["ignored"] += 1
+            return Reaction(settled=[delivery])
+        held_back = ThirdPartyIntercepted(fulfillment_id=command.fulfillment_id, intercepted_at=now)
+        fulfillment = self.fulfillments.get(command.fulfillment_id)
+        if fulfillment is None:
+            self.remember_cancellation(command.fulfillment_id)
+            return Reaction([Answer(held_back, subject, traceparent, now, deliveries=[delivery])])
+        fulfillment.waiting.append(delivery)
+        has_left = fulfillment.status in ("shipped", "delivered")
+        if has_left or (self.behaviour.interceptions == "too_late" and fulfillment.status not in WILL_NOT_SHIP):
+            reason = f"already {fulfillment.status}" if has_left else "already on the truck"
+            failed = ThirdPartyInterceptFailed(fulfillment_id=fulfillment.fulfillment_id, reason=reason, answered_at=now)
+            return Reaction(self._say(fulfillment, failed, now))
+        self._unpack(fulfillment)
+        return Reaction(self._say(fulfillment, held_back, now))
+
+    def _unpack(self, fulfillment: Fulfillment) -> None:
+        if fulfillment.status == "labelled":
+            for line in fulfillment.picked:
+                self.shelf.picked[(fulfillment.location, line.sku)] -= line.quantity
+        if fulfillment.status not in WILL_NOT_SHIP:
+            fulfillment.status = "cancelled"
 
     def due(self, now: datetime, limit: int = 1_000) -> Reaction:
         """Does the work whose time has come, at most ``limit`` steps."""

@@ -155,8 +155,8 @@ async def test_a_cancel_before_the_cutoff_releases_the_stock_and_refunds_once(sy
     assert (again.status, again.body["result"]) == (200, "cancelled"), again.body
 
 
-async def test_after_the_cutoff_edit_and_cancel_are_refused_with_the_reason(system: System) -> None:
-    await system.behave(label_delay_seconds=3_600.0)
+async def test_after_the_label_an_edit_is_refused_and_a_cancellation_holds_the_parcel_back(system: System) -> None:
+    await system.behave(ship_delay_seconds=3_600.0)
     sku = system.fresh("late")
     await system.register(sku)
     await system.put(sku, "reno", 4)
@@ -166,10 +166,18 @@ async def test_after_the_cutoff_edit_and_cancel_are_refused_with_the_reason(syst
         return "fulfillment.started.v1" in kinds(await system.order(order_id) or {"timeline": []})
 
     await system.eventually(started, "the 3PL has accepted")
-    cancel = await system.api("POST", f"/api/orders/{order_id}/cancel", {"reason": "too late"})
-    assert (cancel.status, cancel.body["error"]["code"]) == (409, "fulfillment_started")
     edit = await system.api("POST", f"/api/orders/{order_id}/edit", {"line_changes": [{"line_id": "1", "quantity": 1}]})
     assert (edit.status, edit.body["error"]["code"]) == (409, "fulfillment_started")
+    cancel = await system.api("POST", f"/api/orders/{order_id}/cancel", {"reason": "no need"})
+    assert (cancel.status, cancel.body["result"]) == (202, "pending")
+    await system.until_status(order_id, "cancelled")
+
+    async def settled() -> bool:
+        refunded = (await system.order(order_id)).get("refunded_cents") == 2 * 2_000 + 2 * 160 + 599
+        stock = await system.stock(sku)
+        return bool(refunded and (stock["available_units"], stock["on_hand_units"]) == (4, 4))
+
+    await system.eventually(settled, "the money went back, and every unit is on the shelf once")
 
 
 async def test_an_edit_before_the_cutoff_changes_what_ships_and_refunds_the_difference(system: System) -> None:

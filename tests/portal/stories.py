@@ -9,7 +9,13 @@ from uuid import UUID
 
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
-from shared.contracts.fulfillment import FulfillmentCancelled, FulfillmentDelivered, FulfillmentShipped, FulfillmentStarted
+from shared.contracts.fulfillment import (
+    FulfillmentCancelled,
+    FulfillmentDelivered,
+    FulfillmentInterceptionMoved,
+    FulfillmentShipped,
+    FulfillmentStarted,
+)
 from shared.contracts.orders import (
     Actor,
     Address,
@@ -227,6 +233,13 @@ def cancel_rejected(
 def change_pending(order_id: UUID, change_id: UUID) -> OrderChangePending:
     """A change that waits for the warehouse."""
     return OrderChangePending(order_id=order_id, order_version=1, change_id=change_id, change="cancel", answer_due_at=at(60))
+
+
+def interception(order_id: UUID, fulfillment_id: UUID, outcome: Any, minutes: float = 5) -> FulfillmentInterceptionMoved:
+    """How far it is with holding a parcel back."""
+    return FulfillmentInterceptionMoved(
+        fulfillment_id=fulfillment_id, order_id=order_id, change_id=order_id, location="reno", outcome=outcome, moved_at=at(minutes)
+    )
 
 
 def return_approved(order_id: UUID, return_id: UUID, quantity: int = 1) -> ReturnApproved:

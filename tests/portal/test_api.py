@@ -140,6 +140,7 @@ class TestTheDoor:
             "place_order": ORDER_BODY,
             "cancel_order": {"reason": "x"},
             "edit_order": {"ship_to": ADDRESS},
+            "preview_edit": {"ship_to": ADDRESS},
             "answer_delay": {"consent_id": str(new_id()), "answer": "yes"},
             "request_return": {"lines": [{"line_id": "1", "quantity": 1, "reason": "other"}]},
             "scan_return": {"location": "reno", "units": []},
@@ -381,6 +382,41 @@ class TestChangingOrders:
         assert (removed.line_id, removed.quantity, removed.title) == ("1", 0, None)
         _, raw = await request(world, "GET", f"/api/orders/{order}")
         assert (raw["order_version"], len(raw["lines"])) == (2, 2)
+
+    async def test_a_preview_shows_routings_word_beside_allocations_and_asks_nobody_to_change_anything(
+        self, world: World, pool: Pool
+    ) -> None:
+        order = new_id()
+        await happened(pool, stories.placed(order))
+        product = {"sku": "TEA", "title": "Tea", "unit_price_cents": 900, "unit_weight_grams": 250, "hazmat": False}
+        world.sync.shows("/products/TEA", product)
+        shelf = {"location": "reno", "assignable_units": 2}
+        world.allocation.shows("/stock/TEA", {"locations": [shelf], "available_units": 2, "mode": "in_stock", "next_ship_at": None})
+        quote = {"cost_cents": 900, "parcels": [], "unplaced": {"TEA": 1}}
+        line_after = {"line_id": "1", "sku": "TEA", "title": "Tea", "quantity": 3, "unit_price_cents": 900, "tax_cents": 0}
+        told = {
+            "order_id": str(order),
+            "order_version": 1,
+            "currency": "USD",
+            "refusal": {"reason": "payment_required", "detail": "more"},
+            "asks": ["west"],
+            "lines": [line_after],
+            "total_before_cents": 100,
+            "total_after_cents": 2_800,
+            "money_delta_cents": 2_700,
+            "added": [{"sku": "TEA", "units": 3}],
+            "shipping_before": quote,
+            "shipping_after": {**quote, "cost_cents": 1_250},
+        }
+        world.routing.shows(f"/orders/{order}/edit/preview", told, method="POST")
+        body = {"line_changes": [{"sku": "TEA", "quantity": 3}]}
+        status, raw = await request(world, "POST", f"/api/orders/{order}/edit/preview", body)
+        assert (status, raw["refusal"]["reason"], raw["shipping_delta_cents"]) == (200, "payment_required", 350)
+        assert raw["stock"] == [{"sku": "TEA", "units_added": 3, "units_available": 2, "mode": "in_stock", "next_ship_at": None}]
+        [asked] = world.routing.asked
+        assert (asked["stock"], asked["request"]["line_changes"][0]["title"]) == ({"TEA": {"reno": 2}}, "Tea")
+        world.routing.shows(f"/orders/{order}/edit/preview", {"error": {"code": "not_found", "message": "x"}}, method="POST", status=404)
+        assert (await request(world, "POST", f"/api/orders/{order}/edit/preview", body))[0] == 404
 
     async def test_an_added_line_of_an_unknown_product_is_refused_here(self, world: World) -> None:
         body = {"line_changes": [{"sku": "NOPE", "quantity": 1}]}

@@ -120,6 +120,7 @@ class TestWhatAnEventAdds:
             (stories.delivered(ORDER, PARCEL), None),
             (stories.change_pending(ORDER, new_id()), None),
             (stories.return_inspected(ORDER, new_id()), None),
+            (stories.interception(ORDER, PARCEL, "failed"), None),
         ],
     )
     def test_the_customer_hears_of_what_concerns_the_customer(self, message: Message, kind: str | None) -> None:
@@ -196,9 +197,17 @@ class TestTheStatusOfAnOrder:
         ]
         assert seen(story).waiting_units == 0
 
-    def test_a_started_fulfillment_closes_the_cancel_button(self) -> None:
-        view = seen([stories.placed(ORDER), stories.reserved(ORDER), stories.started(ORDER, PARCEL)])
-        assert (view.status, view.may_ask_to_cancel) == ("in_fulfillment", False)
+    def test_a_started_order_may_be_cancelled_until_it_has_shipped_and_shows_whether_its_parcel_is_held_back(self) -> None:
+        story: list[Message] = [stories.placed(ORDER), stories.reserved(ORDER), stories.started(ORDER, PARCEL)]
+        view = seen(story)
+        assert (view.status, view.may_ask_to_cancel, view.is_started) == ("in_fulfillment", True, True)
+        story.append(stories.interception(ORDER, PARCEL, "requested"))
+        assert [parcel.interception for parcel in seen(story).parcels] == ["requested"]
+        failed = [*story, stories.interception(ORDER, PARCEL, "failed"), stories.shipped(ORDER, PARCEL)]
+        assert [parcel.interception for parcel in seen(failed).parcels] == ["failed"]
+        assert not seen(failed).may_ask_to_cancel
+        held = [*story, stories.interception(ORDER, PARCEL, "succeeded"), stories.cancelled(ORDER)]
+        assert (seen(held).status, seen(held).parcels) == ("cancelled", [])
 
     def test_some_units_shipped_is_partially_shipped(self) -> None:
         view = seen([stories.placed(ORDER), stories.shipped(ORDER, PARCEL, [units(quantity=1)])])

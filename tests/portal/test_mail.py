@@ -165,6 +165,22 @@ class TestLetters:
             assert "will ship" not in part
             assert "wird unverändert versandt" not in part
 
+    @pytest.mark.parametrize(
+        ("locale", "label", "left"), [("en-US", "prepaid label", "had left already"), ("de-DE", "bezahltes Etikett", "schon unterwegs")]
+    )
+    def test_who_cancelled_too_late_is_told_of_the_prepaid_label(self, locale: str, label: str, left: str) -> None:
+        late: dict[str, Any] = {"return_ids": [new_id()]}
+        told: list[tuple[str, Message, str]] = [
+            ("change_refused", stories.cancel_rejected(ORDER, "already_shipped").model_copy(update=late), label),
+            ("cancelled", stories.cancelled(ORDER).model_copy(update=late), label),
+            ("return_label", stories.return_approved(ORDER, new_id()).model_copy(update={"fulfillment_id": new_id()}), left),
+        ]
+        for kind, message, words in told:
+            mail = written(kind, data=fact_of(message, new_id()).data, locale=locale)
+            for part in (mail.text, mail.html):
+                assert words in part
+                assert "choose what to return" not in part
+
     def test_every_kind_there_is_has_a_template_in_english(self) -> None:
         for kind in get_args(NotificationKind):
             for extension in ("txt", "html"):

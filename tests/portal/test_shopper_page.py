@@ -247,6 +247,17 @@ class TestCancelling:
         assert "We have asked the warehouse to stop" in text
         assert "Cancel this order" not in text
 
+    async def test_a_packed_parcel_is_asked_to_be_held_back_and_the_page_says_what_follows(self, world: World, pool: Pool) -> None:
+        order, parcel = await an_order(pool), new_id()
+        await happened(pool, stories.started(order, parcel))
+        assert "we ask it to hold back what has not left" in await (await world.client.get(world.page_of(order))).text()
+        await happened(pool, stories.change_pending(order, new_id()), stories.interception(order, parcel, "requested"))
+        text = await (await world.client.get(world.page_of(order))).text()
+        assert "If the warehouse can hold it back, your money goes back" in text
+        assert "We asked the warehouse to hold a parcel back" in text
+        await happened(pool, stories.interception(order, parcel, "failed"))
+        assert "You get a prepaid label to send it back" in await (await world.client.get(world.page_of(order))).text()
+
     async def test_shows_the_refusal_with_its_reason(self, world: World, pool: Pool) -> None:
         order = await an_order(pool)
         world.routing.replies_with("done", stories.cancel_rejected(order, "fulfillment_started"))
@@ -286,10 +297,12 @@ class TestCancelling:
             assert "answer=already_done" in answer.headers["Location"]
         assert world.routing.asked[0]["id"] == world.routing.asked[1]["id"]
 
-    async def test_a_started_order_offers_no_button(self, world: World, pool: Pool) -> None:
-        order = await an_order(pool)
-        await happened(pool, stories.started(order, new_id()))
-        assert await forms_of(world, order) == {}
+    async def test_a_started_order_offers_the_button_until_everything_has_shipped(self, world: World, pool: Pool) -> None:
+        order, parcel = await an_order(pool), new_id()
+        await happened(pool, stories.started(order, parcel))
+        assert set(await forms_of(world, order)) == {"cancel"}
+        await happened(pool, stories.shipped(order, parcel))
+        assert "cancel" not in await forms_of(world, order)
 
 
 class TestForgedForms:

@@ -130,6 +130,20 @@ async def test_shipped_told_twice_ships_once(desk: Desk) -> None:
     assert declined.reason == "quantity_exceeds_shipped"
 
 
+async def test_a_return_of_a_parcel_that_was_cancelled_waits_for_its_shipment_and_knows_no_window(desk: Desk) -> None:
+    order = an_order()
+    parcel = a_shipment(order, shipped_at=NOW - timedelta(days=90))
+    request = a_return(order.order_id, {"1": 3}).model_copy(update={"fulfillment_id": parcel.fulfillment_id})
+    await desk.hear(order)
+    assert (await desk.hear(request)).deferred == [f"fulfillment_id: nothing was heard yet of parcel {parcel.fulfillment_id} having left"]
+    await desk.hear(parcel)
+    assert (await desk.hear(a_return(order.order_id, {"1": 3}))).one(ReturnDeclined).reason == "window_closed"
+    approved = (await desk.hear(request)).one(ReturnApproved)
+    assert (approved.refund_quote_cents, approved.fulfillment_id) == (3_100, parcel.fulfillment_id)
+    other = request.model_copy(update={"return_id": new_id()})
+    assert (await desk.hear(other)).one(ReturnDeclined).reason == "quantity_exceeds_shipped", "its units may come back once"
+
+
 async def test_a_return_of_an_order_nobody_knows_waits_for_it_and_leaves_nothing_behind(desk: Desk) -> None:
     order = an_order()
     request = a_return(order.order_id, {"1": 1})

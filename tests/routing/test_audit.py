@@ -47,6 +47,7 @@ CORRUPTIONS: list[Corruption] = [
     ("I6-one-open-change", "UPDATE orders SET change_id = gen_random_uuid() WHERE status = 'released'"),
     ("I6-one-open-change", "UPDATE changes SET answered_at = NULL"),
     ("I6-changes-are-decided", "UPDATE changes SET answered_at = NULL"),
+    ("D5-what-left-cancelled-may-come-back", "UPDATE fulfillments SET return_id = NULL WHERE return_id IS NOT NULL"),
     ("I9-one-answer-per-change", "UPDATE order_lines SET quantity = quantity + 1 WHERE cancelled > 0"),
     ("B8-customers-have-a-deadline", "UPDATE orders SET due_at = due_at + interval '1 year' WHERE waiting_for = 'customer_consent'"),
     (
@@ -70,11 +71,11 @@ CORRUPTIONS: list[Corruption] = [
 
 
 async def fill(connection: Connection) -> Desk:
-    """Books with an order in every stage: waiting, planned, handed over, shipped, cancelled with and without a plan, delayed with an open
-    question, with silence, and with a no."""
+    """Books with an order in every stage: waiting, planned, handed over, shipped, cancelled with and without a plan and too late, delayed
+    with an open question, with silence, and with a no."""
     desk = Desk(connection)
     await desk.register(RENO, NEWARK)
-    waiting, planned, gone, cancelled, submitted = (an_order(a_line("1", 3)) for _ in range(5))
+    waiting, planned, gone, cancelled, submitted, too_late = (an_order(a_line("1", 3)) for _ in range(6))
     await desk.hear(waiting)
     await desk.plan(planned, AMPLE)
     await desk.hand_over(submitted, AMPLE)
@@ -82,6 +83,9 @@ async def fill(connection: Connection) -> Desk:
     await desk.hear(shipped(pick.fulfillment_id, (3, "1")), partner="west")
     await desk.plan(cancelled, AMPLE)
     await desk.hear(OrderCancelRequested(order_id=cancelled.order_id, change_id=new_id(), actor=SHOPPER, reason="no need"))
+    [left] = await desk.hand_over(too_late, AMPLE)
+    await desk.hear(OrderCancelRequested(order_id=too_late.order_id, change_id=new_id(), actor=SHOPPER, reason="no need"))
+    await desk.hear(shipped(left.fulfillment_id, (3, "1")), partner="west")
     await delayed(desk, day(60))
     await delayed(desk, day(20))
     _, question = await delayed(desk, day(60))

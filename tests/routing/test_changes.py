@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.routing.decide.answers import answer
 from services.routing.decide.changes import request_change
 from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
 from services.routing.decide.order import Order, State
@@ -17,9 +18,12 @@ from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
     FulfillmentCancelRequested,
+    FulfillmentInterceptRequested,
     FulfillmentPlanned,
     FulfillmentRequested,
+    ThirdPartyAccepted,
     ThirdPartyCancelAccepted,
+    ThirdPartyIntercepted,
     ThirdPartyShipped,
 )
 from shared.contracts.orders import (
@@ -32,7 +36,7 @@ from shared.contracts.orders import (
     OrderEditRejected,
     OrderEditRequested,
 )
-from shared.contracts.returns import RefundRequested
+from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequested
 from tests.routing.conftest import Desk
 from tests.routing.messages import HOME, NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
 from tests.routing.test_handlers import AMPLE, shipped
@@ -120,18 +124,49 @@ def test_the_rest_of_a_partly_shipped_order_is_cancelled_without_its_shipping() 
     [
         (State.ACCEPTED, "fulfillment_started"),
         (State.CANCEL_REFUSED, "fulfillment_started"),
+        (State.INTERCEPT_FAILED, "fulfillment_started"),
         (State.INCOMPLETE, "fulfillment_started"),
         (State.SHIPPED, "already_shipped"),
         (State.DELIVERED, "already_shipped"),
     ],
 )
-def test_after_the_cutoff_changes_are_refused_with_the_reason(state: State, reason: str) -> None:
+def test_after_the_cutoff_edits_are_refused_with_the_reason_and_cancellations_once_everything_left(state: State, reason: str) -> None:
     fulfillment = a_fulfillment(state)
     order = a_copy(a_line("1", 3))
     left = sum(line.shipped for line in fulfillment.lines)
     order = replace(order, fulfillments=(fulfillment,), lines=(replace(order.lines[0], shipped=left),))
-    assert refusal(order, cancel(order)) == reason
     assert refusal(order, edit(order, LineChange(line_id="1", quantity=2))) == reason
+    if reason == "already_shipped":
+        assert refusal(order, cancel(order)) == reason
+    else:
+        assert said(order, cancel(order))[0].type == "order.change_pending.v1"
+
+
+@pytest.mark.parametrize(("state", "reason"), [(State.ACCEPTED, "fulfillment_started"), (State.SHIPPED, "already_shipped")])
+def test_lines_before_their_cutoff_stay_free_after_others_have_started_or_shipped(state: State, reason: str) -> None:
+    second = new_id()
+    waiting = a_fulfillment(State.SUBMITTED, 2, second, "2")
+    gone = a_fulfillment(state)
+    order = a_copy(a_line("1", 3), a_line("2", 2))
+    order = replace(order, fulfillments=(gone, waiting), lines=(replace(order.lines[0], shipped=gone.lines[0].shipped), order.lines[1]))
+    assert refusal(order, edit(order, LineChange(line_id="1", quantity=1))) == reason
+    moved = HOME.model_copy(update={"postal_code": "10001", "region": "NY"})
+    assert refusal(order, edit(order, ship_to=moved)) == reason, "the address is that of what has left, too"
+    pending = request_change(order, edit(order, LineChange(line_id="2", quantity=1)), NOON, PATIENCE)
+    asked = [say.data for say in pending.says if isinstance(say.data, FulfillmentCancelRequested)]
+    assert [request.fulfillment_id for request in asked] == [second], "who has started is left alone"
+    started = answer(pending.order, ThirdPartyAccepted(fulfillment_id=second, accepted_at=NOON), NOON, PATIENCE)
+    assert [say.data.type for say in started.says] == ["fulfillment.started.v1", "order.edit_rejected.v1"]
+    made = answer(pending.order, ThirdPartyCancelAccepted(fulfillment_id=second, answered_at=NOON), NOON, PATIENCE)
+    [edited, refund] = [say.data for say in made.says]
+    assert isinstance(edited, OrderEdited)
+    assert ([line.quantity for line in edited.lines], edited.withdrawn_fulfillment_ids) == ([3, 1], [second])
+    assert isinstance(refund, RefundRequested)
+    assert refund.amount_cents == 1_050
+    assert made.order.fulfillments[0] == gone
+    fewer = replace(order, fulfillments=(gone,))
+    removed = said(fewer, edit(fewer, LineChange(line_id="2", quantity=0)))
+    assert [line.line_id for line in removed[0].lines] == ["1"], "nobody need be asked about what no warehouse has"
 
 
 def test_a_cancelled_order_is_neither_cancelled_nor_edited_again() -> None:
@@ -341,5 +376,26 @@ async def test_units_that_come_back_after_an_edit_are_planned_under_the_new_vers
     await desk.wake(timedelta(minutes=1))
     refused = ThirdPartyShipped(fulfillment_id=pick.fulfillment_id, carrier="UPS", tracking_number="1Z", lines=[units(3)], shipped_at=NOON)
     heard = await desk.hear(refused, partner="west")
-    assert heard.types == ["fulfillment.shipped.v1", "order.cancel_rejected.v1"]
-    assert heard.one(OrderCancelRejected).reason == "fulfillment_started"
+    told = ["fulfillment.shipped.v1", "fulfillment.interception_moved.v1", "order.cancel_rejected.v1", "return.authorisation_requested.v1"]
+    assert heard.types == told
+    assert heard.one(OrderCancelRejected).reason == "already_shipped"
+    assert heard.one(ReturnAuthorisationRequested).return_id == heard.one(OrderCancelRejected).return_ids[0]
+
+
+async def test_a_parcel_that_was_held_back_is_cancelled_refunded_and_told_of_in_its_own_words(desk: Desk) -> None:
+    placed = an_order(a_line("1", 3))
+    [pick] = await desk.hand_over(placed, AMPLE)
+    await desk.hear(ThirdPartyAccepted(fulfillment_id=pick.fulfillment_id, accepted_at=NOON), partner="west")
+    request = cancel(placed)
+    asked = await desk.hear(request)
+    assert asked.types == ["order.change_pending.v1", "fulfillment.interception_moved.v1", "fulfillment.intercept_requested.v1"]
+    assert asked.outgoing[2].partner == "west"
+    assert (await desk.hear(request)).types == ["order.change_pending.v1"]
+    again = (await desk.wake(timedelta(minutes=6))).one(FulfillmentInterceptRequested)
+    assert (again.attempt, await desk.violations()) == (2, [])
+    word = ThirdPartyIntercepted(fulfillment_id=pick.fulfillment_id, intercepted_at=NOON)
+    held = await desk.hear(word, partner="west")
+    assert held.types == ["fulfillment.interception_moved.v1", "order.cancelled.v1", "refund.requested.v1"]
+    assert (await desk.hear(word, partner="west")).types == []
+    assert await desk.states(placed.order_id) == ["intercepted"]
+    assert await desk.connection.fetchval("SELECT interception FROM fulfillments") == "succeeded"

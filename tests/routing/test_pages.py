@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from services.routing.__main__ import SERVICE
 from services.routing.settings import RoutingSettings
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import OrderCancelRequested
+from shared.contracts.orders import LineChange, OrderCancelRequested, OrderEditRequested
 from shared.database import prepare_connection
 from shared.http import build_application
 from shared.messaging.batching import Surroundings
@@ -22,7 +22,7 @@ from shared.running import Environment
 from shared.telemetry import Metrics
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
-from tests.routing.messages import NOON, SHOPPER, a_line, an_order, reserved
+from tests.routing.messages import HOME, NOON, SHOPPER, a_line, an_order, reserved
 from tests.routing.test_delay_consent import day, delayed, moved
 from tests.routing.test_handlers import AMPLE, shipped
 
@@ -149,3 +149,38 @@ async def test_an_order_shows_what_its_customer_agreed_to_and_the_orders_that_wa
     assert order["delay"]["newest"] == order["delay"]["questions"][1]
     status, problem = await ask(client, "/delays?after=nonsense")
     assert (status, problem["error"]["problems"][0]["field"]) == (422, "after")
+
+
+async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: Desk, client: TestClient[Any, Any]) -> None:
+    placed = an_order(a_line("1", 3, tax_cents=100))
+    await desk.hand_over(placed, AMPLE)
+    before = await desk.order(placed.order_id)
+    free = {"SKU-1": {"reno": 5, "newark": 5}}
+    east = HOME.model_copy(update={"city": "Newark", "region": "NJ", "postal_code": "07102"})
+
+    async def preview(stock: Mapping[str, Mapping[str, int]] = free, **changes: Any) -> tuple[int, Any]:
+        edit = {"order_id": placed.order_id, "change_id": new_id(), "actor": SHOPPER, **changes}
+        wish = OrderEditRequested(**edit).model_dump(mode="json")
+        response = await client.post(f"/orders/{placed.order_id}/edit/preview", json={"request": wish, "stock": stock})
+        return response.status, await response.json()
+
+    status, less = await preview(line_changes=[LineChange(line_id="1", quantity=2)])
+    assert (status, less["refusal"], less["money_delta_cents"], less["asks"]) == (200, None, -1_033, ["west"])
+    assert [(line["quantity"], line["tax_cents"]) for line in less["lines"]] == [(2, 67)]
+    _, moved = await preview(ship_to=east)
+    assert [parcel["location"] for parcel in moved["shipping_before"]["parcels"]] == ["reno"]
+    assert [parcel["location"] for parcel in moved["shipping_after"]["parcels"]] == ["newark"]
+    assert (moved["money_delta_cents"], moved["added"]) == (0, [])
+    _, far = await preview({}, ship_to=east)
+    assert [parcel["location"] for parcel in far["shipping_after"]["parcels"]] == ["reno"], "the order's own units are where they are"
+    assert far["shipping_after"]["cost_cents"] > far["shipping_before"]["cost_cents"]
+    _, more = await preview({}, line_changes=[LineChange(line_id="1", quantity=5)])
+    assert (more["refusal"]["reason"], more["money_delta_cents"]) == ("payment_required", 2_067)
+    assert (more["added"], more["shipping_after"]["unplaced"]) == ([{"sku": "SKU-1", "units": 2}], {"SKU-1": 2})
+    _, nowhere = await preview(ship_to=HOME.model_copy(update={"postal_code": "00000"}))
+    assert (nowhere["refusal"]["reason"], nowhere["shipping_after"]) == ("invalid", None)
+    _, stale = await preview(ship_to=east, expected_order_version=7)
+    assert (stale["refusal"]["reason"], stale["money_delta_cents"]) == ("stale_version", 0)
+    assert (await client.post(f"/orders/{placed.order_id}/edit/preview", json={"stock": {}})).status == 422
+    assert await desk.order(placed.order_id) == before
+    assert await desk.connection.fetchval("SELECT count(*) FROM changes") == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from copy import copy
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import permutations
@@ -16,7 +18,9 @@ from services.routing.decide.answers import ANSWERS, MATRIX, Answer, answer
 from services.routing.decide.changes import request_change
 from services.routing.decide.money import first_units_cents, total_cents
 from services.routing.decide.order import (
+    LEFT,
     LIVE,
+    STARTED,
     Defer,
     Fulfillment,
     FulfillmentLine,
@@ -31,11 +35,16 @@ from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentCancelled,
+    FulfillmentInterceptionMoved,
+    FulfillmentInterceptRequested,
     FulfillmentShipped,
+    OrderNeedsAttention,
     ThirdPartyAccepted,
     ThirdPartyCancelAccepted,
     ThirdPartyCancelRejected,
     ThirdPartyDelivered,
+    ThirdPartyIntercepted,
+    ThirdPartyInterceptFailed,
     ThirdPartyLabelPrinted,
     ThirdPartyRejected,
     ThirdPartyShipped,
@@ -50,13 +59,24 @@ from shared.contracts.orders import (
     OrderEditRejected,
     OrderEditRequested,
 )
-from shared.contracts.returns import RefundRequested
+from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequested
 from tests.routing.messages import NOON, PATIENCE, SHOPPER, a_copy, a_line, units
 
 FULFILLMENT = UUID("01990000-0000-7000-8000-000000000001")
 PLAN = UUID("01990000-0000-7000-8000-00000000000a")
 
-Word = Literal["accepted", "rejected", "label", "shipped", "short", "cancel_accepted", "cancel_rejected", "delivered"]
+Word = Literal[
+    "accepted",
+    "rejected",
+    "label",
+    "shipped",
+    "short",
+    "cancel_accepted",
+    "cancel_rejected",
+    "intercepted",
+    "intercept_failed",
+    "delivered",
+]
 WORDS: dict[Word, Answer] = {
     "accepted": ThirdPartyAccepted(fulfillment_id=FULFILLMENT, accepted_at=NOON),
     "rejected": ThirdPartyRejected(fulfillment_id=FULFILLMENT, reason="capacity", rejected_at=NOON),
@@ -65,6 +85,8 @@ WORDS: dict[Word, Answer] = {
     "short": ThirdPartyShortPicked(fulfillment_id=FULFILLMENT, missing=[units(1)], picked_at=NOON),
     "cancel_accepted": ThirdPartyCancelAccepted(fulfillment_id=FULFILLMENT, answered_at=NOON),
     "cancel_rejected": ThirdPartyCancelRejected(fulfillment_id=FULFILLMENT, reason="packed", answered_at=NOON),
+    "intercepted": ThirdPartyIntercepted(fulfillment_id=FULFILLMENT, intercepted_at=NOON),
+    "intercept_failed": ThirdPartyInterceptFailed(fulfillment_id=FULFILLMENT, reason="on the truck", answered_at=NOON),
     "delivered": ThirdPartyDelivered(fulfillment_id=FULFILLMENT, delivered_at=NOON),
 }
 
@@ -81,6 +103,8 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": State.ACCEPTED,
         "cancel_accepted": State.CALLED_OFF,
         "cancel_rejected": State.SUBMITTED,
+        "intercepted": State.INTERCEPTED,
+        "intercept_failed": State.SUBMITTED,
         "delivered": "defer",
     },
     State.ACCEPTED: {
@@ -91,6 +115,8 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": State.ACCEPTED,
         "cancel_accepted": State.CALLED_OFF,
         "cancel_rejected": State.ACCEPTED,
+        "intercepted": State.INTERCEPTED,
+        "intercept_failed": State.ACCEPTED,
         "delivered": "defer",
     },
     State.CANCELLING: {
@@ -101,6 +127,8 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": State.ACCEPTED,
         "cancel_accepted": State.CALLED_OFF,
         "cancel_rejected": State.CANCEL_REFUSED,
+        "intercepted": State.INTERCEPTED,
+        "intercept_failed": State.CANCELLING,
         "delivered": "defer",
     },
     State.CANCEL_REFUSED: {
@@ -111,7 +139,24 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": State.CANCEL_REFUSED,
         "cancel_accepted": State.CALLED_OFF,
         "cancel_rejected": State.CANCEL_REFUSED,
+        "intercepted": State.INTERCEPTED,
+        "intercept_failed": State.CANCEL_REFUSED,
         "delivered": "defer",
+    },
+    **{
+        asked: {
+            "accepted": asked,
+            "rejected": State.REJECTED,
+            "label": asked,
+            "shipped": State.SHIPPED,
+            "short": asked,
+            "cancel_accepted": State.CALLED_OFF,
+            "cancel_rejected": asked,
+            "intercepted": State.INTERCEPTED,
+            "intercept_failed": State.INTERCEPT_FAILED,
+            "delivered": "defer",
+        }
+        for asked in (State.INTERCEPTING, State.INTERCEPT_FAILED)
     },
     State.INCOMPLETE: {
         "accepted": State.INCOMPLETE,
@@ -121,6 +166,8 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": State.SHIPPED,
         "cancel_accepted": "park",
         "cancel_rejected": State.INCOMPLETE,
+        "intercepted": "park",
+        "intercept_failed": State.INCOMPLETE,
         "delivered": "defer",
     },
     State.SHIPPED: {
@@ -131,6 +178,8 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": "park",
         "cancel_accepted": "park",
         "cancel_rejected": State.SHIPPED,
+        "intercepted": "park",
+        "intercept_failed": State.SHIPPED,
         "delivered": State.DELIVERED,
     },
     State.DELIVERED: {
@@ -141,6 +190,8 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
         "short": "park",
         "cancel_accepted": "park",
         "cancel_rejected": State.DELIVERED,
+        "intercepted": "park",
+        "intercept_failed": State.DELIVERED,
         "delivered": State.DELIVERED,
     },
     **{
@@ -152,9 +203,11 @@ EXPECTED: dict[State, dict[Word, State | Literal["park", "defer"]]] = {
             "short": dead,
             "cancel_accepted": dead,
             "cancel_rejected": dead,
+            "intercepted": dead,
+            "intercept_failed": dead,
             "delivered": "park",
         }
-        for dead in (State.CALLED_OFF, State.REJECTED, State.EMPTIED)
+        for dead in (State.CALLED_OFF, State.INTERCEPTED, State.REJECTED, State.EMPTIED)
     },
 }
 
@@ -294,9 +347,20 @@ class World:
                 part.left for item in self.order.fulfillments if item.state in LIVE for part in item.lines if part.line_id == line.line_id
             )
             assert line.shipped + line.cancelled + live + max(0, line.coming_back) <= line.quantity
-        if self.order.change is not None:
-            awaited = [item for item in self.order.fulfillments if item.fulfillment_id in self.order.change.awaiting]
-            assert any(item.state is State.CANCELLING for item in awaited), "a change that everybody has answered is decided"
+        change = self.order.change
+        if change is not None:
+            awaited = {item.state for item in self.order.fulfillments if item.fulfillment_id in change.awaiting}
+            undecided = (
+                {State.CANCELLING} if change.kind == "edit" else {State.CANCELLING, *STARTED} - {State.ACCEPTED, State.CANCEL_REFUSED}
+            )
+            assert awaited & undecided, "a change that everybody has answered is decided"
+        returned: Counter[UUID | None] = Counter()
+        for request in self.says(ReturnAuthorisationRequested):
+            assert isinstance(request, ReturnAuthorisationRequested)
+            returned[request.fulfillment_id] += sum(line.quantity for line in request.lines)
+        for item in self.order.fulfillments:
+            left_cancelled = item.state in LEFT and item.return_id is not None and change is None
+            assert returned[item.fulfillment_id] == (sum(line.shipped for line in item.lines) if left_cancelled else 0)
         assert (self.order.waiting_for is None) == (self.order.status in TERMINAL)
         assert (self.order.due_at is None) == (self.order.status in TERMINAL)
 
@@ -330,13 +394,16 @@ def play(world: World, step: str) -> None:
 
 RACES: list[tuple[tuple[str, ...], set[str]]] = [
     (("cancel", "accepted", "shipped", "cancel_rejected"), {"shipped"}),
-    (("cancel", "accepted", "cancel_accepted", "shipped"), {"shipped", "cancelled", "placed"}),
-    (("cancel", "rejected", "cancel_accepted", "accepted"), {"cancelled", "placed"}),
+    (("cancel", "accepted", "cancel_accepted", "shipped"), {"shipped", "cancelled"}),
+    (("cancel", "rejected", "cancel_accepted", "accepted"), {"cancelled"}),
     (("cancel", "label", "shipped", "cancel_rejected", "delivered"), {"delivered"}),
-    (("cancel", "short", "shipped_in_part", "cancel_rejected"), {"shipped", "in_fulfillment"}),
+    (("cancel", "short", "shipped_in_part", "cancel_rejected"), {"shipped"}),
     (("cancel", "edit", "accepted", "cancel_accepted", "shipped"), {"shipped", "cancelled", "placed"}),
     (("edit", "accepted", "shipped", "cancel_rejected", "cancel"), {"shipped"}),
     (("cancel", "wait", "cancel_accepted", "cancel_accepted", "shipped"), {"shipped", "cancelled"}),
+    (("cancel", "accepted", "label", "intercepted", "shipped"), {"shipped", "cancelled"}),
+    (("cancel", "accepted", "intercept_failed", "shipped", "delivered"), {"delivered"}),
+    (("cancel", "accepted", "short", "intercepted", "intercept_failed", "cancel_rejected"), {"cancelled"}),
 ]
 
 
@@ -363,7 +430,9 @@ def test_whatever_3pls_and_customers_say_in_whatever_order_the_books_hold(steps:
     st.lists(st.tuples(st.sampled_from([*WORDS, "cancel"]), st.booleans()), max_size=10),
 )
 @settings(max_examples=300, deadline=None)
-def test_a_cancellation_that_waits_for_two_3pls_is_all_or_nothing(steps: list[tuple[Word | Literal["cancel"], bool]]) -> None:
+def test_a_cancellation_is_decided_when_every_parcels_fate_is_known_and_nothing_ships_after_it(
+    steps: list[tuple[Word | Literal["cancel"], bool]],
+) -> None:
     second = UUID("01990000-0000-7000-8000-000000000002")
     order = a_copy(a_line("1", 3), a_line("2", 3))
     order = replace(order, fulfillments=(a_fulfillment(State.SUBMITTED), a_fulfillment(State.SUBMITTED, 3, second, "2")))
@@ -385,17 +454,17 @@ def test_a_cancellation_that_waits_for_two_3pls_is_all_or_nothing(steps: list[tu
         assert not any(isinstance(message, FulfillmentShipped) for message in world.said[last:])
 
 
-def test_the_3pl_that_had_started_decides_for_all_and_what_was_called_off_goes_back() -> None:
+def test_the_3pl_that_had_started_refuses_an_edit_for_all_and_what_was_called_off_goes_back() -> None:
     second = UUID("01990000-0000-7000-8000-000000000002")
     order = a_copy(a_line("1", 3), a_line("2", 3))
     order = replace(order, fulfillments=(a_fulfillment(State.SUBMITTED), a_fulfillment(State.SUBMITTED, 3, second, "2")))
     world = World(order)
-    play(world, "cancel")
+    play(world, "edit")
     play(world, "cancel_accepted")
     assert world.says(FulfillmentCancelled) == [], "until the change is decided the units stay where they are"
     world.take(answer(world.order, ThirdPartyAccepted(fulfillment_id=second, accepted_at=NOON), NOON, PATIENCE))
-    [rejected] = world.says(OrderCancelRejected)
-    assert isinstance(rejected, OrderCancelRejected)
+    [rejected] = world.says(OrderEditRejected)
+    assert isinstance(rejected, OrderEditRejected)
     assert rejected.reason == "fulfillment_started"
     [back] = world.says(FulfillmentCancelled)
     assert isinstance(back, FulfillmentCancelled)
@@ -431,7 +500,7 @@ def test_a_plan_that_is_tied_while_a_change_is_open_is_handed_over_when_the_chan
     order = a_copy(a_line("1", 3), a_line("2", 3))
     held = replace(a_fulfillment(State.PLANNED, 3, second, "2"), due_at=None)
     world = World(replace(order, fulfillments=(a_fulfillment(State.SUBMITTED), held)))
-    play(world, "cancel")
+    play(world, "edit")
     assert world.order.fulfillment(second).state is State.PLANNED
     play(world, "accepted")
     assert world.order.fulfillment(second).state is State.SUBMITTED
@@ -453,3 +522,153 @@ def test_only_what_is_still_to_ship_is_in_a_repeated_request() -> None:
     assert isinstance(say, Say)
     assert say.partner == "west"
     assert [line.quantity for line in say.data.lines] == [3]  # type: ignore[attr-defined]  # it is a FulfillmentRequested
+
+
+def test_a_cancellation_after_the_label_is_refunded_only_when_the_parcel_was_held_back() -> None:
+    world = World(an_order_with(a_fulfillment(State.ACCEPTED)))
+    play(world, "label")
+    play(world, "cancel")
+    assert world.order.waiting_for == "third_party_intercept_answer"
+    assert [message.attempt for message in world.says(FulfillmentInterceptRequested)] == [1]  # type: ignore[attr-defined]
+    assert world.says(RefundRequested) == world.says(OrderCancelled) == [], "money moves by the outcome, never by the request"
+    play(world, "intercepted")
+    [cancelled] = world.says(OrderCancelled)
+    assert isinstance(cancelled, OrderCancelled)
+    assert (cancelled.lines, cancelled.return_ids) == ([units(3)], [])
+    assert [message.outcome for message in world.says(FulfillmentInterceptionMoved)] == ["requested", "succeeded"]  # type: ignore[attr-defined]
+    assert world.says(FulfillmentCancelled) == [], "allocation lets go of the units by the cancellation alone: once"
+
+
+@pytest.mark.parametrize("words", [("intercept_failed", "shipped"), ("shipped",), ("shipped", "intercept_failed", "shipped")])
+def test_a_parcel_that_left_although_it_was_cancelled_becomes_a_prepaid_return_and_nothing_is_refunded_yet(words: tuple[str, ...]) -> None:
+    world = World(an_order_with(a_fulfillment(State.ACCEPTED)))
+    for step in ("label", "cancel", *words):
+        play(world, step)
+    assert world.says(RefundRequested) == []
+    [request] = world.says(ReturnAuthorisationRequested)
+    [rejected] = world.says(OrderCancelRejected)
+    assert isinstance(request, ReturnAuthorisationRequested)
+    assert isinstance(rejected, OrderCancelRejected)
+    assert (request.fulfillment_id, request.lines[0].quantity, request.actor) == (FULFILLMENT, 3, SHOPPER)
+    assert (rejected.reason, rejected.return_ids) == ("already_shipped", [request.return_id])
+    assert [message.outcome for message in world.says(FulfillmentInterceptionMoved)] == ["requested", "failed"]  # type: ignore[attr-defined]
+
+
+def test_of_two_parcels_the_one_held_back_is_refunded_and_the_other_comes_back_as_a_return() -> None:
+    second = UUID("01990000-0000-7000-8000-000000000002")
+    order = a_copy(a_line("1", 3), a_line("2", 3))
+    world = World(replace(order, fulfillments=(a_fulfillment(State.SUBMITTED), a_fulfillment(State.ACCEPTED, 3, second, "2"))))
+    play(world, "cancel")
+    play(world, "cancel_accepted")
+    assert world.says(OrderCancelled) == [], "the other parcel's fate is not known"
+    left = WORDS["shipped"].model_copy(update={"fulfillment_id": second, "lines": [units(3, "2")]})
+    world.hear(left)
+    world.check()
+    [cancelled] = world.says(OrderCancelled)
+    [request] = world.says(ReturnAuthorisationRequested)
+    assert isinstance(cancelled, OrderCancelled)
+    assert isinstance(request, ReturnAuthorisationRequested)
+    assert (cancelled.lines, cancelled.refund_cents, cancelled.return_ids) == ([units(3)], 3_100, [request.return_id])
+    assert (request.fulfillment_id, world.order.status) == (second, "shipped")
+
+
+def test_a_3pl_that_is_silent_about_an_interception_is_asked_again_and_then_a_person_is_called() -> None:
+    world = World(an_order_with(a_fulfillment(State.ACCEPTED)))
+    play(world, "cancel")
+    for _ in range(6):
+        play(world, "wait")
+    assert [message.attempt for message in world.says(FulfillmentInterceptRequested)] == [1, 2, 3, 4, 5]  # type: ignore[attr-defined]
+    called = world.says(OrderNeedsAttention)[0]
+    assert isinstance(called, OrderNeedsAttention)
+    assert (called.reason, "to hold back" in called.detail) == ("third_party_silent", True)
+    play(world, "intercepted")
+    assert (world.order.status, world.order.attention) == ("cancelled", None)
+
+
+class Shelf:
+    """Allocation as one order sees it: tied to the parcel, reserved and free to plan, sold on, shipped or lost. Told by messages alone."""
+
+    def __init__(self, units_tied: int) -> None:
+        self.tied, self.reserved, self.free, self.shipped, self.lost = units_tied, 0, 0, 0, 0
+
+    def hear(self, message: Message) -> None:
+        if isinstance(message, FulfillmentShipped):
+            units_left = sum(line.quantity for line in message.lines)
+            self.tied, self.shipped = self.tied - units_left, self.shipped + units_left
+        elif isinstance(message, FulfillmentCancelled):
+            back = min(self.tied, sum(line.quantity for line in message.lines))
+            lost = sum(line.quantity for line in message.missing)
+            self.tied, self.reserved, self.lost = self.tied - back, self.reserved + back, self.lost + lost
+            taken = min(self.reserved, lost)
+            self.reserved, self.free = self.reserved - taken, self.free - (lost - taken)
+        elif isinstance(message, OrderEdited):
+            if message.withdrawn_fulfillment_ids:
+                self.tied, self.reserved = 0, self.reserved + self.tied
+            surplus = max(0, self.tied + self.reserved + self.shipped - sum(line.quantity for line in message.lines))
+            self.reserved, self.free = self.reserved - surplus, self.free + surplus
+        elif isinstance(message, OrderCancelled):
+            self.tied, self.reserved, self.free = 0, 0, self.free + self.tied + self.reserved
+
+    def check(self, world: World) -> None:
+        fulfillment = world.order.fulfillment(FULFILLMENT)
+        places = (self.tied, self.reserved, self.free, self.shipped, self.lost)
+        assert min(places) >= 0, f"a unit went back twice: {places}"
+        assert sum(places) == 3, f"a unit came from nowhere: {places}"
+        assert self.shipped == sum(line.shipped for line in fulfillment.lines)
+        if world.order.change is None and fulfillment.state not in LIVE:
+            assert self.tied == 0, "whatever is over holds nothing back"
+
+
+def _where(world: World, shelf: Shelf, seen: Counter[str]) -> tuple[object, ...]:
+    """All of a world that decides what may come: two worlds that agree in it go on alike."""
+    item = world.order.fulfillment(FULFILLMENT)
+    change = world.order.change
+    return (
+        *(item.state, item.lines, item.short_picks, item.tracking_number, item.return_id is None),
+        *(world.order.lines, world.order.order_version, world.order.status, change and (change.kind, change.awaiting)),
+        *(shelf.tied, shelf.reserved, shelf.free, shelf.shipped, shelf.lost, bool(world.deferred)),
+        *(frozenset(seen.items()), sum(refund.amount_cents for refund in world.says(RefundRequested))),  # type: ignore[attr-defined]
+    )
+
+
+TOLD_ONCE = (OrderCancelled, OrderEdited, ReturnAuthorisationRequested, RefundRequested)
+
+
+def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_loses_a_unit() -> None:
+    """Every order in which {cancel, edit, accepted, label, short pick, rejected, shipped in whole or part, delivered, call-off and
+    interception refused or granted, time that is up for a short pick} can come, each as often as it likes, late duplicates included: all
+    states that can be reached are visited, and from each of them every word is tried."""
+    steps = [*WORDS, "cancel", "edit", "shipped_in_part", "short pick overdue"]
+    first, shelf = World(an_order_with(a_fulfillment(State.SUBMITTED))), Shelf(3)
+    visited = {_where(first, shelf, Counter())}
+    frontier: list[tuple[World, Shelf, Counter[str], tuple[str, ...]]] = [(first, shelf, Counter(), ())]
+    endings: set[str] = set()
+    while frontier:
+        world, shelf, told, path = frontier.pop()
+        for step in steps:
+            if step == "delivered" and world.deferred:
+                continue
+            following, its_shelf = copy(world), copy(shelf)
+            following.said, following.deferred = list(world.said), list(world.deferred)
+            if step == "short pick overdue":
+                following.take(wake(following.order, NOON + timedelta(seconds=90), PATIENCE))
+                following.check()
+            else:
+                play(following, step)
+            new = following.said[len(world.said) :]
+            for message in new:
+                its_shelf.hear(message)
+                if isinstance(message, OrderEdited):
+                    state = following.order.fulfillment(FULFILLMENT).state
+                    assert state not in STARTED | LEFT, f"edited although the 3PL had started, after {(*path, step)}"
+            its_shelf.check(following)
+            now_told = told + Counter(type(message).__name__ for message in new if isinstance(message, TOLD_ONCE))
+            assert now_told["OrderCancelled"] <= 1
+            assert now_told["ReturnAuthorisationRequested"] <= 1
+            where = _where(following, its_shelf, now_told)
+            if where not in visited:
+                visited.add(where)
+                endings.add(following.order.status)
+                frontier.append((following, its_shelf, now_told, (*path, step)))
+    assert endings == {"placed", "released", "in_fulfillment", "shipped", "delivered", "cancelled"}
+    assert len(visited) > 100, "the search goes deep"

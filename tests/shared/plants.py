@@ -569,6 +569,16 @@ ROUTING = (
         "SELECT :waiting::text",
     ),
     Plant(
+        "a parcel left although it was cancelled, and nobody opened a return",
+        (
+            "INSERT INTO routing.changes (change_id, order_id, kind, request, awaiting, answer_type, answer, requested_at, answered_at) "
+            "SELECT gen_random_uuid(), order_id, 'cancel', '{}', array_agg(fulfillment_id), 'order.cancel_rejected.v1', '{}', now(), now() "
+            "FROM routing.fulfillments WHERE order_id = :plain GROUP BY order_id",
+        ),
+        (("routing", "D5-what-left-cancelled-may-come-back"),),
+        "SELECT :plain::text",
+    ),
+    Plant(
         "an order was cancelled and is still open",
         ("UPDATE routing.order_lines SET cancelled = 0 WHERE order_id = :cancelled",),
         (("routing", "I9-one-answer-per-change"),),

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentCancelRequested,
+    FulfillmentInterceptRequested,
     FulfillmentRequested,
     PickLine,
     ThirdPartyRejected,
@@ -67,6 +69,11 @@ class Day:
         self._tag += 1
         command = FulfillmentCancelRequested(fulfillment_id=fulfillment_id, reason="changed mind")
         return self._note(self.warehouse.take_cancellation(command, "order-1", TRACE, Delivery(1, self._tag), self.now))
+
+    def intercept(self, fulfillment_id: UUID) -> Reaction:
+        self._tag += 1
+        command = FulfillmentInterceptRequested(fulfillment_id=fulfillment_id, reason="order cancelled")
+        return self._note(self.warehouse.take_interception(command, "order-1", TRACE, Delivery(1, self._tag), self.now))
 
     def wait(self, seconds: float) -> None:
         """Lets time pass in steps small enough to meet every deadline in order."""
@@ -158,6 +165,37 @@ def test_after_the_cutoff_a_cancellation_is_refused_and_the_parcel_goes() -> Non
     day.cancel(command.fulfillment_id)
     day.wait(10)
     assert day.types() == ["accepted", "cancel_rejected", "label_printed", "shipped", "delivered"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "after_seconds", "said"),
+    [
+        ("succeed", 1, ["accepted", "label_printed", "intercepted", "intercepted"]),
+        ("succeed", 30, ["accepted", "label_printed", "shipped", "delivered", "intercept_failed", "intercept_failed"]),
+        ("too_late", 1, ["accepted", "label_printed", "intercept_failed", "intercept_failed", "shipped", "delivered"]),
+        ("silent", 1, ["accepted", "label_printed", "shipped", "delivered"]),
+    ],
+)
+def test_a_parcel_is_held_back_until_the_truck_and_its_units_go_on_the_shelf_once(
+    behaviour: Any, after_seconds: float, said: list[str], tmp_path: Path
+) -> None:
+    behaviour = Behaviour(interceptions=behaviour, ship_delay_seconds=10, stock="counted")
+    day = Day(behaviour, journal=Journal(tmp_path / "west", "3pl.west"))
+    day.warehouse.put_on_shelf("reno-nv", [SupplyLine(sku="MUG", quantity=2)])
+    command = pick_list(("MUG", 2))
+    day.request(command)
+    day.wait(after_seconds)
+    day.intercept(command.fulfillment_id)
+    day.intercept(command.fulfillment_id)
+    day.wait(30)
+    assert day.types() == said
+    assert day.warehouse.shelf.free("reno-nv", "MUG") == (0 if "shipped" in said else 2)
+    assert day.journal is not None
+    day.journal.flush()
+    resumed = Day(behaviour, journal=day.journal)
+    day.journal.restore(resumed.warehouse, day.now)
+    assert resumed.warehouse.shelf.free("reno-nv", "MUG") == day.warehouse.shelf.free("reno-nv", "MUG")
+    assert resumed.warehouse.fulfillments[command.fulfillment_id].status == day.warehouse.fulfillments[command.fulfillment_id].status
 
 
 def test_a_lenient_3pl_accepts_cancellations_until_the_label() -> None:

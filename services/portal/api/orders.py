@@ -28,9 +28,11 @@ from services.portal.api.models import (
 from services.portal.api.naming import in_address
 from services.portal.api.operation import Call, Problem, answered, invalid, not_found
 from services.portal.api.outcomes import problem_of, shown, told
+from services.portal.api.previews import free_at_locations, preview_of
 from services.portal.decide.order import OrderView
 from services.portal.decide.traces import flatten
 from services.portal.reading import as_uuid, read_order_view, read_order_views
+from shared.contracts.envelope import new_id
 from shared.contracts.orders import Actor, LineChange, OrderCancelRequested, OrderDelayAnswered, OrderEditRequested
 
 
@@ -136,7 +138,8 @@ async def read_order(call: Call) -> web.StreamResponse:
 
 
 async def cancel_order(call: Call) -> web.StreamResponse:
-    """Calls off what the warehouse has not started. 200 ``cancelled``; 202 ``pending`` while a 3PL is asked; 409 when it is too late.
+    """Cancels what has not shipped; what the warehouse has started it is asked to hold back. 200 ``cancelled``; 202 ``pending`` while a 3PL
+    is asked: what does not leave is refunded then, what leaves all the same gets a prepaid return. 409 when everything has shipped.
     Cancelling a cancelled order is 200 ``cancelled`` too."""
     wanted: CancelOrder = call.body
     order_id = call.uuid("order_id")
@@ -201,23 +204,41 @@ async def _completed(call: Call, number: int, change: LineChange) -> LineChange:
     return LineChange.model_validate({**known, "tax_cents": 0, **change.model_dump(exclude_none=True, exclude_unset=True)})
 
 
-async def edit_order(call: Call) -> web.StreamResponse:
-    """Changes address or lines before the cutoff. 200 ``edited``; 202 ``pending`` while a 3PL is asked; 409 when it may not be changed, for
-    instance when the new total is higher than what was paid."""
+async def _edit_command(call: Call, order_id: UUID, change_id: UUID) -> OrderEditRequested:
     wanted: EditOrder = call.body
-    order_id = call.uuid("order_id")
-    change_id = call.request_id("edit", order_id)
     if wanted.ship_to is None and not wanted.line_changes:
         raise invalid("line_changes", "nothing is to be changed", "send ship_to, line_changes, or both")
-    changes = [await _completed(call, number, change) for number, change in enumerate(wanted.line_changes)]
-    command = OrderEditRequested(
+    return OrderEditRequested(
         order_id=order_id,
         change_id=change_id,
         actor=Actor(kind="support", name=wanted.operator),
         expected_order_version=wanted.expected_order_version,
         ship_to=wanted.ship_to,
-        line_changes=changes,
+        line_changes=[await _completed(call, number, change) for number, change in enumerate(wanted.line_changes)],
     )
+
+
+async def preview_edit(call: Call) -> web.StreamResponse:
+    """Shows what a change of address or lines would do: the new lines, the money, whether what it adds can be had, and what shipping it
+    would cost. Nothing is changed, and nobody is asked or told."""
+    order_id = call.uuid("order_id")
+    command = await _edit_command(call, order_id, new_id())
+    async with call.environment.database.acquire(timeout=10) as connection:
+        view = await read_order_view(connection, order_id)
+    added = [component.sku for change in command.line_changes for component in change.components]
+    added += [change.sku for change in command.line_changes if change.sku is not None and not change.components]
+    skus = sorted({*added, *(line.sku for line in (view.lines if view is not None else ()))})
+    shelves = dict(zip(skus, await asyncio.gather(*(neighbours.read_stock(call.environment, sku) for sku in skus)), strict=True))
+    stock = {sku: reply.document for sku, reply in shelves.items() if reply.succeeded}
+    return answered(preview_of(await neighbours.preview_edit(call.environment, command, free_at_locations(stock)), stock))
+
+
+async def edit_order(call: Call) -> web.StreamResponse:
+    """Changes address or lines before the cutoff. 200 ``edited``; 202 ``pending`` while a 3PL is asked; 409 when it may not be changed, for
+    instance when the new total is higher than what was paid."""
+    order_id = call.uuid("order_id")
+    change_id = call.request_id("edit", order_id)
+    command = await _edit_command(call, order_id, change_id)
     return await told(call, "routing", command, event_id=change_id, order_id=order_id, names=[in_address(call, "order", "order_id")])
 
 

@@ -13,6 +13,7 @@ from shared.contracts.base import Message
 from shared.contracts.fulfillment import (
     FulfillmentCancelled,
     FulfillmentDelivered,
+    FulfillmentInterceptionMoved,
     FulfillmentShipped,
     FulfillmentStarted,
     OrderNeedsAttention,
@@ -108,6 +109,7 @@ def _refusal(message: OrderEditRejected | OrderCancelRejected, change: str) -> F
         "actor": message.actor.kind if message.actor else None,
         "reason": message.reason,
         "detail": message.detail,
+        "returns": len(message.return_ids) if isinstance(message, OrderCancelRejected) else 0,
     }
     # The mail says "you asked us": what an operator or the channel asked for is not told as the customer's wish.
     asked_by_customer = message.actor is None or message.actor.kind == "shopper"
@@ -143,6 +145,7 @@ def _(message: OrderCancelled, event_id: UUID) -> Fact:
         "actor": message.actor.kind,
         "reason": message.reason,
         "refund_cents": message.refund_cents,
+        "returns": len(message.return_ids),
         "lines": _units(message.lines),
     }
     return Fact(message.order_id, message.change_id, message.cancelled_at, data, "cancelled")
@@ -275,6 +278,21 @@ def _(message: FulfillmentCancelled, event_id: UUID) -> Fact:
 
 
 @fact_of.register
+def _(message: FulfillmentInterceptionMoved, event_id: UUID) -> Fact:
+    data = {
+        "fulfillment_id": str(message.fulfillment_id),
+        "change_id": str(message.change_id),
+        "location": message.location,
+        "outcome": message.outcome,
+        "detail": message.detail,
+        "return_id": None if message.return_id is None else str(message.return_id),
+    }
+    # A 3PL may find the parcel after it has said that it cannot: every outcome is a fact of its own. The customer hears of the end by the
+    # answer to the cancellation and by the label.
+    return Fact(message.order_id, uuid5(message.fulfillment_id, f"{message.change_id} {message.outcome}"), message.moved_at, data)
+
+
+@fact_of.register
 def _(message: ReturnApproved, event_id: UUID) -> Fact:
     data = {
         "return_id": str(message.return_id),
@@ -283,6 +301,7 @@ def _(message: ReturnApproved, event_id: UUID) -> Fact:
         "label_carrier": message.label_carrier,
         "label_tracking_number": message.label_tracking_number,
         "expires_at": _moment(message.expires_at),
+        "cancelled_too_late": message.fulfillment_id is not None,
     }
     return Fact(message.order_id, message.return_id, None, data, "return_label")
 

@@ -94,9 +94,12 @@ class LineView:
         return self.ordered * self.unit_price_cents + self.tax_cents
 
 
+Interception = Literal["requested", "succeeded", "failed"]
+
+
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One fulfillment that was started or has left."""
+    """One fulfillment that was started or has left. ``interception``: how far it is with holding it back, where its order was cancelled."""
 
     fulfillment_id: str
     location: str
@@ -106,6 +109,7 @@ class Parcel:
     tracking_number: str | None = None
     shipped_at: datetime | None = None
     delivered_at: datetime | None = None
+    interception: Interception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +215,14 @@ class OrderView:
 
     @property
     def may_ask_to_cancel(self) -> bool:
-        """Whether asking makes sense: before the cutoff, and not while a change waits. Routing decides all the same."""
-        return self.status in ("placed", "partially_allocated", "fully_allocated") and not self.pending_changes
+        """Whether asking makes sense: while something has not shipped, and no change waits. What the warehouse has started is held back if
+        it still can be. Routing decides all the same."""
+        return self.status not in ("announced", "shipped", "delivered", "cancelled") and not self.pending_changes
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a warehouse has started with any of it."""
+        return bool(self.parcels)
 
     @property
     def may_ask_to_return(self) -> bool:

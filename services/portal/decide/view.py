@@ -14,6 +14,7 @@ from services.portal.decide.order import (
     DelayView,
     Entry,
     Identity,
+    Interception,
     LineView,
     OrderStatus,
     OrderView,
@@ -23,6 +24,9 @@ from services.portal.decide.order import (
     ReturnView,
     Version,
 )
+
+INTERCEPTIONS: tuple[Interception, ...] = ("requested", "failed", "succeeded")
+"""In the order in which one may follow another, within one moment too."""
 
 
 @dataclass
@@ -46,6 +50,7 @@ class _Story:
     started: dict[str, Entry] = field(default_factory=dict)
     shipped: dict[str, Entry] = field(default_factory=dict)
     delivered: dict[str, Entry] = field(default_factory=dict)
+    interceptions: dict[str, Interception] = field(default_factory=dict)
     called_off: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     approved: dict[str, Entry] = field(default_factory=dict)
     declined: dict[str, Entry] = field(default_factory=dict)
@@ -102,6 +107,10 @@ def _fold_fulfillment(story: _Story, kind: str, entry: Entry) -> None:
         story.shipped[fulfillment_id] = entry
     elif kind == "fulfillment.delivered":
         story.delivered[fulfillment_id] = entry
+    elif kind == "fulfillment.interception_moved":
+        known = story.interceptions.get(fulfillment_id)
+        if known is None or INTERCEPTIONS.index(entry.data["outcome"]) > INTERCEPTIONS.index(known):
+            story.interceptions[fulfillment_id] = entry.data["outcome"]
     else:
         for line in entry.data["lines"]:
             story.called_off[fulfillment_id][line["line_id"]] += line["quantity"]
@@ -190,7 +199,8 @@ def _parcels(story: _Story) -> list[Parcel]:
             for line_id, quantity in story.called_off[fulfillment_id].items():
                 units[line_id] -= quantity
             units = {line_id: quantity for line_id, quantity in units.items() if quantity > 0}
-            if not units:
+            # What has not left of a cancelled order never will.
+            if not units or story.cancelled:
                 continue
         delivered = story.delivered.get(fulfillment_id)
         parcels.append(
@@ -203,6 +213,7 @@ def _parcels(story: _Story) -> list[Parcel]:
                 tracking_number=shipped.data["tracking_number"] if shipped else None,
                 shipped_at=shipped.at if shipped else None,
                 delivered_at=delivered.at if shipped and delivered else None,
+                interception=story.interceptions.get(fulfillment_id),
             )
         )
     return sorted(parcels, key=lambda parcel: (parcel.shipped_at is None, parcel.shipped_at or parcel.started_at, parcel.fulfillment_id))

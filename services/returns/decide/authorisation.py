@@ -91,8 +91,13 @@ def quote_cents(line: LineBooks, units: int) -> int:
     return max(0, min(due_cents, line.free_cents))
 
 
-def authorise(books: OrderBooks, return_id: UUID, lines: Sequence[ReturnLine], now: datetime) -> Approval | Declined:
-    """Decides about a whole request; one line that may not come back declines it all, and the detail names it."""
+def authorise(
+    books: OrderBooks, return_id: UUID, lines: Sequence[ReturnLine], now: datetime, *, cancelled_in_time: bool = False
+) -> Approval | Declined:
+    """Decides about a whole request; one line that may not come back declines it all, and the detail names it.
+
+    No window stands against a parcel that was cancelled before it left: its customer never wanted it.
+    """
     wanted: dict[str, int] = {}
     for line in lines:
         wanted[line.line_id] = wanted.get(line.line_id, 0) + line.quantity
@@ -101,7 +106,8 @@ def authorise(books: OrderBooks, return_id: UUID, lines: Sequence[ReturnLine], n
         known = books.lines.get(line_id)
         if known is None:
             return Declined("unknown_line", f"the order has no line {line_id}")
-        refusal = _refusal(known, units, books.policy, now)
+        unreturned = known.shipped_units - known.spoken_for_units
+        refusal = None if cancelled_in_time and units <= unreturned else _refusal(known, units, books.policy, now)
         if refusal is not None:
             return refusal
         quoted.append(QuotedLine(line_id, known.sku, units, quote_cents(known, units)))

@@ -11,6 +11,7 @@ from services.returns.decide.books import OrderBooks
 from services.returns.decide.inspection import ReturnLineBooks
 from services.returns.handlers.loading import lock_books, save_books
 from services.returns.queries import returns as queries
+from services.returns.queries.orders import read_known_shipments
 from shared.contracts.returns import ApprovedLine, ReturnApproved, ReturnAuthorisationRequested, ReturnDeclined
 from shared.messaging.message import Outgoing, Received, Transaction
 
@@ -20,10 +21,13 @@ Request = Received[ReturnAuthorisationRequested]
 async def authorise_returns(tx: Transaction, messages: Sequence[Request]) -> Sequence[Outgoing]:
     """Decides about requests one after the other, each on the books the one before has left.
 
-    A request for an order that has not arrived waits for it: declining it would make a return of an order that does not exist.
+    A request for an order that has not arrived waits for it: declining it would make a return of an order that does not exist. One for a
+    certain parcel waits for the shipment's message.
     """
     before = await lock_books(tx.connection, (message.data.order_id for message in messages))
     known = await _known_requests(tx, messages)
+    parcels = {message.data.fulfillment_id for message in messages if message.data.fulfillment_id is not None}
+    left = await read_known_shipments(tx.connection, sorted(parcels)) if parcels else set()
     after = dict(before)
     approved: list[tuple[Request, Approval]] = []
     declined: list[tuple[Request, Declined]] = []
@@ -38,8 +42,11 @@ async def authorise_returns(tx: Transaction, messages: Sequence[Request]) -> Seq
         if books is None:
             tx.defer(message, f"order_id: order {request.order_id} has not arrived here; ask again with the id of an order that was placed")
             continue
+        if request.fulfillment_id is not None and request.fulfillment_id not in left:
+            tx.defer(message, f"fulfillment_id: nothing was heard yet of parcel {request.fulfillment_id} having left")
+            continue
         known[request.return_id] = content
-        decision = authorise(books, request.return_id, request.lines, tx.now)
+        decision = authorise(books, request.return_id, request.lines, tx.now, cancelled_in_time=request.fulfillment_id is not None)
         if isinstance(decision, Approval):
             after[request.order_id] = decision.books
             approved.append((message, decision))
@@ -123,6 +130,7 @@ def _approval(request: ReturnAuthorisationRequested, approval: Approval) -> Retu
         label_carrier=approval.label.carrier,
         label_tracking_number=approval.label.tracking_number,
         expires_at=approval.label.expires_at,
+        fulfillment_id=request.fulfillment_id,
     )
 
 

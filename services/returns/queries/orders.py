@@ -230,6 +230,14 @@ async def record_shipped(connection: Connection, parcels: Sequence[tuple[UUID, U
     return {row["fulfillment_id"] for row in rows}
 
 
+async def read_known_shipments(connection: Connection, fulfillment_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these parcels that are known to have left."""
+    rows = await connection.fetch(
+        "SELECT fulfillment_id FROM shipments WHERE fulfillment_id = ANY($1::uuid[]) AND shipped_at IS NOT NULL", list(fulfillment_ids)
+    )
+    return {row["fulfillment_id"] for row in rows}
+
+
 async def insert_shipped_units(connection: Connection, units: Sequence[tuple[UUID, UUID, str, str, int]]) -> None:
     """What is in new parcels: (fulfillment, order, line, sku, units)."""
     await connection.execute(

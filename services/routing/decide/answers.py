@@ -13,6 +13,7 @@ from typing import Literal
 
 from services.routing.decide.changes import settle_change
 from services.routing.decide.handover import called_off_units, give_back, take_back
+from services.routing.decide.interception import note_failure, note_held_back
 from services.routing.decide.order import (
     Deadlines,
     Defer,
@@ -37,6 +38,8 @@ from shared.contracts.fulfillment import (
     ThirdPartyCancelAccepted,
     ThirdPartyCancelRejected,
     ThirdPartyDelivered,
+    ThirdPartyIntercepted,
+    ThirdPartyInterceptFailed,
     ThirdPartyLabelPrinted,
     ThirdPartyRejected,
     ThirdPartyShipped,
@@ -52,6 +55,8 @@ Answer = (
     | ThirdPartyShortPicked
     | ThirdPartyCancelAccepted
     | ThirdPartyCancelRejected
+    | ThirdPartyIntercepted
+    | ThirdPartyInterceptFailed
     | ThirdPartyDelivered
 )
 
@@ -64,12 +69,14 @@ Effect = Literal[
     "late_short",  # units that went back without a word were not found: written off after all
     "call_off",  # the word that it will not ship
     "refuse",  # it ships all the same
+    "hold_back",  # the parcel was held back after the cutoff
+    "let_go",  # it could not be held back
     "deliver",
     "again",  # a second shipment message: harmless if it says the same
     "ignore",  # late, repeated, or overtaken
     "early",  # comes before what it builds on
     "unasked",  # the 3PL never had it
-    "contradiction",  # goods left although it was called off, or the other way round
+    "conflict",  # goods left although it was called off, or the other way round
 ]
 
 ANSWERS: tuple[type[Answer], ...] = (
@@ -80,27 +87,33 @@ ANSWERS: tuple[type[Answer], ...] = (
     ThirdPartyShortPicked,
     ThirdPartyCancelAccepted,
     ThirdPartyCancelRejected,
+    ThirdPartyIntercepted,
+    ThirdPartyInterceptFailed,
     ThirdPartyDelivered,
 )
 
 _NEVER_ASKED: tuple[Effect, ...] = tuple("unasked" for _ in ANSWERS)
-_DEAD: tuple[Effect, ...] = ("ignore", "ignore", "ignore", "contradiction", "ignore", "ignore", "ignore", "contradiction")
+_DEAD: tuple[Effect, ...] = ("ignore", "ignore", "ignore", "conflict", "ignore", "ignore", "ignore", "ignore", "ignore", "conflict")
 
 # fmt: off
 _ROWS: Mapping[State, tuple[Effect, ...]] = {
-    #                      accepted  rejected         label     shipped  short_picked cancel_accepted  cancel_rejected delivered
-    State.PLANNED:        _NEVER_ASKED,
-    State.SUBMITTED:      ("start",  "reject",        "label",  "ship",  "short",     "call_off",      "ignore",       "early"),
-    State.ACCEPTED:       ("ignore", "reject",        "label",  "ship",  "short",     "call_off",      "ignore",       "early"),
-    State.CANCELLING:     ("start",  "reject",        "label",  "ship",  "short",     "call_off",      "refuse",       "early"),
-    State.CANCEL_REFUSED: ("ignore", "reject",        "label",  "ship",  "short",     "call_off",      "ignore",       "early"),
-    State.INCOMPLETE:     ("ignore", "contradiction", "ignore", "again", "short",     "contradiction", "ignore",       "early"),
-    State.SHIPPED:        ("ignore", "contradiction", "ignore", "again", "late_short", "contradiction", "ignore",       "deliver"),
-    State.DELIVERED:      ("ignore", "contradiction", "ignore", "again", "late_short", "contradiction", "ignore",       "ignore"),
-    State.CALLED_OFF:     _DEAD,
-    State.REJECTED:       _DEAD,
-    State.EMPTIED:        _DEAD,
-    State.WITHDRAWN:      _NEVER_ASKED,
+    # "not so": the 3PL refuses what it was asked
+    #                        accepted  rejected    label     shipped  short         cancelled   not so    held back    not so    delivered
+    State.PLANNED:          _NEVER_ASKED,
+    State.SUBMITTED:        ("start",  "reject",   "label",  "ship",  "short",      "call_off", "ignore", "hold_back", "ignore", "early"),
+    State.ACCEPTED:         ("ignore", "reject",   "label",  "ship",  "short",      "call_off", "ignore", "hold_back", "ignore", "early"),
+    State.CANCELLING:       ("start",  "reject",   "label",  "ship",  "short",      "call_off", "refuse", "hold_back", "ignore", "early"),
+    State.CANCEL_REFUSED:   ("ignore", "reject",   "label",  "ship",  "short",      "call_off", "ignore", "hold_back", "ignore", "early"),
+    State.INTERCEPTING:     ("ignore", "reject",   "label",  "ship",  "short",      "call_off", "ignore", "hold_back", "let_go", "early"),
+    State.INTERCEPT_FAILED: ("ignore", "reject",   "label",  "ship",  "short",      "call_off", "ignore", "hold_back", "ignore", "early"),
+    State.INCOMPLETE:       ("ignore", "conflict", "ignore", "again", "short",      "conflict", "ignore", "conflict",  "ignore", "early"),
+    State.SHIPPED:          ("ignore", "conflict", "ignore", "again", "late_short", "conflict", "ignore", "conflict",  "ignore", "deliver"),
+    State.DELIVERED:        ("ignore", "conflict", "ignore", "again", "late_short", "conflict", "ignore", "conflict",  "ignore", "ignore"),
+    State.CALLED_OFF:       _DEAD,
+    State.INTERCEPTED:      _DEAD,
+    State.REJECTED:         _DEAD,
+    State.EMPTIED:          _DEAD,
+    State.WITHDRAWN:        _NEVER_ASKED,
 }
 # fmt: on
 
@@ -292,6 +305,21 @@ def _refuse(order: Order, fulfillment: Fulfillment, message: Answer, now: dateti
     return Outcome(order.with_fulfillment(refused))
 
 
+def _hold_back(order: Order, fulfillment: Fulfillment, message: Answer, now: datetime, deadlines: Deadlines) -> Outcome:
+    """It was held back. Without an open cancellation that waits for this word, its units are free to plan again."""
+    assert isinstance(message, ThirdPartyIntercepted)
+    outcome = note_held_back(order, fulfillment, now)
+    if order.change is not None and fulfillment.fulfillment_id in order.change.awaiting:
+        return outcome
+    at = message.intercepted_at
+    return outcome.then(lambda changed: take_back(changed, fulfillment, "cancelled", at, {}, now + deadlines.allocation))
+
+
+def _let_go(order: Order, fulfillment: Fulfillment, message: Answer, now: datetime, deadlines: Deadlines) -> Outcome:
+    assert isinstance(message, ThirdPartyInterceptFailed)
+    return note_failure(order, fulfillment, message.reason, now, deadlines)
+
+
 def _deliver(order: Order, fulfillment: Fulfillment, message: Answer, now: datetime, deadlines: Deadlines) -> Outcome:
     assert isinstance(message, ThirdPartyDelivered)
     delivered = replace(fulfillment, state=State.DELIVERED, delivered_at=message.delivered_at, due_at=None)
@@ -329,7 +357,7 @@ def _unasked(order: Order, fulfillment: Fulfillment, message: Answer, now: datet
     return Outcome(order, problem=Park(reason))
 
 
-def _contradiction(order: Order, fulfillment: Fulfillment, message: Answer, now: datetime, deadlines: Deadlines) -> Outcome:
+def _conflict(order: Order, fulfillment: Fulfillment, message: Answer, now: datetime, deadlines: Deadlines) -> Outcome:
     told = fulfillment.ended_because or f"shipped under {fulfillment.tracking_number}"
     reason = (
         f"{message.type} for fulfillment {fulfillment.fulfillment_id}, which is {fulfillment.state.value} ({told}): find out at "
@@ -361,10 +389,12 @@ _EFFECTS: Mapping[Effect, Callable[[Order, Fulfillment, Answer, datetime, Deadli
     "late_short": _late_short,
     "call_off": _call_off,
     "refuse": _refuse,
+    "hold_back": _hold_back,
+    "let_go": _let_go,
     "deliver": _deliver,
     "again": _again,
     "ignore": _ignore,
     "early": _early,
     "unasked": _unasked,
-    "contradiction": _contradiction,
+    "conflict": _conflict,
 }

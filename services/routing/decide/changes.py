@@ -1,16 +1,20 @@
-"""Cancel and edit before the cutoff: the gate, the handshake with 3PLs that were asked but have not accepted, and the outcome.
+"""Cancel and edit: the gate, the handshake with the 3PLs that hold requests, and the outcome.
 
-An order has at most one open change. It waits for the word of every 3PL that holds a request; the first that has started refuses the
-change for all, and only when each of them has called off is the change made. Source: blueprint section 5, choreography 8 and 9.
+An order has at most one open change. It waits for the word of every 3PL that holds a request. An edit is made only when each of them has
+called off; the first that has started refuses it for all. A cancellation goes further: what has started is to be held back
+(``decide/interception.py``), and when every parcel's fate is known all that did not leave is cancelled and refunded, and what left may come
+back for nothing. Source: blueprint section 5, choreography 8 and 9.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from services.routing.decide.editing import Edited, Refusal, edit_lines
 from services.routing.decide.handover import cancel_request_of, submit_assigned, take_back
+from services.routing.decide.interception import ask_for_returns, ask_to_intercept, departed, note_departures
 from services.routing.decide.money import cancellation_refund, edit_refund
 from services.routing.decide.order import (
     LEFT,
@@ -27,7 +31,6 @@ from services.routing.decide.order import (
 from services.routing.decide.values import replace
 from shared.contracts.orders import (
     Address,
-    ChangeRefusal,
     KitPart,
     LineUnits,
     OrderCancelled,
@@ -42,7 +45,9 @@ from shared.contracts.orders import (
 
 Request = OrderCancelRequested | OrderEditRequested
 
-NO_MORE = frozenset({State.CALLED_OFF, State.REJECTED, State.EMPTIED, State.WITHDRAWN})
+NO_MORE = frozenset({State.CALLED_OFF, State.INTERCEPTED, State.REJECTED, State.EMPTIED, State.WITHDRAWN})
+GIVEN_UP = frozenset({State.CALLED_OFF, State.INTERCEPTED})
+"""Its 3PL gave it up, and its units stay where they are until the change that waits for this is decided."""
 AT_WORK = frozenset({State.SUBMITTED, State.CANCELLING}) | STARTED
 """A 3PL has the request and has not said its last word."""
 
@@ -57,7 +62,7 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
         deadlines: how long 3PLs may take.
         postal_code_known: whether the new address, if there is one, can be found on the map.
     """
-    refusal = _gate(order, request)
+    refusal = gate(order, request)
     if refusal is None and isinstance(request, OrderEditRequested):
         edited = edit_lines(order, request)
         if isinstance(edited, Refusal):
@@ -66,10 +71,13 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
             refusal = Refusal("invalid", "ship_to.postal_code: unknown postal code; correct it")
     if refusal is not None:
         return _refuse(order, request, refusal)
-    awaiting = [item for item in order.fulfillments if item.state in (State.SUBMITTED, State.CANCELLING)]
-    if not awaiting:
+    # What has started is not touched by an edit that has come so far; a cancellation has it held back.
+    concerned = AT_WORK if isinstance(request, OrderCancelRequested) else AT_WORK - STARTED
+    if not any(item.state in concerned for item in order.fulfillments):
         return _make(order, request, frozenset(), now, deadlines)
-    return _ask_partners(order, request, now, deadlines)
+    return _ask_partners(order, request, now, deadlines).then(
+        lambda asked: ask_to_intercept(asked, now, deadlines) if isinstance(request, OrderCancelRequested) else Outcome(asked)
+    )
 
 
 def cancel_unshipped(order: Order, request: OrderCancelRequested, now: datetime, deadlines: Deadlines) -> Outcome:
@@ -80,10 +88,10 @@ def cancel_unshipped(order: Order, request: OrderCancelRequested, now: datetime,
     """
     if not any(item.state in AT_WORK for item in order.fulfillments):
         return _cancel(order, request, now)
-    return _ask_partners(order, request, now, deadlines, wait_for_started=True)
+    return _ask_partners(order, request, now, deadlines)
 
 
-def _gate(order: Order, request: Request) -> Refusal | None:
+def gate(order: Order, request: Request) -> Refusal | None:
     """Whether the order may be changed at all."""
     if order.is_cancelled:
         return Refusal("already_cancelled", "the order is cancelled")
@@ -96,27 +104,24 @@ def _gate(order: Order, request: Request) -> Refusal | None:
         return Refusal(
             "stale_version", f"expected_order_version: {expected}, but the order is at version {order.order_version}; look again"
         )
-    started = next((item for item in order.fulfillments if item.state in STARTED), None)
-    if started is not None:
-        return Refusal("fulfillment_started", f"{started.location} has started to pick; what has shipped can be sent back")
-    if isinstance(request, OrderEditRequested) and any(line.shipped for line in order.lines):
-        return Refusal("already_shipped", "a part of the order has shipped; cancel the rest or send it back")
     return None
 
 
-def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Deadlines, *, wait_for_started: bool = False) -> Outcome:
-    """Opens the change and asks every 3PL that holds a request. One that is being asked already is not asked twice; what has started is
-    waited for where the change is to be made all the same."""
+def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Deadlines) -> Outcome:
+    """Opens the change and asks every 3PL that holds a request. One that is being asked already is not asked twice. What has started is
+    waited for by a cancellation, which is made all the same; an edit leaves it alone."""
     kind = "cancel" if isinstance(request, OrderCancelRequested) else "edit"
     says = []
     awaiting = set()
     answer_due_at = now + deadlines.answer
+    gives_up = order.question is not None and order.question.consent_id == request.change_id
     for fulfillment in order.fulfillments:
         if fulfillment.state is State.CANCELLING:
             awaiting.add(fulfillment.fulfillment_id)
-        elif fulfillment.state in STARTED and wait_for_started:
+        elif fulfillment.state in STARTED and kind == "cancel":
             awaiting.add(fulfillment.fulfillment_id)
-            answer_due_at = max(answer_due_at, fulfillment.due_at or answer_due_at)
+            if fulfillment.state is State.INCOMPLETE or gives_up:
+                answer_due_at = max(answer_due_at, fulfillment.due_at or answer_due_at)
         elif fulfillment.state is State.SUBMITTED:
             awaiting.add(fulfillment.fulfillment_id)
             asked = replace(fulfillment, state=State.CANCELLING, attempts=1, due_at=now + deadlines.answer)
@@ -151,6 +156,8 @@ def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
         if any(item.state in AT_WORK for item in awaited):
             return Outcome(order)
         return _make(replace(order, change=None), request, change.awaiting, now, deadlines)
+    if isinstance(request, OrderCancelRequested):
+        return _settle_cancellation(order, change, request, now, deadlines)
     started = next((item for item in awaited if item.state in STARTED or item.state in LEFT), None)
     if started is not None:
         detail = f"{started.location} had started before it could be called off"
@@ -160,42 +167,47 @@ def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
     return Outcome(order)
 
 
+def _settle_cancellation(order: Order, change: Change, request: OrderCancelRequested, now: datetime, deadlines: Deadlines) -> Outcome:
+    """A cancellation is decided when it is known of every parcel whether it leaves: all that does not is cancelled and refunded, all that
+    does may come back for nothing and is refunded then. So no unit is both shipped and refunded without an open return."""
+    asked = ask_to_intercept(order, now, deadlines).then(lambda changed: note_departures(changed, now))
+    if any(item.state in AT_WORK for item in asked.order.fulfillments if item.fulfillment_id in change.awaiting):
+        return asked
+    made = asked.then(lambda known: _make(replace(known, change=None), request, change.awaiting, now, deadlines))
+    return made.then(lambda known: ask_for_returns(known, change.awaiting, request.actor))
+
+
 def _give_up(order: Order, request: Request, refusal: Refusal, now: datetime, deadlines: Deadlines) -> Outcome:
     """The change is refused. What was already called off for it goes back to be planned anew, what was held back is handed over."""
     assert order.change is not None
     awaiting = order.change.awaiting
     outcome = _refuse(replace(order, change=None), request, refusal)
     for fulfillment in order.fulfillments:
-        if fulfillment.fulfillment_id in awaiting and fulfillment.state is State.CALLED_OFF:
+        if fulfillment.fulfillment_id in awaiting and fulfillment.state in GIVEN_UP:
             returned = take_back(outcome.order, fulfillment, "cancelled", now, {}, now + deadlines.allocation)
             outcome = Outcome(returned.order, outcome.says + returned.says)
     return outcome.then(lambda changed: submit_assigned(changed, now, deadlines))
 
 
-def _refuse(order: Order, request: Request, refusal: Refusal) -> Outcome:
-    rejected = OrderCancelRejected if isinstance(request, OrderCancelRequested) else OrderEditRejected
-    reason: ChangeRefusal = refusal.reason
-    return Outcome(
-        order,
-        (
-            Say(
-                rejected(
-                    order_id=order.order_id,
-                    order_version=order.order_version,
-                    change_id=request.change_id,
-                    actor=request.actor,
-                    reason=reason,
-                    detail=refusal.detail[:500],
-                )
-            ),
-        ),
-    )
+def _refuse(order: Order, request: Request, refusal: Refusal, return_ids: Sequence[UUID] = ()) -> Outcome:
+    """The answer no; ``return_ids`` are what happens instead of a cancellation that came too late."""
+    words = {
+        "order_id": order.order_id,
+        "order_version": order.order_version,
+        "change_id": request.change_id,
+        "actor": request.actor,
+        "reason": refusal.reason,
+        "detail": refusal.detail[:500],
+    }
+    if isinstance(request, OrderCancelRequested):
+        return Outcome(order, (Say(OrderCancelRejected.model_validate({**words, "return_ids": return_ids})),))
+    return Outcome(order, (Say(OrderEditRejected.model_validate(words)),))
 
 
 def _make(order: Order, request: Request, awaited: frozenset[UUID], now: datetime, deadlines: Deadlines) -> Outcome:
     """Nothing of the order is in a 3PL's hands any more: the change takes effect. ``awaited`` were called off for it."""
     if isinstance(request, OrderCancelRequested):
-        return _cancel(order, request, now)
+        return _cancel(order, request, now, awaited)
     edited = edit_lines(order, request)
     if isinstance(edited, Refusal):
         return _refuse(order, request, edited)
@@ -213,10 +225,12 @@ def _withdraw_plans(order: Order, because: str) -> Order:
     )
 
 
-def _cancel(order: Order, request: OrderCancelRequested, now: datetime) -> Outcome:
+def _cancel(order: Order, request: OrderCancelRequested, now: datetime, awaited: frozenset[UUID] = frozenset()) -> Outcome:
     """Every unit that has not shipped is cancelled; allocation lets go of all of them on hearing it."""
+    return_ids = [item.return_id for item in departed(order, awaited) if item.return_id is not None]
     if order.open_units == 0:
-        return _refuse(order, request, Refusal("already_shipped", "everything has shipped; send it back instead"))
+        way_out = "a prepaid return label is on its way to the customer" if return_ids else "send it back instead"
+        return _refuse(order, request, Refusal("already_shipped", f"everything has shipped; {way_out}"), return_ids)
     units = [LineUnits(line_id=line.line_id, sku=line.sku, quantity=line.open) for line in order.lines if line.open]
     refund = cancellation_refund(order, request.change_id)
     cancelled = replace(
@@ -237,6 +251,7 @@ def _cancel(order: Order, request: OrderCancelRequested, now: datetime) -> Outco
         reason=request.reason,
         lines=units,
         refund_cents=0 if refund is None else refund.amount_cents,
+        return_ids=return_ids,
         cancelled_at=now,
     )
     return Outcome(cancelled, (Say(event),) if refund is None else (Say(event), Say(refund)))
@@ -249,7 +264,7 @@ def _edit(
     withdrawn = [
         item.fulfillment_id
         for item in order.fulfillments
-        if item.state is State.PLANNED or (item.state is State.CALLED_OFF and item.fulfillment_id in awaited)
+        if item.state is State.PLANNED or (item.state in GIVEN_UP and item.fulfillment_id in awaited)
     ]
     changed = replace(
         _withdraw_plans(order, "order edited"),

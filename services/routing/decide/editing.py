@@ -8,7 +8,7 @@ from typing import Any
 
 from services.routing.decide.kits import lines_of_kit
 from services.routing.decide.money import Fall, share_cents, total_cents
-from services.routing.decide.order import Line, Order, line_of
+from services.routing.decide.order import STARTED, Line, Order, line_of
 from services.routing.decide.values import replace
 from shared.contracts.orders import Address, ChangeRefusal, LineChange, OrderEditRequested
 from shared.kits import MOST_UNITS_OF_A_LINE, Kit, lines_of, oversized_component
@@ -26,7 +26,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The order as it would stand. ``money_delta_cents`` is the new total minus the old one, never above zero."""
+    """The order as it would stand. ``money_delta_cents`` is the new total minus the old one."""
 
     lines: tuple[Line, ...]
     ship_to: Mapping[str, Any]
@@ -42,8 +42,49 @@ def address_as_json(address: Address) -> dict[str, Any]:
 def edit_lines(order: Order, request: OrderEditRequested) -> Edited | Refusal:
     """Applies the wished changes, or says which of them can not be made and why.
 
-    The tax of a line follows its quantity: each unit keeps its share. An order may become cheaper or stay as it is; an edit that costs more
-    would have to be paid for first.
+    An order may become cheaper or stay as it is; an edit that costs more would have to be paid for first.
+    """
+    edited = apply_changes(order, request)
+    return edited if isinstance(edited, Refusal) else started_refusal(order, edited) or payment_refusal(order, edited) or edited
+
+
+def started_refusal(order: Order, edited: Edited) -> Refusal | None:
+    """Why an edit comes too late: a line of it has been started by a warehouse or has shipped. Lines before their cutoff stay free, and so
+    do new ones; the address is the whole order's, so it stands once anything has started."""
+    places: dict[str, str] = {}
+    for fulfillment in order.fulfillments:
+        if fulfillment.state in STARTED:
+            places |= {line.line_id: fulfillment.location for line in fulfillment.lines if line.left or line.shipped}
+    shipped = {line.line_id for line in order.lines if line.shipped}
+    if edited.ship_to != order.ship_to and (places or shipped):
+        if places:
+            return Refusal("fulfillment_started", f"ship_to: {min(places.values())} has started to pick; what has shipped can be sent back")
+        return Refusal(
+            "already_shipped", "ship_to: a part of the order has shipped; cancel the rest and order it anew for the other address"
+        )
+    for before, after in zip(order.lines, edited.lines, strict=False):
+        if before.quantity == after.quantity:
+            continue
+        if before.line_id in places:
+            detail = f"line_changes: {places[before.line_id]} has started to pick line {before.line_id}; what has shipped can be sent back"
+            return Refusal("fulfillment_started", detail)
+        if before.line_id in shipped:
+            return Refusal("already_shipped", f"line_changes: line {before.line_id} has shipped; what has shipped can be sent back")
+    return None
+
+
+def payment_refusal(order: Order, edited: Edited) -> Refusal | None:
+    """Why an edit that costs more is not made."""
+    if edited.money_delta_cents <= 0:
+        return None
+    detail = f"the change costs {edited.money_delta_cents} cents ({order.currency}) more, which must be paid first"
+    return Refusal("payment_required", detail)
+
+
+def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal:
+    """The order with the wished changes, whatever it would cost, or which of them can not be made and why.
+
+    The tax of a line follows its quantity: each unit keeps its share.
     """
     wanted = _quantities(order, request.line_changes)
     if isinstance(wanted, Refusal):
@@ -60,8 +101,6 @@ def edit_lines(order: Order, request: OrderEditRequested) -> Edited | Refusal:
     if sum(1 for line in lines if line.quantity) > MOST_LINES:
         return Refusal("invalid", f"line_changes: an order has at most {MOST_LINES} lines")
     delta_cents = total_cents(lines) - total_cents(order.lines)
-    if delta_cents > 0:
-        return Refusal("payment_required", f"the change costs {delta_cents} cents ({order.currency}) more, which must be paid first")
     return Edited(lines, ship_to, _falls(order.lines, lines), delta_cents)
 
 

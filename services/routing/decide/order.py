@@ -35,12 +35,18 @@ class State(Enum):
     """Asked to be called off, before the 3PL had accepted."""
     CANCEL_REFUSED = "cancel_refused"
     """The 3PL will ship it all the same."""
+    INTERCEPTING = "intercepting"
+    """Cancelled after the cutoff: its 3PL is asked to hold the parcel back."""
+    INTERCEPT_FAILED = "intercept_failed"
+    """It leaves although it was cancelled; then it may come back as a prepaid return."""
     INCOMPLETE = "incomplete"
     """Shipped without some units; whether they were missing is still to be told."""
     SHIPPED = "shipped"
     DELIVERED = "delivered"
     CALLED_OFF = "called_off"
     """The 3PL's word that it will not ship."""
+    INTERCEPTED = "intercepted"
+    """The parcel was held back; its units are on the shelf again."""
     REJECTED = "rejected"
     EMPTIED = "emptied"
     """Not one unit was found on the shelf."""
@@ -48,10 +54,10 @@ class State(Enum):
     """Dropped before the 3PL heard of it."""
 
 
-LIVE = frozenset({State.PLANNED, State.SUBMITTED, State.ACCEPTED, State.CANCELLING, State.CANCEL_REFUSED, State.INCOMPLETE})
-"""States whose unshipped units still belong to the fulfillment."""
-STARTED = frozenset({State.ACCEPTED, State.CANCEL_REFUSED, State.INCOMPLETE})
+STARTED = frozenset({State.ACCEPTED, State.CANCEL_REFUSED, State.INTERCEPTING, State.INTERCEPT_FAILED, State.INCOMPLETE})
 """Past the cutoff and still at work: nothing of the order may be changed freely."""
+LIVE = STARTED | {State.PLANNED, State.SUBMITTED, State.CANCELLING}
+"""States whose unshipped units still belong to the fulfillment."""
 LEFT = frozenset({State.SHIPPED, State.INCOMPLETE, State.DELIVERED})
 """A parcel is on its way or has arrived."""
 
@@ -183,6 +189,8 @@ class Fulfillment:
     delivered_at: datetime | None = None
     ended_because: str | None = None
     short_picks: tuple[ShortPick, ...] = ()
+    return_id: UUID | None = None
+    """The prepaid return of a parcel that leaves although it was cancelled."""
 
     @property
     def left(self) -> int:

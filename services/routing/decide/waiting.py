@@ -11,6 +11,7 @@ from services.routing.decide.answers import close_incomplete
 from services.routing.decide.changes import settle_change
 from services.routing.decide.consent import ask_on_the_day, asks_at
 from services.routing.decide.handover import cancel_request_of, request_of
+from services.routing.decide.interception import intercept_request_of
 from services.routing.decide.order import (
     LIVE,
     STARTED,
@@ -37,9 +38,15 @@ WAITS_FOR: dict[State, str] = {
     State.CANCELLING: "third_party_cancel_answer",
     State.ACCEPTED: "shipment",
     State.CANCEL_REFUSED: "shipment",
+    State.INTERCEPTING: "third_party_intercept_answer",
+    State.INTERCEPT_FAILED: "shipment",
     State.INCOMPLETE: "short_pick",
     State.SHIPPED: "delivery",
 }
+
+
+ASKED: dict[State, str] = {State.SUBMITTED: "to ship", State.CANCELLING: "to call off", State.INTERCEPTING: "to hold back"}
+"""What a 3PL was asked and has not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,7 @@ def wake(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
             woken = _wake_fulfillment(outcome.order, fulfillment, now, deadlines)
             outcome = Outcome(woken.order, outcome.says + woken.says)
     # A cancellation may have waited for the last of a parcel.
-    outcome = outcome.then(lambda changed: settle_change(changed, now, deadlines) if changed.gives_up else Outcome(changed))
+    outcome = outcome.then(lambda changed: settle_change(changed, now, deadlines))
     attention = outcome.order.attention
     if attention is not None and attention.due_at <= now:
         outcome = outcome.then(lambda changed: call_for_attention(changed, attention.reason, attention.detail, now, deadlines))
@@ -125,7 +132,7 @@ def wake(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
 
 
 def _wake_fulfillment(order: Order, fulfillment: Fulfillment, now: datetime, deadlines: Deadlines) -> Outcome:
-    if fulfillment.state in (State.SUBMITTED, State.CANCELLING):
+    if fulfillment.state in ASKED:
         return _ask_again(order, fulfillment, now, deadlines)
     if fulfillment.state is State.INCOMPLETE:
         return close_incomplete(order, fulfillment, now, deadlines)
@@ -141,10 +148,9 @@ def _wake_fulfillment(order: Order, fulfillment: Fulfillment, now: datetime, dea
 def _ask_again(order: Order, fulfillment: Fulfillment, now: datetime, deadlines: Deadlines) -> Outcome:
     """The 3PL is silent: the same request with a higher attempt, and after enough of them a person."""
     if fulfillment.attempts >= deadlines.requests:
-        asked = "to call off" if fulfillment.state is State.CANCELLING else "to ship"
         detail = (
-            f"{fulfillment.partner} was asked {fulfillment.attempts} times {asked} fulfillment {fulfillment.fulfillment_id} "
-            f"at {fulfillment.location} and is silent; call them, then retry the order"
+            f"{fulfillment.partner} was asked {fulfillment.attempts} times {ASKED[fulfillment.state]} fulfillment "
+            f"{fulfillment.fulfillment_id} at {fulfillment.location} and is silent; call them, then retry the order"
         )
         resting = order.with_fulfillment(replace(fulfillment, due_at=None))
         return call_for_attention(resting, "third_party_silent", detail, now, deadlines)
@@ -156,6 +162,8 @@ def _ask_again(order: Order, fulfillment: Fulfillment, now: datetime, deadlines:
 def _request_again(order: Order, fulfillment: Fulfillment, deadlines: Deadlines) -> Say:
     if fulfillment.state is State.CANCELLING:
         return cancel_request_of(fulfillment, "order change")
+    if fulfillment.state is State.INTERCEPTING:
+        return intercept_request_of(fulfillment)
     return request_of(order, fulfillment, deadlines)
 
 
@@ -187,7 +195,7 @@ def retry(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
     for fulfillment in order.fulfillments:
         if fulfillment.state not in LIVE or fulfillment.due_at is not None:
             continue
-        if fulfillment.state in (State.SUBMITTED, State.CANCELLING):
+        if fulfillment.state in ASKED:
             order = order.with_fulfillment(replace(fulfillment, attempts=fulfillment.attempts + 1, due_at=now + deadlines.answer))
             says.append(_request_again(order, order.fulfillment(fulfillment.fulfillment_id), deadlines))
         elif fulfillment.state is not State.PLANNED:

@@ -19,7 +19,7 @@ async def read_fulfillments(connection: Connection, order_ids: Sequence[UUID]) -
         """
         SELECT order_id, fulfillment_id, plan_id, order_version, location, partner, state, carrier, service, zone, shipping_cost_cents,
                ship_by, arrives_on, planned_at, assigned, attempts, due_at, requested_at, accepted_at, tracking_number, shipped_at,
-               delivered_at, ended_because, short_picks, line_id, sku, planned, called_off, shipped
+               delivered_at, ended_because, short_picks, return_id, line_id, sku, planned, called_off, shipped
         FROM fulfillments JOIN fulfillment_lines USING (fulfillment_id)
         WHERE order_id = ANY($1::uuid[])
         ORDER BY fulfillment_id, position
@@ -79,11 +79,11 @@ async def update_fulfillments(connection: Connection, fulfillments: Sequence[Ful
         SET state = new.state, carrier = new.carrier, assigned = new.assigned, attempts = new.attempts, due_at = new.due_at,
             requested_at = new.requested_at, accepted_at = new.accepted_at, tracking_number = new.tracking_number,
             shipped_at = new.shipped_at, delivered_at = new.delivered_at, ended_because = new.ended_because,
-            short_picks = new.short_picks::jsonb
+            short_picks = new.short_picks::jsonb, return_id = new.return_id
         FROM unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::int[], $6::timestamptz[], $7::timestamptz[],
-                    $8::timestamptz[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[])
+                    $8::timestamptz[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[], $14::uuid[])
              AS new (fulfillment_id, state, carrier, assigned, attempts, due_at, requested_at, accepted_at, tracking_number,
-                     shipped_at, delivered_at, ended_because, short_picks)
+                     shipped_at, delivered_at, ended_because, short_picks, return_id)
         WHERE fulfillments.fulfillment_id = new.fulfillment_id
         """,
         [item.fulfillment_id for item in fulfillments],
@@ -103,6 +103,7 @@ async def update_fulfillments(connection: Connection, fulfillments: Sequence[Ful
             json.dumps([[report.picked_at.isoformat(), report.missing] for report in item.short_picks]) if item.short_picks else None
             for item in fulfillments
         ],
+        [item.return_id for item in fulfillments],
     )
 
 

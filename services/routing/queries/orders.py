@@ -29,6 +29,21 @@ async def lock_orders(connection: Connection, order_ids: Sequence[UUID]) -> list
     )
 
 
+async def read_orders(connection: Connection, order_ids: Sequence[UUID]) -> list[Record]:
+    """Orders as they stand, not locked."""
+    return await connection.fetch(
+        """
+        SELECT order_id, order_version, channel, external_id, placed_at, currency, segment, service_level, deliver_by,
+               shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
+               excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
+               attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
+               waiting_for, waiting_until, due_at
+        FROM orders WHERE order_id = ANY($1::uuid[])
+        """,
+        list(order_ids),
+    )
+
+
 async def lock_orders_of_fulfillments(connection: Connection, fulfillment_ids: Sequence[UUID]) -> list[Record]:
     """The orders that these fulfillments belong to, locked in the order of their ids. A fulfillment never changes its order."""
     return await connection.fetch(

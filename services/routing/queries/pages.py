@@ -68,7 +68,7 @@ async def read_fulfillments(connection: Connection, order_id: UUID) -> list[Reco
         """
         SELECT fulfillment_id, plan_id, order_version, location, partner, state, status, request_status, carrier, service, zone,
                shipping_cost_cents, ship_by, arrives_on, planned_at, requested_at, attempts, accepted_at, tracking_number, shipped_at,
-               delivered_at, ended_because, due_at,
+               delivered_at, ended_because, due_at, interception, return_id,
                (SELECT jsonb_agg(jsonb_build_object('line_id', l.line_id, 'sku', l.sku, 'planned', l.planned, 'called_off', l.called_off,
                                                     'shipped', l.shipped) ORDER BY l.position)
                 FROM fulfillment_lines l WHERE l.fulfillment_id = f.fulfillment_id) AS lines

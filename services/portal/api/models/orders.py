@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -46,6 +46,75 @@ class EditOrder(Request):
     expected_order_version: OrderVersion | None = None
     ship_to: Address | None = None
     line_changes: list[LineChange] = Field(default=[], max_length=500)
+
+
+class StockOutlook(Response):
+    """Units that an edit adds, and how many of them could be had at once; the rest would wait for ``next_ship_at``."""
+
+    sku: str
+    units_added: int
+    units_available: int
+    mode: str | None
+    next_ship_at: datetime | None
+
+
+class EditedLine(Response):
+    """A line as it would be."""
+
+    line_id: str
+    sku: str
+    title: str
+    quantity: int
+    unit_price_cents: int
+    tax_cents: int
+
+
+class QuotedParcel(Response):
+    """One parcel as it would be sent."""
+
+    location: str
+    service: str
+    cost_cents: int
+    ship_by: datetime
+    arrives_on: date
+
+
+class ShippingQuote(Response):
+    """What shipping all that no warehouse has started would cost us. ``unplaced`` units, by SKU, no location could ship now."""
+
+    cost_cents: int
+    parcels: list[QuotedParcel]
+    unplaced: dict[str, int]
+
+
+class EditRefusal(Response):
+    """Why the change would not be made."""
+
+    reason: str
+    detail: str
+
+
+class EditPreview(Response):
+    """What a change would do. Nothing was changed, nothing is reserved: send the same body with ``expected_order_version`` to make it.
+
+    ``refusal`` says why it would not be made as things stand. ``asks`` are the 3PLs whose word would decide first. Below zero,
+    ``money_delta_cents`` goes back to the customer; above it would have to be paid first. ``shipping_delta_cents`` is what it would cost us
+    more, or less; what the customer paid for shipping stays.
+    """
+
+    order_id: UUID
+    order_version: int
+    currency: str
+    refusal: EditRefusal | None
+    asks: list[str]
+    lines: list[EditedLine]
+    total_before_cents: int
+    total_after_cents: int
+    money_delta_cents: int
+    stock: list[StockOutlook]
+    shipping_before: ShippingQuote | None
+    shipping_after: ShippingQuote | None
+    shipping_delta_cents: int | None
 
 
 class Placed(Response):
@@ -105,7 +174,8 @@ class LineDocument(Response):
 
 
 class ParcelDocument(Response):
-    """A fulfillment that was started or has left."""
+    """A fulfillment that was started or has left. ``interception``: how far it is with holding it back, where its order was cancelled;
+    ``failed`` means that it comes back as a prepaid return."""
 
     fulfillment_id: str
     location: str
@@ -115,6 +185,7 @@ class ParcelDocument(Response):
     tracking_number: str | None
     shipped_at: datetime | None
     delivered_at: datetime | None
+    interception: Literal["requested", "succeeded", "failed"] | None = None
 
 
 class ReturnDocument(Response):

@@ -60,6 +60,17 @@ ORDERS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST",
+        "/api/orders/{order_id}/edit/preview",
+        "Orders",
+        "See what a change would do",
+        orders.preview_edit,
+        models.EditPreview,
+        request=models.EditOrder,
+        parameters=(ORDER,),
+        errors=(404, 422, 503),
+    ),
+    Operation(
+        "POST",
         "/api/orders/{order_id}/delay-answer",
         "Orders",
         "Answer about a delay",

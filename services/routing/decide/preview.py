@@ -1,0 +1,169 @@
+"""What an edit would do, before anybody makes it: whether it may be made, the money, the units it adds, and what shipping it would cost.
+
+Nothing is changed and nothing is promised: stock and tariffs may move until the edit is made, and the version tells whether the order has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from services.routing.decide.changes import gate
+from services.routing.decide.editing import Edited, Refusal, apply_changes, payment_refusal, started_refusal
+from services.routing.decide.geography import Place
+from services.routing.decide.kits import plan_whole_kits
+from services.routing.decide.money import total_cents
+from services.routing.decide.order import LIVE, STARTED, Line, Order, State
+from services.routing.decide.planner import Planner, PlanRequest, Wanted
+from services.routing.decide.values import replace
+from shared.contracts.orders import OrderEditRequested
+
+Stock = Mapping[str, Mapping[str, int]]
+"""Units that could be tied, per SKU, per location."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedParcel:
+    """One parcel as it would be sent."""
+
+    location: str
+    service: str
+    cost_cents: int
+    ship_by: datetime
+    arrives_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What shipping all that no warehouse has started would cost us. ``unplaced`` units, per SKU, no location could ship now."""
+
+    cost_cents: int
+    parcels: tuple[QuotedParcel, ...]
+    unplaced: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedUnits:
+    """Units of a SKU that the edit adds to what the order has already."""
+
+    sku: str
+    units: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """``refusal`` says why the edit would not be made as things stand; the rest shows all the same what it would do, if that can be told.
+
+    ``asks`` are the 3PLs that would be asked to call off first: their word decides. ``shipping_before`` and ``shipping_after`` are quoted
+    alike, so that their difference is the edit's.
+    """
+
+    refusal: Refusal | None
+    asks: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
+    total_before_cents: int = 0
+    total_after_cents: int = 0
+    added: tuple[AddedUnits, ...] = ()
+    shipping_before: Quote | None = None
+    shipping_after: Quote | None = None
+
+    @property
+    def money_delta_cents(self) -> int:
+        """What the customer would pay more (above zero) or get back (below it)."""
+        return self.total_after_cents - self.total_before_cents
+
+
+def preview_edit(
+    order: Order,
+    request: OrderEditRequested,
+    place_before: Place | None,
+    place_after: Place | None,
+    stock: Stock,
+    planner: Planner,
+    now: datetime,
+) -> Preview:
+    """What an edit would do.
+
+    Args:
+        order: the order as it stands.
+        request: the wished changes.
+        place_before: where it goes now; None when the postal code is not on the map.
+        place_after: where it would go.
+        stock: what allocation has free at each location, the order's own units left out.
+        planner: network, tariffs and objective.
+        now: the time.
+    """
+    refusal = gate(order, request)
+    edited = apply_changes(order, request)
+    if isinstance(edited, Refusal):
+        # What is wrong with the wish itself can be mended; that the order has gone on can not.
+        return Preview(refusal or edited)
+    if refusal is None and place_after is None:
+        refusal = Refusal("invalid", "ship_to.postal_code: unknown postal code; correct it")
+    changed = replace(order, lines=edited.lines, ship_to=edited.ship_to)
+    available = _with_own_units(order, stock)
+    return Preview(
+        refusal=refusal or started_refusal(order, edited) or payment_refusal(order, edited),
+        asks=tuple(sorted({item.partner for item in order.fulfillments if item.state in (State.SUBMITTED, State.CANCELLING)})),
+        lines=tuple(line for line in edited.lines if line.quantity),
+        total_before_cents=total_cents(order.lines),
+        total_after_cents=total_cents(edited.lines),
+        added=_added(order, edited),
+        shipping_before=_quote(order, place_before, available, planner, now),
+        shipping_after=_quote(changed, place_after, available, planner, now),
+    )
+
+
+def _added(order: Order, edited: Edited) -> tuple[AddedUnits, ...]:
+    more: dict[str, int] = {}
+    before = {line.line_id: line.quantity for line in order.lines}
+    for line in edited.lines:
+        more[line.sku] = more.get(line.sku, 0) + line.quantity - before.get(line.line_id, 0)
+    return tuple(AddedUnits(sku, units) for sku, units in more.items() if units > 0)
+
+
+def _with_own_units(order: Order, stock: Stock) -> dict[str, dict[str, int]]:
+    """Free stock and what the order itself holds: it would be planned anew from both, but for what has started."""
+    available = {sku: dict(places) for sku, places in stock.items()}
+    for fulfillment in order.fulfillments:
+        if fulfillment.state in LIVE - STARTED:
+            for line in fulfillment.lines:
+                places = available.setdefault(line.sku, {})
+                places[fulfillment.location] = places.get(fulfillment.location, 0) + line.left
+    return available
+
+
+def _quote(order: Order, place: Place | None, available: Stock, planner: Planner, now: datetime) -> Quote | None:
+    """None where nobody knows the place."""
+    if place is None:
+        return None
+    started: dict[str, int] = {}
+    for fulfillment in order.fulfillments:
+        if fulfillment.state in STARTED:
+            for part in fulfillment.lines:
+                started[part.line_id] = started.get(part.line_id, 0) + part.left
+    wanted = [
+        Wanted(line.line_id, line.sku, units, line.unit_weight_grams, line.hazmat)
+        for line in order.lines
+        if (units := line.open - started.get(line.line_id, 0)) > 0
+    ]
+    request = PlanRequest(
+        wanted=wanted,
+        assignable=available,
+        destination=place,
+        service_level=order.service_level,
+        deliver_by=order.deliver_by,
+        promise_from=order.promise_from,
+        now=now,
+        residential=order.segment == "dtc",
+        excluded=order.excluded_locations,
+        partly=True,
+    )
+    unhandled = replace(order, fulfillments=())
+    plan = plan_whole_kits(unhandled, request, planner.plan(request), planner)
+    return Quote(
+        plan.cost_cents,
+        tuple(QuotedParcel(item.location.code, item.service, item.cost_cents, item.ship_by, item.arrives_on) for item in plan.parcels),
+        {sku: units for sku, units in plan.unplaced.items() if units},
+    )
