@@ -83,7 +83,8 @@ async def _load(connection: Connection) -> Planner:
                     holidays=frozenset(row["holidays"]),
                 )
             )
-    return Planner(Network(registered), tariffs(), settings().routing_objective, settings().pick_cents)
+    known = settings()
+    return Planner(Network(registered), tariffs(), known.routing_objective, known.pick_cents, known.split_cents)
 
 
 @cache

@@ -23,6 +23,9 @@ class PlanningSettings(BaseSettings):
     routing_objective: Objective = Field("cheapest", description="cheapest plan that keeps the promise, or the closest locations")
     handling_cents: int = Field(150, ge=0, le=1_000_000, description="our cost of one parcel beside the carrier's price")
     pick_cents: int = Field(35, ge=0, le=1_000_000, description="our cost of picking one item")
+    split_cents: int = Field(
+        0, ge=0, le=1_000_000, description="what it is worth to send a customer one parcel less, beyond what the parcel costs"
+    )
     rate_cards: Path = Field(SHIPPED_RATE_CARDS, description="folder with the carrier's rate cards and, optionally, transit_days.csv")
     carrier: str = Field("parcel-carrier", min_length=1, max_length=120, description="name of the carrier whose rate cards these are")
     answer_seconds: float = Field(300.0, gt=0, description="before a silent 3PL is asked again; doubles each time")

@@ -2,12 +2,13 @@
 
 Candidates are the registered locations that are active, were not excluded for this order and, for hazardous goods, are certified. What
 a location costs is what its parcel costs: carrier price by zone and billable weight, plus handling per parcel, plus picking per item.
-Items that some location has in full are never divided; only an item that no location has in full is taken from several.
+Every parcel beyond the first may be given a price of its own. Items that some location has in full are never divided; only an item that no
+location has in full is taken from several. What is exact and what is not: docs/decisions/0019-planner.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -17,9 +18,10 @@ from zoneinfo import ZoneInfo
 from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network, Reach
-from services.routing.decide.scattered import fill_and_join
-from services.routing.decide.splitting import Option, Partition, cheapest_partition
-from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Service, Tariffs, billable_pounds
+from services.routing.decide.refining import Units, Wish, refined
+from services.routing.decide.scattered import cheapest_division
+from services.routing.decide.splitting import MOST_ITEMS, Option, Partition, Question, cheapest_partitions
+from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service, Tariffs, billable_pounds
 
 Objective = Literal["cheapest", "closest"]
 
@@ -104,10 +106,9 @@ class _Candidate:
 
 
 class _Solution(NamedTuple):
-    """Units per item (by position) for each candidate, the services that may be used, and the score."""
+    """Units per item (by position) for each candidate, and the services that may be used."""
 
-    score: int
-    units: dict[int, dict[int, int]]
+    units: Units
     services: Sequence[tuple[Service, ...]]
 
 
@@ -119,9 +120,30 @@ class Planner:
     tariffs: Tariffs
     objective: Objective = "cheapest"
     pick_cents: int = 0
+    split_cents: int = 0
+    """What another parcel for the same order is worth avoiding, beyond what it costs. In no cost that is told."""
 
     def plan(self, request: PlanRequest) -> Plan:
         """Chooses locations and services. A plan without parcels means that no location can ship anything (or not all, when it must)."""
+        return self.plan_many([request])[0]
+
+    def plan_many(self, requests: Sequence[PlanRequest]) -> list[Plan]:
+        """Plans each request as if it were the only one; the questions of orders with equally many items are answered together."""
+        plannings = [self._plan(request) for request in requests]
+        plans: dict[int, Plan] = {}
+        answers: dict[int, Partition | None] = dict.fromkeys(range(len(requests)))
+        while answers:
+            questions = {}
+            for number, answer in answers.items():
+                try:
+                    questions[number] = plannings[number].send(answer)
+                except StopIteration as finished:
+                    plans[number] = finished.value
+            answers = dict(zip(questions, cheapest_partitions(list(questions.values())), strict=True))
+        return [plans[number] for number in range(len(requests))]
+
+    def _plan(self, request: PlanRequest) -> Generator[Question, Partition | None, Plan]:
+        """The steps of one plan; asks which location ships what."""
         items = _items(request.wanted)
         candidates, excluded = self._candidates(request, items)
         unplaced = _unplaced(items, candidates)
@@ -134,7 +156,7 @@ class Planner:
                 request.service_level, request.deliver_by, request.promise_from, ZoneInfo(request.destination.time_zone)
             )
             for limit in self._limits(candidates, request.now, promised):
-                solution = self._solve(candidates, items, limit, request)
+                solution = yield from self._solve(candidates, items, limit, request)
                 if solution is not None:
                     late = promised is not None and limit is not None and limit > promised
                     break
@@ -190,32 +212,39 @@ class Planner:
 
     def _solve(
         self, candidates: Sequence[_Candidate], items: Sequence[_Item], limit: date | None, request: PlanRequest
-    ) -> _Solution | None:
+    ) -> Generator[Question, Partition | None, _Solution | None]:
         """The best plan whose parcels all arrive by ``limit``; None when there is none."""
-        services = [self._services(candidate.reach, limit, request.now) for candidate in candidates]
+        services: list[tuple[Service, ...]] = []
         options: list[Option] = []
         senders: list[int] = []
-        for index, candidate in enumerate(candidates):
-            prices = self.tariffs.prices(candidate.reach.zone, services[index], residential=request.residential)
-            if prices is not None:
-                extra = candidate.reach.miles * SCORE_PER_MILE if self.objective == "closest" else 0
-                options.append(Option(candidate.whole, prices, extra))
-                senders.append(index)
+        known: dict[tuple[int, bool, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
+        split = self.split_cents * SCORE_PER_CENT
         everywhere = 0
-        for option in options:
-            everywhere |= option.whole
+        for index, candidate in enumerate(candidates):
+            reach = candidate.reach
+            key = (reach.zone, reach.offshore, None if limit is None else self.network.dispatch(reach.index, request.now).day)
+            found = known.get(key)
+            if found is None:
+                own = self._services(reach, limit, request.now)
+                found = known[key] = (own, self.tariffs.prices(reach.zone, own, residential=request.residential))
+            services.append(found[0])
+            if found[1] is not None:
+                extra = reach.miles * SCORE_PER_MILE if self.objective == "closest" else 0
+                options.append(Option(candidate.whole, found[1], extra + split))
+                senders.append(index)
+                everywhere |= candidate.whole
         scattered = [position for position in range(len(items)) if not everywhere >> position & 1]
-        if not scattered:
-            partition = cheapest_partition(options, [item.grams for item in items])
-            return None if partition is None else _Solution(partition.score, _units(partition, senders, items), services)
-        found = fill_and_join(
-            options,
-            [candidates[sender].stock for sender in senders],
-            [item.units for item in items],
-            [item.unit_grams for item in items],
-            scattered,
-        )
-        return None if found is None else _Solution(found[0], {senders[option]: taken for option, taken in found[1].items()}, services)
+        stock = [candidates[sender].stock for sender in senders]
+        units = [item.units for item in items]
+        unit_grams = [item.unit_grams for item in items]
+        if scattered:
+            taken = cheapest_division(options, stock, units, unit_grams, scattered, self.pick_cents * SCORE_PER_CENT)
+        else:
+            partition = yield options, [item.grams for item in items]
+            taken = None if partition is None else _units(partition, items)
+            if taken is not None and len(items) > MOST_ITEMS:
+                taken = refined(Wish(options, stock, units, unit_grams, frozenset()), taken)
+        return None if taken is None else _Solution({senders[option]: own_units for option, own_units in taken.items()}, services)
 
     def _parcels(
         self, request: PlanRequest, items: Sequence[_Item], candidates: Sequence[_Candidate], solution: _Solution
@@ -276,6 +305,7 @@ class Planner:
         return {
             "objective": self.objective,
             "rate_cards": self.tariffs.version,
+            "split_cents": self.split_cents,
             "area": request.destination.area,
             "arrive_by": limit.isoformat() if limit is not None else None,
             "late": late,
@@ -343,20 +373,21 @@ def _reduced(items: Sequence[_Item], candidates: Sequence[_Candidate], unplaced:
         if units:
             kept.append(item if units == item.units else _Item(item.sku, units, item.unit_grams, item.hazmat))
             positions.append(position)
+    needed = [(1 << place, item.units) for place, item in enumerate(kept)]
     for candidate in candidates:
         if len(positions) < len(items):
             candidate.stock = [candidate.stock[position] for position in positions]
-        bit = 1
-        for item, have in zip(kept, candidate.stock, strict=True):
-            if have >= item.units:
-                candidate.whole |= bit
-            bit <<= 1
+        whole = 0
+        for (bit, units), have in zip(needed, candidate.stock, strict=True):
+            if have >= units:
+                whole |= bit
+        candidate.whole = whole
     return kept
 
 
-def _units(partition: Partition, senders: Sequence[int], items: Sequence[_Item]) -> dict[int, dict[int, int]]:
-    """Units per item and candidate of a partition in which every item is whole."""
-    chosen = {}
-    for option, mask in partition.items.items():
-        chosen[senders[option]] = {position: item.units for position, item in enumerate(items) if mask >> position & 1}
-    return chosen
+def _units(partition: Partition, items: Sequence[_Item]) -> Units:
+    """Units per item and option of a partition in which every item is whole."""
+    return {
+        option: {position: item.units for position, item in enumerate(items) if mask >> position & 1}
+        for option, mask in partition.items.items()
+    }

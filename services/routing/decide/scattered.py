@@ -1,25 +1,30 @@
-"""Items that no location has in full: taken from the fewest locations; the rest of the order joins those parcels where that is cheaper."""
+"""Orders with items that no location has in full: those are divided, the others stay whole (docs/decisions/0019-planner.md).
+
+The best division is found where the ways to divide are few enough to look at them all, which is the usual case. Beyond, such items are
+taken from the fewest locations, and the rest of the order joins those parcels where that is cheaper.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.routing.decide.splitting import NEVER, Option, cheapest_partition, fills
+from services.routing.decide.combining import NEVER, ways_to_cut
+from services.routing.decide.refining import MOST_WAYS_TO_CUT, Units, Wish, placed_at_best, refined
+from services.routing.decide.splitting import Option, cheapest_partition, fills
 
 MOST_WEIGHED_FILLS = 3
 """Up to so many scattered items, every way to fill each is weighed together with the rest of the order."""
 
-Units = dict[int, dict[int, int]]
-"""Units per item, for each option."""
 
-
-def fill_and_join(
-    options: Sequence[Option], stock: Sequence[Sequence[int]], units: Sequence[int], unit_grams: Sequence[int], scattered: Sequence[int]
-) -> tuple[int, Units] | None:
-    """A plan for an order with scattered items: those are filled first, heaviest first, then the items that can stay whole join.
-
-    With one scattered item the result is the best among all plans that take it from the fewest locations, emptying all of them but one.
-    With several, one after the other is settled.
+def cheapest_division(
+    options: Sequence[Option],
+    stock: Sequence[Sequence[int]],
+    units: Sequence[int],
+    unit_grams: Sequence[int],
+    scattered: Sequence[int],
+    pick_score: int = 0,
+) -> Units | None:
+    """A plan for an order with scattered items: the best there is, or a good one when there are too many ways to divide them.
 
     Args:
         options: the locations.
@@ -27,21 +32,37 @@ def fill_and_join(
         units: wanted units per item.
         unit_grams: weight of one unit per item.
         scattered: positions of the items that no option has in full.
+        pick_score: what each further location that an item is picked at adds to the score.
 
     Returns:
-        The score and the units per option and item, or None when the stock does not suffice.
+        The units per option and item; None when the stock does not suffice.
+    """
+    wish = Wish(options, stock, units, unit_grams, frozenset(scattered), pick_score)
+    everything = range(len(units))
+    if ways_to_cut(wish.sizes(everything)) <= MOST_WAYS_TO_CUT:
+        return placed_at_best(wish, everything, [0] * len(options))
+    taken = fill_and_join(options, stock, units, unit_grams, scattered)
+    return None if taken is None else refined(wish, taken)
+
+
+def fill_and_join(
+    options: Sequence[Option], stock: Sequence[Sequence[int]], units: Sequence[int], unit_grams: Sequence[int], scattered: Sequence[int]
+) -> Units | None:
+    """The scattered items are filled first, heaviest first, then the items that can stay whole join.
+
+    With one scattered item the result is the best among all plans that take it from the fewest locations, emptying all of them but one.
+    With several, one after the other is settled.
     """
     whole = [position for position in range(len(units)) if position not in set(scattered)]
     weights = [units[position] * unit_grams[position] for position in whole]
     weigh = len(scattered) <= MOST_WEIGHED_FILLS and bool(whole)
     loads = [0] * len(options)
-    score = 0
     taken: Units = {}
     for position in sorted(scattered, key=lambda place: -units[place] * unit_grams[place]):
         having = [(option, own[position]) for option, own in enumerate(stock) if own[position]]
         if sum(have for _, have in having) < units[position]:
             return None
-        best: tuple[int, int, list[tuple[int, int]]] | None = None
+        best: tuple[int, list[tuple[int, int]]] | None = None
         for fill in fills(having, units[position]):
             added = _added_score(options, loads, fill, unit_grams[position])
             rest = 0
@@ -49,10 +70,9 @@ def fill_and_join(
                 partition = cheapest_partition(_loaded(options, loads, fill, unit_grams[position], whole), weights)
                 rest = NEVER if partition is None else partition.score
             if best is None or added + rest < best[0]:
-                best = (added + rest, added, fill)
+                best = (added + rest, fill)
         assert best is not None, "stock that suffices can be taken in at least one way"
-        score += best[1]
-        for option, count in best[2]:
+        for option, count in best[1]:
             loads[option] += count * unit_grams[position]
             taken.setdefault(option, {})[position] = count
     joined = cheapest_partition(_loaded(options, loads, [], 0, whole), weights)
@@ -63,7 +83,7 @@ def fill_and_join(
         for bit, position in enumerate(whole):
             if mask >> bit & 1:
                 own_units[position] = units[position]
-    return score + joined.score, taken
+    return taken
 
 
 def _added_score(options: Sequence[Option], loads: Sequence[int], fill: Sequence[tuple[int, int]], unit_grams: int) -> int:

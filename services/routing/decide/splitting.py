@@ -1,29 +1,39 @@
-"""Which location ships which items at the least cost: exact for orders of usual size.
+"""Which location ships which items at the least cost: exact for orders of up to twelve items (docs/decisions/0019-planner.md).
 
-A partition of the items into parcels is searched by dynamic programming over subsets (design note performance.md, point 9): the best
-location for every subset first, then the best way to cut the whole into such subsets. That is exact as long as merging two parcels of one
-location never costs more than sending both, which holds for every tariff whose price for a+b pounds is at most the price for a plus the
-price for b. When there are many items, those that are in stock at the same locations travel as one group; with prices that rise ever
-slower by weight this loses nothing. Orders with more groups than the table can take are searched over all sets of up to three locations,
-then greedily.
+The items are cut into parcels by dynamic programming over subsets: the best location for every subset first, then the best way to cut the
+whole into such subsets. One or two parcels are looked at before anything else; when three at their cheapest would cost more, that is all.
+Nothing is assumed of the prices: where sending two parcels from one place would be cheaper than one, which a plan cannot do, the places
+concerned are looked at one by one.
+
+With more items, those in stock at the same locations travel as one group; with more than twelve groups all sets of up to three locations
+are searched, then the location that has most is taken again and again. Both may miss the optimum.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations, permutations, product
 
-from services.routing.decide.tariffs import Prices, billable_pounds
+import numpy as np
+from numpy.typing import NDArray
 
-NEVER = 1 << 62
-"""The score of what cannot be done."""
+from services.routing.decide.combining import NEVER, cheapest_parcels
+from services.routing.decide.tariffs import Numbers, Prices, billable_pounds, billable_pounds_of_many
 
-MOST_SINGLE_ITEMS = 6
-"""Up to so many items each is placed by itself; beyond, items in stock at the same locations travel together."""
-MOST_GROUPS = 8
+MOST_ITEMS = 12
+"""Up to so many items, or groups of items, are cut by dynamic programming."""
 MOST_SEARCHED_LOCATIONS = 12
 """How many locations the search over sets of locations considers."""
+FEW_SCORES = 600
+"""Up to so many scores, one per subset and location, a plain loop is faster than arrays."""
+MOST_ITEMS_TOGETHER = 8
+"""Orders of up to so many items are worked out together; larger ones keep the processor busy by themselves."""
+MOST_CUTS_AT_ONCE = 500_000
+"""How many ways to cut, over all orders of a batch, are held in memory at once."""
+
+Cuts = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(slots=True)
@@ -44,6 +54,12 @@ class Option:
             return self.prices[billable_pounds(grams)] + self.extra
         return self.prices[billable_pounds(self.base_grams + grams)] - self.prices[billable_pounds(self.base_grams)]
 
+    def scores(self, grams: Numbers) -> Numbers:
+        """The same for many weights at once."""
+        if not self.base_grams:
+            return self.prices.scores(billable_pounds_of_many(grams)) + self.extra
+        return self.prices.scores(billable_pounds_of_many(self.base_grams + grams)) - self.prices[billable_pounds(self.base_grams)]
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -51,6 +67,10 @@ class Partition:
 
     score: int
     items: dict[int, int]
+
+
+Question = tuple[Sequence[Option], Sequence[int]]
+"""The options, and the grams of each item."""
 
 
 def cheapest_partition(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
@@ -62,15 +82,44 @@ def cheapest_partition(options: Sequence[Option], weights: Sequence[int]) -> Par
     """
     if not weights:
         return Partition(0, {})
-    if len(weights) <= MOST_SINGLE_ITEMS:
-        return _by_subsets(options, [1 << index for index in range(len(weights))], weights)
+    if len(weights) <= MOST_ITEMS:
+        return _by_subsets(options, weights)
     groups = _groups(options, len(weights))
     if groups is None:
         return None
     group_weights = [sum(weights[index] for index in _bits(group)) for group in groups]
-    if len(groups) <= MOST_GROUPS:
-        return _by_subsets(options, groups, group_weights)
-    return _by_location_sets(options, groups, group_weights) or _greedily(options, groups, group_weights)
+    if len(groups) > MOST_ITEMS:
+        return _by_location_sets(options, groups, group_weights) or _greedily(options, groups, group_weights)
+    by_group = [Option(_in_groups(option.whole, groups), option.prices, option.extra, option.base_grams) for option in options]
+    found = _by_subsets(by_group, group_weights)
+    assert found is not None, "every group is somewhere in full"
+    items = {option: sum(groups[index] for index in _bits(mask)) for option, mask in found.items.items()}
+    return Partition(found.score, items)
+
+
+def cheapest_partitions(questions: Sequence[Question]) -> list[Partition | None]:
+    """The same for many orders, those of equally many items together: what arrays cost to begin with is paid once.
+
+    Args:
+        questions: options and weights of each order, as for one.
+    """
+    found: list[Partition | None] = [None] * len(questions)
+    by_count: dict[int, list[int]] = {}
+    for number, (options, weights) in enumerate(questions):
+        if not 1 < len(weights) <= MOST_ITEMS_TOGETHER or not options or any(option.base_grams for option in options):
+            found[number] = cheapest_partition(options, weights)
+        else:
+            by_count.setdefault(len(weights), []).append(number)
+    for count, numbers in by_count.items():
+        if len(numbers) == 1:
+            found[numbers[0]] = cheapest_partition(*questions[numbers[0]])
+            continue
+        at_once = max(1, MOST_CUTS_AT_ONCE // 3**count)
+        for first in range(0, len(numbers), at_once):
+            together = numbers[first : first + at_once]
+            for number, partition in zip(together, _of_equal_count([questions[number] for number in together], count), strict=True):
+                found[number] = partition
+    return found
 
 
 def _bits(mask: int) -> Iterator[int]:
@@ -95,68 +144,240 @@ def _groups(options: Sequence[Option], count: int) -> list[int] | None:
     return list(by_locations.values())
 
 
-def _by_subsets(options: Sequence[Option], groups: Sequence[int], weights: Sequence[int]) -> Partition | None:
-    """The dynamic programme. ``best[s]``: one parcel with the groups of ``s``; ``total[s]``: in any number of parcels."""
-    size = 1 << len(groups)
-    items = [0] * size
+def _in_groups(whole: int, groups: Sequence[int]) -> int:
+    return sum(1 << index for index, group in enumerate(groups) if whole & group)
+
+
+def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
+    """The dynamic programme for one order."""
+    size = 1 << len(weights)
+    if not options:
+        return None
+    if len(options) * size <= FEW_SCORES:
+        found = _by_a_plain_loop(options, weights)
+        if found is not _BY_ARRAYS:
+            return found
+    grams = _subset_sums(np.array([weights], dtype=np.int64))[0]
+    rows: dict[tuple[int, int], int] = {}
+    priced: list[Numbers] = []
+    row_of = []
+    for option in options:
+        key = (id(option.prices), option.base_grams)
+        row = rows.get(key)
+        if row is None:
+            row = rows[key] = len(priced)
+            priced.append(Option(0, option.prices, 0, option.base_grams).scores(grams))
+        row_of.append(row)
+    scores = np.stack(priced)[row_of]
+    if any(option.extra for option in options):
+        scores += np.array([[0 if option.base_grams else option.extra] for option in options], dtype=np.int64)
+    whole = np.array([option.whole for option in options], dtype=np.int16)
+    scores[(np.arange(size, dtype=np.int16) & ~whole[:, None]) != 0] = NEVER
+    return _cut(scores[None], len(weights))[0]
+
+
+def _of_equal_count(questions: Sequence[Question], count: int) -> list[Partition | None]:
+    """The dynamic programme for many orders of so many items."""
+    most = max(len(options) for options, _ in questions)
+    rows: dict[int, int] = {}
+    prices: list[Prices] = []
+    row_of: list[list[int]] = []
+    for options, _ in questions:
+        own = []
+        for option in options:
+            row = rows.get(id(option.prices))
+            if row is None:
+                row = rows[id(option.prices)] = len(prices)
+                prices.append(option.prices)
+            own.append(row)
+        row_of.append(own + [0] * (most - len(own)))
+    nothing = [0] * most
+    whole = np.array([([option.whole for option in options] + nothing)[:most] for options, _ in questions], dtype=np.int16)
+    grams = _subset_sums(np.array([weights for _, weights in questions], dtype=np.int64))
+    pounds, place = np.unique(billable_pounds_of_many(grams), return_inverse=True)
+    table = np.stack([own.scores(pounds) for own in prices])
+    scores: Numbers = table[np.array(row_of)[:, :, None], place.reshape(grams.shape)[:, None, :]]
+    if any(option.extra for options, _ in questions for option in options):
+        extra = [([option.extra for option in options] + nothing)[:most] for options, _ in questions]
+        scores += np.array(extra, dtype=np.int64)[:, :, None]
+    scores[(np.arange(1 << count, dtype=np.int16) & ~whole[:, :, None]) != 0] = NEVER
+    return _cut(scores, count)
+
+
+def _subset_sums(weights: Numbers) -> Numbers:
+    """The weight of every subset, for each order."""
+    sums = np.zeros((len(weights), 1), dtype=np.int64)
+    for item in range(weights.shape[1]):
+        sums = np.concatenate([sums, sums + weights[:, item : item + 1]], axis=1)
+    return sums
+
+
+@lru_cache(maxsize=MOST_ITEMS)
+def _cuts(count: int) -> list[Cuts]:
+    """Every way to cut a subset in two: the part with its first item and the rest, for the subsets of one item, of two, and so on.
+
+    Larger parts come first, so that among equals the fewest parcels win.
+    """
+    subsets = np.arange(1 << count)
+    bits = subsets[:, None] >> np.arange(count) & 1
+    cuts = []
+    for size in range(1, count + 1):
+        own = subsets[bits.sum(axis=1) == size]
+        items = 1 << np.nonzero(bits[own])[1].reshape(len(own), size)
+        chosen = np.arange((1 << (size - 1)) - 1, -1, -1) >> np.arange(size - 1)[:, None] & 1
+        parts = items[:, :1] + items[:, 1:] @ chosen
+        cuts.append((own, parts, own[:, None] - parts))
+    return cuts
+
+
+def _cut(scores: Numbers, count: int) -> list[Partition | None]:
+    """The best way to cut each order into parcels.
+
+    Args:
+        scores: of one parcel, per order, option and subset.
+        count: how many items each order has.
+    """
+    best: Numbers = scores.min(axis=1)
+    best[:, 0] = 0
+    _, parts, rests = (array[0] for array in _cuts(count)[-1])
+    two = best[:, parts] + best[:, rests]
+    first = two.argmin(axis=1)
+    least = two[np.arange(len(two)), first]
+    settled = least <= _bound_of_three(best, count)
+    total = None if settled.all() else np.empty_like(best)
+    if total is not None:
+        open_orders = np.flatnonzero(~settled)
+        total[open_orders] = _totals(best[open_orders], count)
+    found: list[Partition | None] = []
+    for order in range(len(best)):
+        if settled[order]:
+            blocks = [int(parts[first[order]]), int(rests[first[order]])]
+            score = int(least[order])
+        else:
+            assert total is not None
+            blocks = _blocks(best[order], total[order], count)
+            score = int(total[order, -1])
+        found.append(None if score >= NEVER else _sent(scores[order], blocks, score, count))
+    return found
+
+
+def _bound_of_three(best: Numbers, count: int) -> Numbers:
+    """What three parcels or more cost at least: of the cheapest there is two, and the cheapest with the item that is dearest to send.
+
+    A parcel that joins another may cost less than nothing, by a card that gets cheaper with the weight: then as many as there can be.
+    """
+    if count < 3:
+        return np.full(len(best), NEVER << 1, dtype=np.int64)
+    dearest = np.stack([best.reshape(len(best), -1, 2, 1 << item)[:, :, 1].min(axis=(1, 2)) for item in range(count)])
+    cheapest = np.minimum(best[:, 1:].min(axis=1), NEVER >> 2)
+    bound: Numbers = dearest.max(axis=0) + np.where(cheapest < 0, count - 1, 2) * cheapest
+    return bound
+
+
+def _totals(best: Numbers, count: int) -> Numbers:
+    """The least score of every subset in any number of parcels."""
+    total = np.zeros_like(best)
+    for own, parts, rests in _cuts(count):
+        total[:, own] = np.minimum((best[:, parts] + total[:, rests]).min(axis=2), NEVER)
+    return total
+
+
+def _blocks(best: Numbers, total: Numbers, count: int) -> list[int]:
+    """The parcels, as subsets, of the least score of all."""
+    blocks = []
+    left = (1 << count) - 1
+    while left:
+        own, parts, rests = _cuts(count)[left.bit_count() - 1]
+        row = int(np.searchsorted(own, left))
+        part = int(parts[row, (best[parts[row]] + total[rests[row]]).argmin()])
+        blocks.append(part)
+        left ^= part
+    return blocks
+
+
+def _sent(scores: Numbers, blocks: Sequence[int], score: int, count: int) -> Partition:
+    """Each parcel from the first of its best locations. Two from one location are one."""
+    chosen: dict[int, int] = {}
+    twice = set()
+    for block in blocks:
+        if block:
+            option = int(scores[:, block].argmin())
+            if option in chosen:
+                twice.add(option)
+            chosen[option] = chosen.get(option, 0) | block
+    if twice and sum(int(scores[option, block]) for option, block in chosen.items()) > score:
+        apart = scores.copy()
+        apart[:, 0] = 0
+        found = cheapest_parcels(apart, [2] * count)
+        assert found is not None, "two parcels that may travel from one location may do so as one"
+        return Partition(*found)
+    return Partition(score, chosen)
+
+
+_BY_ARRAYS = Partition(NEVER, {})
+"""What the plain loop answers when it cannot tell."""
+
+
+def _by_a_plain_loop(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
+    """The same for few items and locations, where making arrays costs more than it saves.
+
+    ``best[s]``: one parcel with the items of ``s``; ``total[s]``: in any number of parcels.
+    """
+    size = 1 << len(weights)
     grams = [0] * size
     for subset in range(1, size):
         low = subset & -subset
-        index = low.bit_length() - 1
-        items[subset] = items[subset ^ low] | groups[index]
-        grams[subset] = grams[subset ^ low] + weights[index]
-    best, sender = _best_parcels(options, items, grams)
-    total = best
-    cut = [0] * size
-    if len(groups) > 1:
-        total = best.copy()
-        for subset in range(1, size):
-            rest = subset & (subset - 1)
-            if not rest:
-                continue
-            low = subset ^ rest
-            least = best[subset]
-            part = (rest - 1) & rest
-            while True:
-                score = best[part | low] + total[rest ^ part]
-                if score < least:
-                    least = score
-                    cut[subset] = part | low
-                if not part:
-                    break
-                part = (part - 1) & rest
-            total[subset] = least
-    full = size - 1
-    if total[full] >= NEVER:
+        grams[subset] = grams[subset ^ low] + weights[low.bit_length() - 1]
+    best, sender = _best_parcels(options, grams)
+    total = best.copy()
+    total[0] = 0
+    cut = list(range(size))
+    for subset in range(1, size):
+        rest = subset & (subset - 1)
+        if not rest:
+            continue
+        low = subset ^ rest
+        least = best[subset]
+        part = (rest - 1) & rest
+        while True:
+            score = best[part | low] + total[rest ^ part]
+            if score < least:
+                least = score
+                cut[subset] = part | low
+            if not part:
+                break
+            part = (part - 1) & rest
+        total[subset] = least
+    if total[-1] >= NEVER:
         return None
     chosen: dict[int, int] = {}
-    left = full
+    left = size - 1
     while left:
-        parcel = cut[left] or left
-        option = sender[parcel]
-        chosen[option] = chosen.get(option, 0) | items[parcel]
-        left ^= parcel
-    return Partition(total[full], chosen)
+        option = sender[cut[left]]
+        if option in chosen:
+            return _BY_ARRAYS
+        chosen[option] = cut[left]
+        left ^= cut[left]
+    return Partition(total[-1], chosen)
 
 
-def _best_parcels(options: Sequence[Option], items: Sequence[int], grams: Sequence[int]) -> tuple[list[int], list[int]]:
-    """For every subset the location that ships it best in one parcel, and the score; this loop is the hot one."""
-    best = [NEVER] * len(items)
-    sender = [-1] * len(items)
+def _best_parcels(options: Sequence[Option], grams: Sequence[int]) -> tuple[list[int], list[int]]:
+    """For every subset the location that ships it best in one parcel, and the score."""
+    best = [NEVER] * len(grams)
+    sender = [-1] * len(grams)
     plain = [(index, option.whole, option.prices, option.extra) for index, option in enumerate(options) if not option.base_grams]
     joining = [(index, option) for index, option in enumerate(options) if option.base_grams]
-    for subset in range(1, len(items)):
-        wanted = items[subset]
+    for subset in range(1, len(grams)):
         pounds = billable_pounds(grams[subset])
         least = NEVER
         for index, whole, prices, extra in plain:
-            if whole & wanted == wanted:
+            if whole & subset == subset:
                 score = prices[pounds] + extra
                 if score < least:
                     least = score
                     sender[subset] = index
         for index, option in joining:
-            if option.whole & wanted == wanted:
+            if option.whole & subset == subset:
                 score = option.score(grams[subset])
                 if score < least:
                     least = score

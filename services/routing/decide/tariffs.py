@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.int64]
 
 Service = Literal["ground", "two_day", "next_day"]
 SERVICES: tuple[Service, ...] = ("ground", "two_day", "next_day")
@@ -24,6 +29,11 @@ SCORE_PER_CENT = 1_000
 def billable_pounds(grams: int) -> int:
     """Carriers bill whole pounds, rounded up, and at least one."""
     return max(1, -(-grams * 1_000_000 // MICROGRAMS_PER_POUND))
+
+
+def billable_pounds_of_many(grams: Numbers) -> Numbers:
+    """The same for many weights at once."""
+    return np.maximum(1, -(-grams * 1_000_000 // MICROGRAMS_PER_POUND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +57,32 @@ class RateCard:
 class Prices(dict[int, int]):
     """The cheapest of some services in one zone, by pound, as a score: cost including handling, plus one for the parcel.
 
-    Filled up to the parcel limit; what is heavier is worked out as several parcels when it is asked for.
+    What is heavier than any service carries goes as full parcels and a rest, all by one service.
+
+    Args:
+        services: per service the score of each pound from one on, as far as it carries.
     """
 
-    __slots__ = ("limit_pounds",)
+    __slots__ = ("_heavy", "_light", "limit_pounds")
 
-    def __init__(self, scores: Mapping[int, int], limit_pounds: int) -> None:
-        super().__init__(scores)
-        self.limit_pounds = limit_pounds
+    def __init__(self, services: Sequence[Sequence[int]]) -> None:
+        self.limit_pounds = max(len(scores) for scores in services)
+        by_pound = [min(scores[index] for scores in services if index < len(scores)) for index in range(self.limit_pounds)]
+        super().__init__(enumerate(by_pound, start=1))
+        self._light = np.array([0, *by_pound], dtype=np.int64)
+        self._heavy = np.array([[0, *scores] for scores in services if len(scores) == self.limit_pounds], dtype=np.int64)
 
     def __missing__(self, pounds: int) -> int:
         full, rest = divmod(pounds, self.limit_pounds)
-        return full * self[self.limit_pounds] + (self[rest] if rest else 0)
+        return int((full * self._heavy[:, -1] + self._heavy[:, rest]).min())
+
+    def scores(self, pounds: Numbers) -> Numbers:
+        """The scores of many weights at once."""
+        if pounds.max(initial=0) <= self.limit_pounds:
+            return self._light[pounds]
+        full, rest = np.divmod(pounds, self.limit_pounds)
+        heavy: Numbers = (full * self._heavy[:, -1:] + self._heavy[:, rest]).min(axis=0)
+        return np.where(full > 0, heavy, self._light[rest])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +134,17 @@ class Tariffs:
         return self._prices[key]
 
     def _work_out(self, zone: int, services: tuple[Service, ...], residential: bool) -> Prices | None:
-        scores = {}
-        for pounds in range(1, PARCEL_LIMIT_POUNDS + 1):
-            offers = [self.cards[service].price_cents(zone, pounds, residential=residential) for service in services]
-            carried = [offer for offer in offers if offer is not None]
-            if not carried:
-                break
-            scores[pounds] = (min(carried) + self.handling_cents) * SCORE_PER_CENT + 1
-        return Prices(scores, len(scores)) if scores else None
+        carried = []
+        for service in services:
+            scores = []
+            for pounds in range(1, PARCEL_LIMIT_POUNDS + 1):
+                offer = self.cards[service].price_cents(zone, pounds, residential=residential)
+                if offer is None:
+                    break
+                scores.append((offer + self.handling_cents) * SCORE_PER_CENT + 1)
+            if scores:
+                carried.append(scores)
+        return Prices(carried) if carried else None
 
     def quote(self, zone: int, services: tuple[Service, ...], grams: int, *, residential: bool) -> Quote | None:
         """The cheapest of these services for one shipment; None when none carries it."""

@@ -1,0 +1,165 @@
+"""The planner's question as a mixed-integer programme, for HiGHS: what every plan is measured against, by tests and by the benchmark.
+
+It shares no idea with the planner: one binary per place and pound that its parcel may weigh, one whole number per place and item. Places
+that may not ship, or not in time, are left out by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import highspy
+import numpy as np
+
+from benchmarks.failure import BenchmarkError
+
+MICROGRAMS_PER_POUND = 453_592_370
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place that may ship: units of each item there, and what so many pounds from there cost in cents, the parcel's handling included."""
+
+    stock: Sequence[int]
+    cents: Callable[[int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be shipped. ``divisible`` says of each item whether several places may share it; the others go as one."""
+
+    places: Sequence[Place]
+    units: Sequence[int]
+    unit_grams: Sequence[int]
+    divisible: Sequence[bool]
+    pick_cents: int = 0
+    """For every item in every parcel."""
+    split_cents: int = 0
+    """For every parcel beyond the first."""
+
+
+@dataclass(slots=True)
+class _Programme:
+    """Columns and rows as HiGHS takes them."""
+
+    cost: list[float] = field(default_factory=list)
+    upper: list[float] = field(default_factory=list)
+    row_lower: list[float] = field(default_factory=list)
+    row_upper: list[float] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+
+    def column(self, cost: float, upper: float) -> int:
+        self.cost.append(cost)
+        self.upper.append(upper)
+        return len(self.cost) - 1
+
+    def row(self, lower: float, upper: float, entries: Sequence[tuple[int, float]]) -> None:
+        self.row_lower.append(lower)
+        self.row_upper.append(upper)
+        self.starts.append(len(self.index))
+        self.index.extend(column for column, _ in entries)
+        self.value.extend(value for _, value in entries)
+
+
+def least_cents(question: Question, *, most_seconds: float = 60.0) -> int | None:
+    """The cost of the best plan, proven by HiGHS; None when there is no plan.
+
+    Raises:
+        BenchmarkError: HiGHS did not prove an optimum within ``most_seconds``.
+    """
+    programme = _programme(question)
+    if programme is None:
+        return None
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]  # its stubs leave the return type out
+    for option, setting in (
+        ("output_flag", False),
+        ("threads", 1),
+        ("time_limit", most_seconds),
+        ("mip_rel_gap", 0.0),
+        ("mip_abs_gap", 0.5),  # costs are whole cents
+        ("mip_feasibility_tolerance", 1e-7),
+    ):
+        solver.setOptionValue(option, setting)
+    solver.passModel(_as_model(programme))
+    solver.run()
+    status = solver.getModelStatus()
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return None
+    if status != highspy.HighsModelStatus.kOptimal:
+        raise BenchmarkError(f"HiGHS proved nothing in {most_seconds:.0f} s: {solver.modelStatusToString(status)}")
+    return round(solver.getInfo().objective_function_value) - question.split_cents
+
+
+def _programme(question: Question) -> _Programme | None:
+    programme = _Programme()
+    supply: list[list[tuple[int, float]]] = [[] for _ in question.units]
+    for place in question.places:
+        load: list[tuple[int, float]] = []
+        for item, (wanted, grams) in enumerate(zip(question.units, question.unit_grams, strict=True)):
+            most = min(place.stock[item], wanted)
+            if question.divisible[item] and most:
+                taken = programme.column(0, most)
+                picked = programme.column(question.pick_cents, 1)
+                programme.row(-np.inf, 0, [(taken, 1), (picked, -most)])
+                supply[item].append((taken, 1))
+                load.append((taken, grams))
+            elif most == wanted:
+                taken = programme.column(question.pick_cents, 1)
+                supply[item].append((taken, wanted))
+                load.append((taken, wanted * grams))
+        if load:
+            steps = [
+                (programme.column(place.cents(pounds) + question.split_cents, 1), pounds) for pounds in _reachable_pounds(question, place)
+            ]
+            programme.row(-np.inf, 1, [(step, 1) for step, _ in steps])
+            programme.row(-np.inf, 0, load + [(step, -_most_grams(pounds)) for step, pounds in steps])
+            # A heavier parcel that costs less may not be paid for a lighter one.
+            programme.row(0, np.inf, load + [(step, -(_most_grams(pounds - 1) + 1)) for step, pounds in steps])
+    for wanted, entries in zip(question.units, supply, strict=True):
+        if not entries:
+            return None
+        programme.row(wanted, wanted, entries)
+    return programme
+
+
+def _most_grams(pounds: int) -> int:
+    """The heaviest that is billed as so many pounds."""
+    return pounds * MICROGRAMS_PER_POUND // 1_000_000
+
+
+def _pounds(grams: int) -> int:
+    return max(1, -(-grams * 1_000_000 // MICROGRAMS_PER_POUND))
+
+
+def _reachable_pounds(question: Question, place: Place) -> list[int]:
+    """What a parcel from there may weigh; every pound, once items may be divided or are many."""
+    weights = [
+        wanted * grams for wanted, grams, stock in zip(question.units, question.unit_grams, place.stock, strict=True) if stock >= wanted
+    ]
+    if not any(question.divisible) and len(weights) <= 12:
+        sums = {0}
+        for weight in weights:
+            sums |= {before + weight for before in sums}
+        return sorted({_pounds(grams) for grams in sums if grams})
+    most = sum(min(stock, wanted) * grams for stock, wanted, grams in zip(place.stock, question.units, question.unit_grams, strict=True))
+    return list(range(1, _pounds(most) + 1))
+
+
+def _as_model(programme: _Programme) -> highspy.HighsLp:
+    model = highspy.HighsLp()
+    model.num_col_ = len(programme.cost)
+    model.num_row_ = len(programme.row_lower)
+    model.col_cost_ = np.array(programme.cost, dtype=float)
+    model.col_lower_ = np.zeros(len(programme.cost))
+    model.col_upper_ = np.array(programme.upper, dtype=float)
+    model.row_lower_ = np.array(programme.row_lower, dtype=float)
+    model.row_upper_ = np.array(programme.row_upper, dtype=float)
+    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    model.a_matrix_.start_ = np.array([*programme.starts, len(programme.index)], dtype=np.int32)
+    model.a_matrix_.index_ = np.array(programme.index, dtype=np.int32)
+    model.a_matrix_.value_ = np.array(programme.value, dtype=float)
+    model.integrality_ = [highspy.HighsVarType.kInteger] * len(programme.cost)
+    return model
