@@ -26,6 +26,7 @@ from benchmarks.failure import BenchmarkError
 from benchmarks.holds import HoldsBench
 from benchmarks.machine import describe_machine
 from benchmarks.pgbench import PgbenchBench
+from benchmarks.planner import measure_planner
 from benchmarks.promises import PromisesBench
 from benchmarks.publishing import measure_publishing
 from benchmarks.restock import RestockBench
@@ -45,6 +46,7 @@ PARTS = {
     "holds": "checkout holds: how long a shopper waits for the answer",
     "publishing": "the relay's way to publish, against aio-pika's",
     "scaling": "more products, history, queue and processes, and a flash sale",
+    "planner": "routing's planner for one order and for many, against HiGHS",
 }
 
 
@@ -91,6 +93,8 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
             document["promises"] = (await PromisesBench(stack, databases, sizes, progress).measure()).as_json()
         if "scaling" in parts:
             document["scaling"] = await ScalingBench(stack, databases, sizes, progress).measure()
+        if "planner" in parts:
+            document["planner"] = measure_planner(sizes, progress)
         if {"b", "c"} & set(parts):
             document["chain"] = await measure_chain(stack, databases, sizes, progress)
     finally:

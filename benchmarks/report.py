@@ -25,6 +25,8 @@ RESTOCK_P99_RATIO = 2.0
 PROMISES_P99_RATIO = 2.0
 PERCENTILES = ("p50_ms", "p99_ms", "longest_ms")
 HOLD_P99_MS = 50.0
+PLAN_P50_US = {(8, 50): 1_000.0}
+CHOOSING_US = {(3, 50): 20.0}
 SCALING_RATIOS = {"skus": 0.7, "history": 0.9, "queue": 0.9}
 SCALING_NAMES = {"skus": "products", "history": "order lines shipped before", "queue": "lines wait for one SKU", "processes": "processes"}
 
@@ -94,6 +96,7 @@ def targets_of(document: Document) -> list[Target]:
         *_targets_of_promises(document),
         *_targets_of_holds(document),
         *_targets_of_scaling(document),
+        *_targets_of_planner(document),
     ]
 
 
@@ -175,6 +178,26 @@ def _targets_of_scaling(document: Document) -> list[Target]:
             what = f"allocation with {worst['size']:,} {SCALING_NAMES[of]}"
             compared = f"{first['orders_per_second']:,.0f} orders/s with {first['size']:,}"
             found.append(Target(what, f"{worst['orders_per_second']:,.0f} orders/s", compared, worst["ratio"], ratio))
+    return found
+
+
+def _targets_of_planner(document: Document) -> list[Target]:
+    runs = document.get("planner", {}).get("runs", ())
+    found = []
+    for run in runs:
+        shape = (run["lines"], run["locations"])
+        name = f"{shape[0]} lines, {shape[1]} locations"
+        highs = f"HiGHS p50 {run['highs_p50_ms']:,.0f} ms"
+        if shape in PLAN_P50_US:
+            measured = f"p50 {run['p50_us']:,.0f} us, p99 {run['p99_us']:,.0f} us"
+            found.append(Target(f"a plan, {name}, p50", measured, highs, run["p50_us"], PLAN_P50_US[shape], at_most=True, unit="us"))
+        if shape in CHOOSING_US:
+            measured, value = f"{run['choosing_us']:.1f} us", run["choosing_us"]
+            found.append(Target(f"choosing, many orders, {name}", measured, highs, value, CHOOSING_US[shape], at_most=True, unit="us"))
+    if runs:
+        equal, proven = (sum(run[key] for run in runs) for key in ("equal", "proven"))
+        compared = f"{proven} proven by HiGHS"
+        found.append(Target("plans that cost what HiGHS proves the least", f"{equal} orders", compared, equal / max(1, proven), 1.0))
     return found
 
 
@@ -308,6 +331,33 @@ def _flash_sale_table(document: Document) -> str:
     return table(heading, [[f"{sale['buyers']:,} buyers at once", *figures, *(f"{sale['answers'][key]:,.0f}" for key in PERCENTILES[:2])]])
 
 
+def _planner_table(document: Document) -> str:
+    rows = [
+        [
+            f"{run['lines']} lines, {run['locations']} locations",
+            *(f"{run[key]:,.0f}" for key in ("p50_us", "p99_us", "together_us")),
+            f"{run['choosing_us']:,.1f}",
+            f"{1e6 / run['together_us']:,.0f}",
+            f"{run['equal']} of {run['proven']}",
+            f"{run['highs_p50_ms']:,.0f}",
+            f"{run['highs_longest_ms']:,.0f}",
+        ]
+        for run in document["planner"]["runs"]
+    ]
+    heading = [
+        "a plan",
+        "p50 us",
+        "p99 us",
+        "us, many together",
+        "of it choosing",
+        "orders/s",
+        "at HiGHS's optimum",
+        "HiGHS p50 ms",
+        "longest ms",
+    ]
+    return table(heading, rows)
+
+
 def _machine_table(document: Document) -> str:
     return table(["machine", ""], [[name, value] for name, value in document["machine"].items()])
 
@@ -325,6 +375,7 @@ BLOCKS = {
     "promises": _promises_table,
     "scaling": _scaling_table,
     "flash sale": _flash_sale_table,
+    "planner": _planner_table,
 }
 NEEDS = {
     "pgbench": "pgbench",
@@ -336,6 +387,7 @@ NEEDS = {
     "promises": "promises",
     "scaling": "scaling",
     "flash sale": "scaling",
+    "planner": "planner",
 }
 
 

@@ -48,6 +48,11 @@ class Sizes:
     flash_units: int = 1_000
     flash_processes: int = 4
 
+    planner_orders: int = 1_000
+    planner_solved: int = 20
+    """How many of these HiGHS is asked about."""
+    planner_rounds: int = 5
+
     def with_options(self, *, orders: int | None, skus: int | None, most_history: int | None) -> Sizes:
         """The same with what the command line asks for."""
         historic_lines = tuple(lines for lines in self.historic_lines if most_history is None or lines <= most_history)
@@ -84,4 +89,7 @@ QUICK = Sizes(
     scaling_rounds=1,
     flash_buyers=2_000,
     flash_units=100,
+    planner_orders=50,
+    planner_solved=2,
+    planner_rounds=1,
 )
