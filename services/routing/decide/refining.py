@@ -17,8 +17,8 @@ MOST_WAYS_TO_CUT = 60_000
 """Up to so many, all items are placed at once and nothing better exists."""
 MOST_WAYS_OF_SOME = 6_561
 """Up to so many for the items that are placed anew together; as many as eight items have that stay whole."""
-MOST_TRIES = 60
-"""How often some items are placed anew: about a tenth of a second of a large order."""
+MOST_TRIES = 20
+"""How often some items are placed anew."""
 
 Units = dict[int, dict[int, int]]
 """Units per item, for each option."""

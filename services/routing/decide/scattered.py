@@ -12,6 +12,8 @@ from services.routing.decide.combining import NEVER, ways_to_cut
 from services.routing.decide.refining import MOST_WAYS_TO_CUT, Units, Wish, placed_at_best, refined
 from services.routing.decide.splitting import Option, cheapest_partition, fills
 
+MOST_WAYS_OVER_LOCATIONS = 400_000
+"""The same, counted for every location: many locations may each have to be looked at by itself."""
 MOST_WEIGHED_FILLS = 3
 """Up to so many scattered items, every way to fill each is weighed together with the rest of the order."""
 
@@ -39,7 +41,8 @@ def cheapest_division(
     """
     wish = Wish(options, stock, units, unit_grams, frozenset(scattered), pick_score)
     everything = range(len(units))
-    if ways_to_cut(wish.sizes(everything)) <= MOST_WAYS_TO_CUT:
+    ways = ways_to_cut(wish.sizes(everything))
+    if ways <= MOST_WAYS_TO_CUT and ways * len(options) <= MOST_WAYS_OVER_LOCATIONS:
         return placed_at_best(wish, everything, [0] * len(options))
     taken = fill_and_join(options, stock, units, unit_grams, scattered)
     return None if taken is None else refined(wish, taken)
