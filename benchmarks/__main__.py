@@ -46,7 +46,7 @@ PARTS = {
     "holds": "checkout holds: how long a shopper waits for the answer",
     "publishing": "the relay's way to publish, against aio-pika's",
     "scaling": "more products, history, queue and processes, and a flash sale",
-    "planner": "routing's planner for one order and for many, against HiGHS",
+    "planner": "routing's planner, against HiGHS",
 }
 
 

@@ -49,7 +49,7 @@ class Sizes:
     flash_processes: int = 4
 
     planner_orders: int = 1_000
-    planner_solved: int = 20
+    planner_solved: int = 10
     """How many of these HiGHS is asked about."""
     planner_rounds: int = 5
 

@@ -28,7 +28,10 @@ class Coming:
 
 COMING: Mapping[Feature, Coming] = {
     "priority": Coming(
-        "C4", "locations in an order that a rule sets; now the nearest that has an item in full ships it", "", ("MSI-004", "SOL-017")
+        "C4",
+        "locations in an order that a rule sets; now the nearest that has an item in full ships it, others are divided at the least cost",
+        "",
+        ("MSI-001", "MSI-004", "MSI-011", "SOL-017"),
     ),
     "geography": Coming("C1", "locations outside the US, by coordinates", ""),
     "return cancellation": Coming("E1", "a return that is called off", "return.cancel_requested.v1"),

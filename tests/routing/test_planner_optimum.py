@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from itertools import product
-from random import Random
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.routing.decide.combining import NEVER, cheapest_parcels, digits_of
-from services.routing.decide.splitting import Option, cheapest_partition, cheapest_partitions
+from services.routing.decide.splitting import Option, cheapest_partition
 from services.routing.decide.tariffs import Prices
-from tests.routing.oracle import compare_many, random_planner, random_request
+from tests.routing.oracle import compare_many
 from tests.routing.test_planner import a_planner, request, taken, wanted
 
 
-def test_three_hundred_random_orders_cost_what_highs_proves_to_be_the_least() -> None:
+def test_random_orders_cost_what_highs_proves_to_be_the_least() -> None:
     """Ten thousand: ``python -m tests.routing.oracle``."""
-    assert [compared.told for compared in compare_many(300, seed=19) if compared.told] == []
+    assert [compared.told for compared in compare_many(120, seed=19) if compared.told] == []
 
 
 def test_orders_that_divide_an_item_cost_hardly_more_than_highs_proves_to_be_the_least() -> None:
@@ -28,14 +26,6 @@ def test_orders_that_divide_an_item_cost_hardly_more_than_highs_proves_to_be_the
     assert [order.told for order in compared if order.told] == []
     assert sum(order.gap <= 0 for order in compared) >= 0.9 * len(compared)
     assert sum(order.gap for order in compared) / len(compared) < 0.02
-
-
-@pytest.mark.parametrize("scattered", [False, True])
-def test_orders_planned_together_get_the_plans_that_each_would_get_alone(scattered: bool) -> None:
-    random = Random(f"together {scattered}")
-    planner = random_planner(random, 12)
-    requests = [random_request(random, planner, random.choice([1, 2, 3, 3, 5, 8, 14]), scattered=scattered) for _ in range(16)]
-    assert planner.plan_many(requests) == [planner.plan(each) for each in requests]
 
 
 def test_a_second_parcel_is_sent_only_where_it_saves_more_than_it_is_worth_avoiding() -> None:
@@ -74,9 +64,8 @@ def test_whatever_the_prices_are_one_parcel_of_each_place_is_the_best_way(
             loads = [sum(weights[item] for item, sender in enumerate(choice) if sender == index) for index in range(len(options))]
             score = sum(option.score(load) for option, load in zip(options, loads, strict=True) if load)
             best = score if best is None else min(best, score)
-    alone = cheapest_partition(options, weights)
-    many = cheapest_partitions([(options, weights)] * 2)
-    assert [None if found is None else found.score for found in (alone, *many)] == [best] * 3
+    found = cheapest_partition(options, weights)
+    assert (None if found is None else found.score) == best
 
 
 @given(st.lists(st.integers(2, 4), min_size=1, max_size=3), st.integers(1, 3), st.randoms(use_true_random=False))

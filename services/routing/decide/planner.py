@@ -8,7 +8,7 @@ location has in full is taken from several. What is exact and what is not: docs/
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -20,7 +20,7 @@ from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network, Reach
 from services.routing.decide.refining import Units, Wish, refined
 from services.routing.decide.scattered import cheapest_division
-from services.routing.decide.splitting import MOST_ITEMS, Option, Partition, Question, cheapest_partitions
+from services.routing.decide.splitting import MOST_ITEMS, Option, Partition, cheapest_partition
 from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service, Tariffs, billable_pounds
 
 Objective = Literal["cheapest", "closest"]
@@ -125,25 +125,6 @@ class Planner:
 
     def plan(self, request: PlanRequest) -> Plan:
         """Chooses locations and services. A plan without parcels means that no location can ship anything (or not all, when it must)."""
-        return self.plan_many([request])[0]
-
-    def plan_many(self, requests: Sequence[PlanRequest]) -> list[Plan]:
-        """Plans each request as if it were the only one; the questions of orders with equally many items are answered together."""
-        plannings = [self._plan(request) for request in requests]
-        plans: dict[int, Plan] = {}
-        answers: dict[int, Partition | None] = dict.fromkeys(range(len(requests)))
-        while answers:
-            questions = {}
-            for number, answer in answers.items():
-                try:
-                    questions[number] = plannings[number].send(answer)
-                except StopIteration as finished:
-                    plans[number] = finished.value
-            answers = dict(zip(questions, cheapest_partitions(list(questions.values())), strict=True))
-        return [plans[number] for number in range(len(requests))]
-
-    def _plan(self, request: PlanRequest) -> Generator[Question, Partition | None, Plan]:
-        """The steps of one plan; asks which location ships what."""
         items = _items(request.wanted)
         candidates, excluded = self._candidates(request, items)
         unplaced = _unplaced(items, candidates)
@@ -156,7 +137,7 @@ class Planner:
                 request.service_level, request.deliver_by, request.promise_from, ZoneInfo(request.destination.time_zone)
             )
             for limit in self._limits(candidates, request.now, promised):
-                solution = yield from self._solve(candidates, items, limit, request)
+                solution = self._solve(candidates, items, limit, request)
                 if solution is not None:
                     late = promised is not None and limit is not None and limit > promised
                     break
@@ -212,7 +193,7 @@ class Planner:
 
     def _solve(
         self, candidates: Sequence[_Candidate], items: Sequence[_Item], limit: date | None, request: PlanRequest
-    ) -> Generator[Question, Partition | None, _Solution | None]:
+    ) -> _Solution | None:
         """The best plan whose parcels all arrive by ``limit``; None when there is none."""
         services: list[tuple[Service, ...]] = []
         options: list[Option] = []
@@ -240,7 +221,7 @@ class Planner:
         if scattered:
             taken = cheapest_division(options, stock, units, unit_grams, scattered, self.pick_cents * SCORE_PER_CENT)
         else:
-            partition = yield options, [item.grams for item in items]
+            partition = cheapest_partition(options, [item.grams for item in items])
             taken = None if partition is None else _units(partition, items)
             if taken is not None and len(items) > MOST_ITEMS:
                 taken = refined(Wish(options, stock, units, unit_grams, frozenset()), taken)

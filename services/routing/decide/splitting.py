@@ -28,11 +28,6 @@ MOST_SEARCHED_LOCATIONS = 12
 """How many locations the search over sets of locations considers."""
 FEW_SCORES = 600
 """Up to so many scores, one per subset and location, a plain loop is faster than arrays."""
-MOST_ITEMS_TOGETHER = 8
-"""Orders of up to so many items are worked out together; larger ones keep the processor busy by themselves."""
-MOST_CUTS_AT_ONCE = 500_000
-"""How many ways to cut, over all orders of a batch, are held in memory at once."""
-
 Cuts = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -69,10 +64,6 @@ class Partition:
     items: dict[int, int]
 
 
-Question = tuple[Sequence[Option], Sequence[int]]
-"""The options, and the grams of each item."""
-
-
 def cheapest_partition(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
     """Gives every item, in full, to one location, at the least total score. None when some item is in full nowhere.
 
@@ -95,31 +86,6 @@ def cheapest_partition(options: Sequence[Option], weights: Sequence[int]) -> Par
     assert found is not None, "every group is somewhere in full"
     items = {option: sum(groups[index] for index in _bits(mask)) for option, mask in found.items.items()}
     return Partition(found.score, items)
-
-
-def cheapest_partitions(questions: Sequence[Question]) -> list[Partition | None]:
-    """The same for many orders, those of equally many items together: what arrays cost to begin with is paid once.
-
-    Args:
-        questions: options and weights of each order, as for one.
-    """
-    found: list[Partition | None] = [None] * len(questions)
-    by_count: dict[int, list[int]] = {}
-    for number, (options, weights) in enumerate(questions):
-        if not 1 < len(weights) <= MOST_ITEMS_TOGETHER or not options or any(option.base_grams for option in options):
-            found[number] = cheapest_partition(options, weights)
-        else:
-            by_count.setdefault(len(weights), []).append(number)
-    for count, numbers in by_count.items():
-        if len(numbers) == 1:
-            found[numbers[0]] = cheapest_partition(*questions[numbers[0]])
-            continue
-        at_once = max(1, MOST_CUTS_AT_ONCE // 3**count)
-        for first in range(0, len(numbers), at_once):
-            together = numbers[first : first + at_once]
-            for number, partition in zip(together, _of_equal_count([questions[number] for number in together], count), strict=True):
-                found[number] = partition
-    return found
 
 
 def _bits(mask: int) -> Iterator[int]:
@@ -157,7 +123,7 @@ def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition 
         found = _by_a_plain_loop(options, weights)
         if found is not _BY_ARRAYS:
             return found
-    grams = _subset_sums(np.array([weights], dtype=np.int64))[0]
+    grams = _subset_sums(weights)
     rows: dict[tuple[int, int], int] = {}
     priced: list[Numbers] = []
     row_of = []
@@ -173,42 +139,14 @@ def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition 
         scores += np.array([[0 if option.base_grams else option.extra] for option in options], dtype=np.int64)
     whole = np.array([option.whole for option in options], dtype=np.int16)
     scores[(np.arange(size, dtype=np.int16) & ~whole[:, None]) != 0] = NEVER
-    return _cut(scores[None], len(weights))[0]
+    return _cut(scores, len(weights))
 
 
-def _of_equal_count(questions: Sequence[Question], count: int) -> list[Partition | None]:
-    """The dynamic programme for many orders of so many items."""
-    most = max(len(options) for options, _ in questions)
-    rows: dict[int, int] = {}
-    prices: list[Prices] = []
-    row_of: list[list[int]] = []
-    for options, _ in questions:
-        own = []
-        for option in options:
-            row = rows.get(id(option.prices))
-            if row is None:
-                row = rows[id(option.prices)] = len(prices)
-                prices.append(option.prices)
-            own.append(row)
-        row_of.append(own + [0] * (most - len(own)))
-    nothing = [0] * most
-    whole = np.array([([option.whole for option in options] + nothing)[:most] for options, _ in questions], dtype=np.int16)
-    grams = _subset_sums(np.array([weights for _, weights in questions], dtype=np.int64))
-    pounds, place = np.unique(billable_pounds_of_many(grams), return_inverse=True)
-    table = np.stack([own.scores(pounds) for own in prices])
-    scores: Numbers = table[np.array(row_of)[:, :, None], place.reshape(grams.shape)[:, None, :]]
-    if any(option.extra for options, _ in questions for option in options):
-        extra = [([option.extra for option in options] + nothing)[:most] for options, _ in questions]
-        scores += np.array(extra, dtype=np.int64)[:, :, None]
-    scores[(np.arange(1 << count, dtype=np.int16) & ~whole[:, :, None]) != 0] = NEVER
-    return _cut(scores, count)
-
-
-def _subset_sums(weights: Numbers) -> Numbers:
-    """The weight of every subset, for each order."""
-    sums = np.zeros((len(weights), 1), dtype=np.int64)
-    for item in range(weights.shape[1]):
-        sums = np.concatenate([sums, sums + weights[:, item : item + 1]], axis=1)
+def _subset_sums(weights: Sequence[int]) -> Numbers:
+    """The weight of every subset."""
+    sums = np.zeros(1, dtype=np.int64)
+    for weight in weights:
+        sums = np.concatenate([sums, sums + weight])
     return sums
 
 
@@ -230,55 +168,44 @@ def _cuts(count: int) -> list[Cuts]:
     return cuts
 
 
-def _cut(scores: Numbers, count: int) -> list[Partition | None]:
-    """The best way to cut each order into parcels.
+def _cut(scores: Numbers, count: int) -> Partition | None:
+    """The best way to cut the order into parcels.
 
     Args:
-        scores: of one parcel, per order, option and subset.
-        count: how many items each order has.
+        scores: of one parcel, per option and subset.
+        count: how many items the order has.
     """
-    best: Numbers = scores.min(axis=1)
-    best[:, 0] = 0
+    best: Numbers = scores.min(axis=0)
+    best[0] = 0
     _, parts, rests = (array[0] for array in _cuts(count)[-1])
-    two = best[:, parts] + best[:, rests]
-    first = two.argmin(axis=1)
-    least = two[np.arange(len(two)), first]
-    settled = least <= _bound_of_three(best, count)
-    total = None if settled.all() else np.empty_like(best)
-    if total is not None:
-        open_orders = np.flatnonzero(~settled)
-        total[open_orders] = _totals(best[open_orders], count)
-    found: list[Partition | None] = []
-    for order in range(len(best)):
-        if settled[order]:
-            blocks = [int(parts[first[order]]), int(rests[first[order]])]
-            score = int(least[order])
-        else:
-            assert total is not None
-            blocks = _blocks(best[order], total[order], count)
-            score = int(total[order, -1])
-        found.append(None if score >= NEVER else _sent(scores[order], blocks, score, count))
-    return found
+    two = best[parts] + best[rests]
+    first = int(two.argmin())
+    score = int(two[first])
+    blocks = [int(parts[first]), int(rests[first])]
+    if score > _bound_of_three(best, count):
+        total = _totals(best, count)
+        score = int(total[-1])
+        blocks = _blocks(best, total, count)
+    return None if score >= NEVER else _sent(scores, blocks, score, count)
 
 
-def _bound_of_three(best: Numbers, count: int) -> Numbers:
+def _bound_of_three(best: Numbers, count: int) -> int:
     """What three parcels or more cost at least: of the cheapest there is two, and the cheapest with the item that is dearest to send.
 
     A parcel that joins another may cost less than nothing, by a card that gets cheaper with the weight: then as many as there can be.
     """
     if count < 3:
-        return np.full(len(best), NEVER << 1, dtype=np.int64)
-    dearest = np.stack([best.reshape(len(best), -1, 2, 1 << item)[:, :, 1].min(axis=(1, 2)) for item in range(count)])
-    cheapest = np.minimum(best[:, 1:].min(axis=1), NEVER >> 2)
-    bound: Numbers = dearest.max(axis=0) + np.where(cheapest < 0, count - 1, 2) * cheapest
-    return bound
+        return NEVER << 1
+    dearest = max(int(best.reshape(-1, 2, 1 << item)[:, 1].min()) for item in range(count))
+    cheapest = min(int(best[1:].min()), NEVER >> 2)
+    return dearest + (count - 1 if cheapest < 0 else 2) * cheapest
 
 
 def _totals(best: Numbers, count: int) -> Numbers:
     """The least score of every subset in any number of parcels."""
     total = np.zeros_like(best)
     for own, parts, rests in _cuts(count):
-        total[:, own] = np.minimum((best[:, parts] + total[:, rests]).min(axis=2), NEVER)
+        total[own] = np.minimum((best[parts] + total[rests]).min(axis=1), NEVER)
     return total
 
 
