@@ -20,9 +20,10 @@ STACK ?= $(or $(ORDERMESH_LOCAL_DIRECTORY),.local)
 TESTS ?= tests
 WORKERS ?= 2
 CASES ?=
+WITH ?=
 export ORDERS ORDER WAIT
 
-.PHONY: help bootstrap demo up down status test check format bench audit trace lock contracts cases faults clean
+.PHONY: help bootstrap demo up down status test check format bench audit trace replay lock contracts cases faults clean
 
 help: ## list the commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +66,9 @@ audit: bootstrap ## check the running stack's books; names every violation
 
 trace: bootstrap ## show one order's trace across all services: make trace ORDER=<its id or number>
 	@$(if $(ORDER),$(LOCAL) run $(OF_STACK) --attach --) $(PYTHON) -m shared.trace "$$ORDER"
+
+replay: bootstrap ## make routing's recorded decisions again, byte for byte; WITH="--without reno" asks what that would have cost (WITH=--help)
+	@$(LOCAL) run $(OF_STACK) --attach --of routing -- $(PYTHON) -m services.routing.replay $(WITH)
 
 contracts: bootstrap ## write the generated contracts (AsyncAPI and JSON Schemas) from the models
 	@$(PYTHON) -m shared.contracts.generate

@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="run a command in the stack's environment, starting what is missing and stopping it after",
     )
     run.add_argument("--attach", action="store_true", help="use the stack that runs; start and stop nothing")
+    run.add_argument("--of", choices=sorted(PROCESSES), metavar="PROCESS", help="also with what this process of the stack is told")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="-- COMMAND ...", help="the command to run and its arguments")
     return parser
 
@@ -182,14 +183,16 @@ def run(options: argparse.Namespace) -> int:
     if not shutil.which(command[0]):
         raise LocalStackError(f"there is no command {command[0]!r}")
     if options.attach:
-        return _run_in(_running_stack_of(options), command)
+        return _run_in(_running_stack_of(options), command, options.of)
     stack = _stack_of(options, starting=True)
     with running(stack, options.depth):
-        return _run_in(stack, command)
+        return _run_in(stack, command, options.of)
 
 
-def _run_in(stack: Stack, command: list[str]) -> int:
-    variables = {**os.environ, **stack.environment(), **Processes(stack).environment()}
+def _run_in(stack: Stack, command: list[str], process: str | None) -> int:
+    processes = Processes(stack)
+    own = {} if process is None else processes.environment_of(process)
+    variables = {**os.environ, **stack.environment(), **processes.environment(), **own}
     with subprocess.Popen(command, env=variables) as child:
         while True:
             try:

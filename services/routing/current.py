@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import time
+from datetime import date, datetime, time
 from functools import cache
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -15,11 +17,11 @@ from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import all_places, find_place
 from services.routing.queries import locations
 from services.routing.settings import PlanningSettings
-from services.routing.tariff_files import load_tariffs
+from services.routing.tariff_files import card_files, load_tariffs
 from shared.config import load_partners
 from shared.messaging.message import Connection
 
-__all__ = ["deadlines", "partners", "planner", "settings", "tariffs", "time_zones", "warm_up"]
+__all__ = ["deadlines", "network_of", "partners", "planner", "settings", "tariffs", "time_zones", "warm_up"]
 
 
 @cache
@@ -45,6 +47,24 @@ def warm_up() -> None:
     all_places()
 
 
+async def planner(connection: Connection, now: datetime) -> Planner:
+    """The planner for the locations as they are registered now. Costs one small query, and a reload after a registration.
+
+    The rate cards that it plans with are kept in the transaction that first uses them, so that every decision can be made again.
+    """
+    known = tariffs()
+    footing = await locations.read_footing(connection, known.version)
+    if not footing["cards_are_kept"]:
+        await locations.keep_rate_cards(connection, known.version, card_files(settings().rate_cards), now)
+    if not _known or _known[0].revision != footing["revision"]:
+        # The locations of just this version: another registration may have been committed since.
+        documents = await locations.read_locations_of(connection, footing["version"])
+        chosen = settings()
+        network = network_of(documents, footing["version"])
+        _known[:] = [_Known(footing["revision"], Planner(network, known, chosen.routing_objective, chosen.pick_cents, chosen.split_cents))]
+    return _known[0].planner
+
+
 @dataclass
 class _Known:
     """The planner for the network of one revision."""
@@ -56,35 +76,27 @@ class _Known:
 _known: list[_Known] = []
 
 
-async def planner(connection: Connection) -> Planner:
-    """The planner for the locations as they are registered now. Costs one small query, and a reload after a registration."""
-    revision = await locations.network_revision(connection)
-    if not _known or _known[0].revision != revision:
-        _known[:] = [_Known(revision, await _load(connection))]
-    return _known[0].planner
-
-
-async def _load(connection: Connection) -> Planner:
+def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
+    """A version of the network from the documents of its locations. What is not on the map ships nothing."""
     registered = []
-    for row in await locations.read_locations(connection):
-        place = find_place(row["postal_code"], row["country"])
+    for document in documents:
+        place = find_place(document["postal_code"], document["country"])
         if place is not None:
             registered.append(
                 Location(
-                    code=row["location"],
-                    name=row["name"],
-                    partner=row["partner"],
+                    code=document["location"],
+                    name=document["name"],
+                    partner=document["partner"],
                     place=place,
-                    time_zone=ZoneInfo(row["time_zone"]),
-                    order_cutoff=time.fromisoformat(row["order_cutoff"]),
-                    hazmat_certified=row["hazmat_certified"],
-                    active=row["active"],
-                    working_days=frozenset(row["working_days"]),
-                    holidays=frozenset(row["holidays"]),
+                    time_zone=ZoneInfo(document["time_zone"]),
+                    order_cutoff=time.fromisoformat(document["order_cutoff"]),
+                    hazmat_certified=document["hazmat_certified"],
+                    active=document["active"],
+                    working_days=frozenset(document["working_days"]),
+                    holidays=frozenset(date.fromisoformat(day) for day in document["holidays"]),
                 )
             )
-    known = settings()
-    return Planner(Network(registered), tariffs(), known.routing_objective, known.pick_cents, known.split_cents)
+    return Network(registered, version)
 
 
 @cache

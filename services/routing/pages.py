@@ -10,9 +10,13 @@ from uuid import UUID
 from aiohttp import web
 from asyncpg import Record
 
-from services.routing import handlers
+from services.routing import current, handlers
+from services.routing.decide.explaining import in_words, runner_up
+from services.routing.decide.recording import NotReplayableError, canonical, request_of
+from services.routing.postal_codes import find_place
 from services.routing.queries import consents
 from services.routing.queries import pages as sql
+from services.routing.replay.footing import Footings
 from shared.contracts.channels import FieldProblem
 from shared.http import error_response
 from shared.messaging.message import Connection
@@ -68,6 +72,7 @@ async def _order_document(connection: Connection, order_id: UUID) -> dict[str, A
             "detail": order["attention_detail"],
             "due_at": _as_json(order["attention_due_at"]),
         }
+    footings = Footings(tariffs=current.tariffs())
     delays = [_row(row) for row in await consents.read_consents_of_order(connection, order_id)]
     agreed = ("original_ship_at", "agreed_ship_at", "open_ended")
     return _row(order, "attention_reason", "attention_detail", "attention_due_at", "change_id", "consent_id", *agreed) | {
@@ -81,8 +86,24 @@ async def _order_document(connection: Connection, order_id: UUID) -> dict[str, A
             "newest": next((delay for delay in delays if delay["consent_id"] == _as_json(order["consent_id"])), None),
             "questions": delays,
         },
-        "decisions": [_row(row) for row in await sql.read_decisions(connection, order_id, DECISIONS_LIMIT)],
+        "decisions": [
+            _row(row) | {"in_words": await _explained(connection, footings, row["record"])}
+            for row in await sql.read_decisions(connection, order_id, DECISIONS_LIMIT)
+        ],
     }
+
+
+async def _explained(connection: Connection, footings: Footings, record: Mapping[str, Any]) -> str | None:
+    """The decision in words, with the plan that came second; None when it cannot be made again, or comes out differently by now."""
+    try:
+        planner, _ = await footings.planners_of(connection, record)
+        request = request_of(record, lambda postal_code: find_place(postal_code, "US"))
+    except NotReplayableError:
+        return None
+    plan = planner.plan(request)
+    if canonical(plan.record) != canonical(record):
+        return None
+    return in_words(plan, runner_up(planner, request, plan))
 
 
 async def read_order(environment: Environment, request: web.Request) -> web.StreamResponse:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -18,6 +19,7 @@ from services.routing.decide.tariffs import SERVICES, ZONES, RateCard, Service, 
 from shared.errors import OrdermeshError
 
 SHIPPED_RATE_CARDS = Path(__file__).parent / "rate_cards"
+TRANSIT_DAYS = "transit_days.csv"
 
 FILE_NAMES: Mapping[str, Service] = {
     "ground.csv": "ground",
@@ -57,9 +59,9 @@ def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
     missing = [service for service in SERVICES if service not in cards]
     if missing:
         raise RateCardError(f"{folder}: no rate card for {', '.join(missing)}; known names: {', '.join(FILE_NAMES)}")
-    transit_file = folder / "transit_days.csv"
+    transit_file = folder / TRANSIT_DAYS
     if not transit_file.is_file():
-        transit_file = SHIPPED_RATE_CARDS / "transit_days.csv"
+        transit_file = SHIPPED_RATE_CARDS / TRANSIT_DAYS
     digest.update(transit_file.read_bytes())
     return Tariffs(
         version=digest.hexdigest()[:12],
@@ -68,6 +70,26 @@ def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
         offshore_days=OFFSHORE_DAYS,
         handling_cents=handling_cents,
     )
+
+
+def card_files(folder: Path) -> dict[str, str]:
+    """What :func:`load_tariffs` reads from a folder, by file name: loaded from a folder with just these files, the version is the same."""
+    files = {file.name: file for file in sorted(folder.iterdir()) if file.name.lower() in FILE_NAMES}
+    own_days = folder / TRANSIT_DAYS
+    files[TRANSIT_DAYS] = own_days if own_days.is_file() else SHIPPED_RATE_CARDS / TRANSIT_DAYS
+    return {name: file.read_bytes().decode() for name, file in files.items()}
+
+
+def restore_tariffs(files: Mapping[str, str], *, handling_cents: int) -> Tariffs:
+    """The tariffs of kept files.
+
+    Raises:
+        RateCardError: they are not whole.
+    """
+    with tempfile.TemporaryDirectory(prefix="ordermesh-rate-cards-") as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_bytes(text.encode())
+        return load_tariffs(Path(folder), handling_cents=handling_cents)
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:

@@ -61,6 +61,8 @@ def test_a_shop_s_export_goes_through_the_whole_system(place: Path) -> None:
     report = json.loads(place.with_name("report.json").read_text())
     assert (report["orders_in"], report["orders_taken"], report["orders_unaccounted"]) == (3, 3, 0)
     assert (report["units_oversold"], report["audit_violations"]) == (0, 0)
+    assert report["decisions_recorded"] >= report["orders_taken"]
+    assert report["decisions_different"] == 0
     assert report["input_rows"]["unexplained"] == 0
     assert len(report["input_rows"]["reported"]) == 8
     assert [scene["name"] for scene in report["scenes"] if scene["passed"]] == SCENES

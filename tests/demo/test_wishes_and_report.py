@@ -187,6 +187,8 @@ def a_report(**changes: object) -> DemoReport:
         duplicates_stopped_by_kind={"orders delivered again": 1},
         audit_violations=0,
         audit_violated=(),
+        decisions_recorded=9,
+        decisions_different=0,
         supply=SupplyBooks("MUG", 4, 0, 3, 3),
         scenes=(SceneOutcome("preorder", passed=True, told="an order waited for the release"),),
         returns_closed=1,
@@ -238,6 +240,7 @@ def test_refunds_of_several_currencies_are_never_one_sum() -> None:
     [
         {"units_oversold": 1},
         {"audit_violations": 1},
+        {"decisions_different": 1},
         {"shelf_differences": ["MUG at reno-nv: 4 in the books, 3 on the shelf"]},
         {"orders_unaccounted": 1},
         {"supply": SupplyBooks("MUG", 4, 0, 3, 4)},

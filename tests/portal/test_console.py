@@ -673,9 +673,9 @@ class TestWhatNeedsAPerson:
             {
                 "status": "in_fulfillment",
                 "fulfillments": [{"location": "reno", "partner": "west", "state": "accepted", "shipping_cost_cents": 742, "lines": None}],
-                "decisions": [{"decided_at": NOON.isoformat(), "record": record}],
+                "decisions": [{"decided_at": NOON.isoformat(), "record": record, "in_words": "Reno, not Newark: 1 parcel for 7.42"}],
             },
         )
         page = await text_of(console, f"/console/orders/{order}")
-        for words in ("west", "$7.42", "Chosen", "too late", "excluded for this order", "1630"):
+        for words in ("west", "$7.42", "Chosen", "too late", "excluded for this order", "1630", "Reno, not Newark: 1 parcel for 7.42."):
             assert words in page

@@ -22,7 +22,7 @@ from shared.running import Environment
 from shared.telemetry import Metrics
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
-from tests.routing.messages import HOME, NOON, SHOPPER, a_line, an_order, reserved
+from tests.routing.messages import HOME, NOON, RENO, SHOPPER, a_line, an_order, reserved
 from tests.routing.test_delay_consent import day, delayed, moved
 from tests.routing.test_handlers import AMPLE, shipped
 
@@ -67,6 +67,20 @@ async def test_an_order_shows_where_every_unit_is_what_it_waits_for_and_why_it_w
     assert [line["planned"] for line in fulfillment["lines"]] == [3, 1]
     assert order["decisions"][0]["record"]["chosen"][0][0] == "reno"
     assert "A. Shopper" not in str(order), "nobody needs the customer's name to understand a plan"
+
+
+async def test_a_decision_is_said_in_a_sentence_until_the_record_does_not_bear_it(
+    desk: Desk, client: TestClient[Any, Any], databases: Databases
+) -> None:
+    placed = an_order()
+    await desk.plan(placed, {"SKU-1": {"reno": 5, "newark": 5}})
+    await desk.register(RENO.model_copy(update={"active": False}))
+    _, order = await ask(client, f"/orders/{placed.order_id}")
+    assert order["decisions"][0]["in_words"].startswith("reno, not newark: 1 parcel for ")
+    admin = await databases.connect_as_admin()
+    await admin.execute("UPDATE routing.decisions SET record = jsonb_set(record, '{late}', 'true')")
+    _, order = await ask(client, f"/orders/{placed.order_id}")
+    assert order["decisions"][0]["in_words"] is None
 
 
 async def test_orders_are_listed_by_status_page_by_page(desk: Desk, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:

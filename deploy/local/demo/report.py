@@ -71,6 +71,9 @@ class DemoReport:
     duplicates_stopped_by_kind: Mapping[str, int]
     audit_violations: int
     audit_violated: Sequence[str]
+    decisions_recorded: int
+    decisions_different: int
+    """Routing's decisions that did not come out as recorded when they were made again."""
     supply: SupplyBooks
     scenes: Sequence[SceneOutcome]
     returns_closed: int
@@ -95,12 +98,13 @@ class DemoReport:
     @property
     def passed(self) -> bool:
         """Whether the demo may end well: nothing oversold, the books balance and agree with the shelves, no order and no row is lost,
-        nobody is told of a delay twice, and every scene ended as it must."""
+        nobody is told of a delay twice, every routing decision follows from its record, and every scene ended as it must."""
         rows_lost = bool(self.input_rows and self.input_rows["unexplained"])
         books_wrong = self.units_oversold or self.audit_violations or self.shelf_differences
         told_twice = self.supply.delay_mails != self.supply.orders_told_of_delay
         scenes_wrong = not all(scene.passed for scene in self.scenes)
-        return not (books_wrong or told_twice or scenes_wrong or self.orders_unaccounted or self.not_at_rest or rows_lost)
+        unexplained = self.decisions_different
+        return not (books_wrong or told_twice or scenes_wrong or unexplained or self.orders_unaccounted or self.not_at_rest or rows_lost)
 
     @property
     def refunds_cents(self) -> int | None:
@@ -233,6 +237,7 @@ def _books(report: DemoReport) -> list[tuple[str, str]]:
         *[(f"parked for a person: {kind}", f"{count:,}") for kind, count in report.messages_parked_by_type.items()],
         *[(f"stopped: {kind}", f"{count:,}") for kind, count in report.duplicates_stopped_by_kind.items()],
         ("audit violations", f"{report.audit_violations:,}"),
+        (f"of {report.decisions_recorded:,} routing decisions, made again: come out differently", f"{report.decisions_different:,}"),
     ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -44,6 +45,7 @@ from simulators.adapter.sources import move_in_time
 SET_UP_SECONDS = 120.0
 DRAIN_SECONDS = 120.0
 AUDIT_WAIT_SECONDS = 60
+DECISIONS_MADE_AGAIN = re.compile(r"^([\d,]+) of ([\d,]+) decisions came out as they were recorded, byte for byte", re.MULTILINE)
 
 THIRD_PARTY_BEHAVIOUR: Mapping[str, object] = {
     "accept_delay_seconds": 1.5,
@@ -160,7 +162,8 @@ class _Run:
             not_at_rest = await self._drain("the scenes are over") or not_at_rest
             step.result = f"{sum(outcome.passed for outcome in outcomes)} of {len(outcomes)} ended as they must"
         audit = await asyncio.to_thread(self._audit)
-        return await self._report(figures, outcomes, pushed_before, replay_seconds, not_at_rest, audit)
+        decisions = await asyncio.to_thread(self._decide_again)
+        return await self._report(figures, outcomes, pushed_before, replay_seconds, not_at_rest, audit, decisions)
 
     async def _set_the_scene(self) -> None:
         with self.stack.progress.step("Catalogue and opening stock") as step:
@@ -269,6 +272,28 @@ class _Run:
             step.result = f"{len(content['checks'])} checks, {content['violations']} violations"
         return content
 
+    def _decide_again(self) -> tuple[int, int]:
+        """Routing's decisions made again, as `make replay` does: how many there are, and how many did not come out as recorded.
+
+        Raises:
+            LocalStackError: it could not run.
+        """
+        with self.stack.progress.step("Decisions made again") as step:
+            finished = subprocess.run(
+                [sys.executable, "-m", "services.routing.replay", "--last", "1000000"],
+                env=self.processes.environment_of("routing"),
+                cwd=CHECKOUT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            counted = DECISIONS_MADE_AGAIN.search(finished.stdout)
+            if counted is None:
+                raise LocalStackError(f"decisions could not be made again:\n{finished.stdout[-2_000:]}\n{finished.stderr[-2_000:]}")
+            step.result = counted.group()
+        same, decisions = (int(number.replace(",", "")) for number in counted.groups())
+        return decisions, decisions - same
+
     async def _read_day(self) -> _DayFigures:
         connection, log = self.connection, self.day.log
         journey = await books.read_journey(connection)
@@ -297,6 +322,7 @@ class _Run:
         replay_seconds: float,
         not_at_rest: str,
         audit: Json,
+        decisions: tuple[int, int],
     ) -> DemoReport:
         """The day's figures, and what must be right of everything: shelves, parked messages and the audit are read after the scenes."""
         replay, wishes, journey = self.plan.replay, self.plan.wishes, figures.journey
@@ -326,6 +352,8 @@ class _Run:
             duplicates_stopped_by_kind=figures.duplicates,
             audit_violations=audit["violations"],
             audit_violated=_violated(audit),
+            decisions_recorded=decisions[0],
+            decisions_different=decisions[1],
             supply=figures.supply,
             scenes=scenes,
             returns_closed=figures.returns.returns_closed,

@@ -51,6 +51,8 @@ class Network:
     """All locations. Distances and the day's dispatch are worked out once and remembered; they follow from the arguments alone."""
 
     locations: Sequence[Location]
+    version: int = 0
+    """Counted up with every registration; stands in every decision record."""
     _reaches: dict[str, tuple[Reach, ...]] = field(default_factory=dict)
     _dispatches: dict[int, Dispatch] = field(default_factory=dict)
 

@@ -285,7 +285,10 @@ class Planner:
             seen.append(row)
         return {
             "objective": self.objective,
+            "network": self.network.version,
             "rate_cards": self.tariffs.version,
+            "handling_cents": self.tariffs.handling_cents,
+            "pick_cents": self.pick_cents,
             "split_cents": self.split_cents,
             "area": request.destination.area,
             "arrive_by": limit.isoformat() if limit is not None else None,
@@ -299,7 +302,24 @@ class Planner:
             ],
             "candidates": seen,
             "excluded": excluded,
+            "asked": _asked(request),
         }
+
+
+def _asked(request: PlanRequest) -> dict[str, Any]:
+    """The request as it is recorded; ``recording.request_of`` makes it out of that again."""
+    return {
+        "lines": [list(entry) for entry in request.wanted],
+        "stock": {entry.sku: dict(request.assignable.get(entry.sku, {})) for entry in request.wanted},
+        "postal_code": request.destination.postal_code,
+        "service_level": request.service_level,
+        "deliver_by": request.deliver_by.isoformat() if request.deliver_by is not None else None,
+        "promise_from": request.promise_from.isoformat(),
+        "now": request.now.isoformat(),
+        "residential": request.residential,
+        "excluded": sorted(request.excluded),
+        "partly": request.partly,
+    }
 
 
 @lru_cache(maxsize=4_096)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
@@ -12,43 +13,70 @@ from shared.contracts.fulfillment import LocationRegistrationRequested, iso_week
 from shared.messaging.message import Connection
 
 
-async def network_revision(connection: Connection) -> UUID | None:
-    """Changes with every registration; None before the first."""
-    revision: UUID | None = await connection.fetchval("SELECT revision FROM network")
-    return revision
+async def read_footing(connection: Connection, rate_cards: str) -> Record:
+    """What plans stand on: revision and version of the network (None and 0 before the first registration), and whether these rate cards
+    are kept."""
+    footing: Record | None = await connection.fetchrow(
+        """
+        SELECT network.revision, COALESCE(network.version, 0) AS version,
+               EXISTS (SELECT FROM rate_cards WHERE version = $1) AS cards_are_kept
+        FROM (SELECT) AS always LEFT JOIN network ON true
+        """,
+        rate_cards,
+    )
+    assert footing is not None
+    return footing
 
 
-async def read_locations(connection: Connection) -> list[Record]:
-    """All locations, by code."""
-    return await connection.fetch(
-        """
-        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
-               working_days, holidays, dock_to_stock_days
-        FROM locations ORDER BY location
-        """
+async def keep_rate_cards(connection: Connection, version: str, files: Mapping[str, str], now: datetime) -> None:
+    """Keeps the files of a set of rate cards, once."""
+    await connection.execute(
+        "INSERT INTO rate_cards (version, files, kept_at) VALUES ($1, $2, $3) ON CONFLICT (version) DO NOTHING", version, files, now
     )
 
 
+async def read_rate_cards(connection: Connection, version: str) -> dict[str, str] | None:
+    """The files of a set of rate cards; None when it is not kept."""
+    files: dict[str, str] | None = await connection.fetchval("SELECT files FROM rate_cards WHERE version = $1", version)
+    return files
+
+
+async def read_locations_of(connection: Connection, version: int) -> list[dict[str, Any]]:
+    """The locations as they were in a version of the network, as documents by code."""
+    rows = await connection.fetch(
+        """
+        SELECT DISTINCT ON (location) document FROM location_versions WHERE version <= $1 ORDER BY location, version DESC
+        """,
+        version,
+    )
+    return [row["document"] for row in rows]
+
+
 async def save_locations(connection: Connection, locations: Sequence[LocationRegistrationRequested], revision: UUID, now: datetime) -> None:
-    """Registers locations, each code once, and changes the revision, which also makes registrations wait for each other."""
+    """Registers locations, each code once, and counts the network's version up, which also makes registrations wait for each other."""
     await connection.execute(
         """
         WITH renewed AS (
-            INSERT INTO network (revision) VALUES ($11) ON CONFLICT (only_row) DO UPDATE SET revision = excluded.revision RETURNING 1
+            INSERT INTO network (revision) VALUES ($11) ON CONFLICT (only_row)
+            DO UPDATE SET revision = excluded.revision, version = network.version + 1 RETURNING version
+        ), saved AS (
+            INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
+                                   registered_at, working_days, holidays, dock_to_stock_days)
+            SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
+                   string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days
+            FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
+                                 $9::boolean[], $12::text[], $13::text[], $14::int[])
+                 AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
+                         holidays, dock_to_stock_days)
+            ON CONFLICT (location) DO UPDATE
+            SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
+                time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
+                active = excluded.active, registered_at = excluded.registered_at,
+                working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days
+            RETURNING locations.*
         )
-        INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
-                               registered_at, working_days, holidays, dock_to_stock_days)
-        SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
-               string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days
-        FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-                             $9::boolean[], $12::text[], $13::text[], $14::int[])
-             AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
-                     holidays, dock_to_stock_days)
-        ON CONFLICT (location) DO UPDATE
-        SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
-            time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
-            active = excluded.active, registered_at = excluded.registered_at,
-            working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days
+        INSERT INTO location_versions (location, version, document)
+        SELECT saved.location, renewed.version, to_jsonb(saved) FROM saved, renewed
         """,
         [item.location for item in locations],
         [item.name for item in locations],

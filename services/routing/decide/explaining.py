@@ -1,0 +1,67 @@
+"""A decision in words, with the plan that came second (feature C10).
+
+The second plan is not recorded: it follows from the record like the first, so it is worked out when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.routing.decide.planner import Plan, Planner, PlanRequest
+
+
+def runner_up(planner: Planner, request: PlanRequest, plan: Plan) -> Plan | None:
+    """The best plan for as many units that leaves out one of the chosen locations; None when every unit needs each of them."""
+    others = [
+        planner.plan(replace(request, excluded=request.excluded | {parcel.location.code}, assignable=request.assignable))
+        for parcel in plan.parcels
+    ]
+    equal = [other for other in others if other.parcels and _units(other) == _units(plan)]
+    return min(equal, key=lambda other: _rank(planner, other), default=None)
+
+
+def in_words(plan: Plan, second: Plan | None) -> str:
+    """``Reno, not Newark: 1 parcel for 9.35 instead of 1 parcel for 12.10``. Prices are in the currency of the rate cards."""
+    if not plan.parcels:
+        return "No location may ship anything of it"
+    chosen = _names(plan)
+    if second is None:
+        return f"{chosen}, because no other location could ship as much: {_terms(plan)}"
+    ours = {parcel.location.code for parcel in plan.parcels}
+    instead = [parcel.location.name for parcel in second.parcels if parcel.location.code not in ours]
+    against = f"not {_listed(instead)}" if instead else f"not {_names(second)} alone"
+    return f"{chosen}, {against}: {_terms(plan, beside=second)} instead of {_terms(second, beside=plan)}"
+
+
+def _rank(planner: Planner, plan: Plan) -> tuple[object, ...]:
+    """What decides between two plans for the same units: the promise, then the objective."""
+    last = max(parcel.arrives_on for parcel in plan.parcels)
+    miles = sum(parcel.miles for parcel in plan.parcels) if planner.objective == "closest" else 0
+    splits = planner.split_cents * (len(plan.parcels) - 1)
+    return (plan.late, last if plan.late else None, miles, plan.cost_cents + splits, len(plan.parcels))
+
+
+def _units(plan: Plan) -> int:
+    return sum(count for parcel in plan.parcels for _, _, count in parcel.units)
+
+
+def _terms(plan: Plan, beside: Plan | None = None) -> str:
+    """Parcels, cost, what sets the plan apart in time, and in distance where the costs are the same."""
+    parcels = sum(parcel.parcels for parcel in plan.parcels)
+    terms = f"{parcels} parcel{'' if parcels == 1 else 's'} for {plan.cost_cents // 100}.{plan.cost_cents % 100:02d}"
+    if plan.late:
+        terms += ", late"
+    if beside is not None and beside.late != plan.late and not plan.late:
+        terms += ", in time"
+    if beside is not None and beside.late == plan.late and plan.cost_cents >= beside.cost_cents:
+        terms += f" over {sum(parcel.miles for parcel in plan.parcels):,} miles"
+    return terms
+
+
+def _names(plan: Plan) -> str:
+    return _listed([parcel.location.name for parcel in plan.parcels])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,54 @@
+"""What a decision is recorded with, so that it can be made again (feature C10): everything that was asked, beside what it stood on.
+
+A decision follows from its request, the network, the rate cards and a few figures, and from nothing else: no clock, no chance, no order of
+a set. So the same planner makes the same record of the same request, byte for byte, whenever it is asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from services.routing.decide.geography import Place
+from services.routing.decide.planner import PlanRequest, Wanted
+
+
+class NotReplayableError(ValueError):
+    """A record does not say enough to make its decision again; the message says what is missing."""
+
+
+def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | None]) -> PlanRequest:
+    """The request that a record answers.
+
+    Args:
+        record: the decision record.
+        find_place: the place of a postal code.
+
+    Raises:
+        NotReplayableError: it was recorded before requests were, or its postal code is not on the map any more.
+    """
+    asked = record.get("asked")
+    if asked is None:
+        raise NotReplayableError("it was recorded by a version that did not record what was asked")
+    place = find_place(asked["postal_code"])
+    if place is None:
+        raise NotReplayableError(f"postal code {asked['postal_code']} is not on the map")
+    return PlanRequest(
+        wanted=[Wanted(*entry) for entry in asked["lines"]],
+        assignable=asked["stock"],
+        destination=place,
+        service_level=asked["service_level"],
+        deliver_by=None if asked["deliver_by"] is None else datetime.fromisoformat(asked["deliver_by"]),
+        promise_from=datetime.fromisoformat(asked["promise_from"]),
+        now=datetime.fromisoformat(asked["now"]),
+        residential=asked["residential"],
+        excluded=frozenset(asked["excluded"]),
+        partly=asked["partly"],
+    )
+
+
+def canonical(record: Mapping[str, Any]) -> bytes:
+    """The record as bytes that are the same for equal records, wherever they were kept meanwhile."""
+    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -1,0 +1,201 @@
+"""``python -m services.routing.replay``: makes recorded decisions again and compares byte for byte, or asks what other rules would cost.
+
+Reads routing's database and changes nothing. Give it the environment of the routing service (``make replay`` does).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from asyncpg import Record
+
+from services.routing.decide.comparing import Totals, side_by_side
+from services.routing.decide.geography import Place
+from services.routing.decide.network import Network
+from services.routing.decide.planner import Planner
+from services.routing.decide.recording import NotReplayableError, canonical, request_of
+from services.routing.decide.tariffs import Tariffs
+from services.routing.postal_codes import find_place
+from services.routing.queries.decisions import last_decisions
+from services.routing.replay.footing import Footings
+from services.routing.tariff_files import RateCardError, load_tariffs
+from shared.database import prepare_connection
+from shared.messaging.message import Connection
+
+PAGE = 500
+LAST_ID = UUID(int=(1 << 128) - 1)
+MOST_SHOWN = 10
+PROGRESS_EVERY = 2_000
+Variation = Callable[[Planner], Planner]
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(prog="python -m services.routing.replay", description=__doc__)
+    parser.add_argument("--last", type=_count, default=10_000, help="how many decisions, newest first (default 10,000)")
+    parser.add_argument("--since", type=_instant, help="none from before this RFC 3339 time")
+    what_if = parser.add_argument_group("what if", "plan the same orders with the same stock under something else, and compare")
+    what_if.add_argument("--objective", choices=("cheapest", "closest"), help="what is minimised")
+    what_if.add_argument("--rate-cards", type=Path, metavar="FOLDER", help="another carrier's cards")
+    what_if.add_argument("--handling-cents", type=_cents, help="our cost of a parcel")
+    what_if.add_argument("--pick-cents", type=_cents, help="our cost of picking an item")
+    what_if.add_argument("--split-cents", type=_cents, help="what one parcel less is worth beyond its cost")
+    what_if.add_argument("--without", action="append", default=[], metavar="LOCATION", help="as if it had been closed; may be repeated")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when every decision came out as recorded (or the question was answered), 1 when one did not, 2 when nothing could be asked."""
+    options = parse(arguments)
+    url = os.environ.get("ORDERMESH_DATABASE_URL")
+    if not url:
+        print("ORDERMESH_DATABASE_URL is not set: use `make replay`, or the environment of the routing service", file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(replay(url, options))
+    except (RateCardError, LookupError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (OSError, asyncpg.PostgresConnectionError) as error:
+        print(f"routing's database does not answer: {error}", file=sys.stderr)
+        return 2
+
+
+def variation(options: argparse.Namespace) -> Variation | None:
+    """How planners are to be changed; None when recorded decisions are only to be made again.
+
+    Raises:
+        RateCardError: the folder holds no usable rate cards.
+    """
+    tariffs = load_tariffs(options.rate_cards, handling_cents=0) if options.rate_cards is not None else None
+    closed = frozenset(options.without)
+    named = (options.objective, tariffs, options.handling_cents, options.pick_cents, options.split_cents)
+    if not closed and all(value is None for value in named):
+        return None
+
+    def vary(planner: Planner) -> Planner:
+        cards = planner.tariffs if tariffs is None else tariffs
+        handling_cents = planner.tariffs.handling_cents if options.handling_cents is None else options.handling_cents
+        network = planner.network
+        if closed:
+            network = Network([replace(place, active=place.active and place.code not in closed) for place in network.locations])
+        return Planner(
+            network=network,
+            tariffs=Tariffs(cards.version, cards.cards, cards.transit_days, cards.offshore_days, handling_cents),
+            objective=options.objective or planner.objective,
+            pick_cents=planner.pick_cents if options.pick_cents is None else options.pick_cents,
+            split_cents=planner.split_cents if options.split_cents is None else options.split_cents,
+        )
+
+    return vary
+
+
+async def replay(url: str, options: argparse.Namespace) -> int:
+    """Prints what comes of it; 1 when a decision came out differently.
+
+    Raises:
+        RateCardError: the folder holds no usable rate cards.
+        LookupError: there is no such location.
+    """
+    vary = variation(options)
+    connection = await asyncpg.connect(url, server_settings={"application_name": "routing-replay", "default_transaction_read_only": "on"})
+    try:
+        await prepare_connection(connection)
+        return await _compare(connection, options, vary)
+    finally:
+        await connection.close()
+
+
+async def _compare(connection: Connection, options: argparse.Namespace, vary: Variation | None) -> int:
+    footings, live, other = Footings(vary), Totals(), Totals()
+    different: list[str] = []
+    refused: Counter[str] = Counter()
+    seen: set[str] = set()
+    async for row in _decisions(connection, options.since, options.last):
+        try:
+            planner, varied = await footings.planners_of(connection, row["record"])
+            request = request_of(row["record"], _place)
+        except NotReplayableError as error:
+            refused[str(error)] += 1
+            continue
+        seen.update(location.code for location in planner.network.locations)
+        plan = planner.plan(request)
+        live.add(plan)
+        if canonical(plan.record) != canonical(row["record"]):
+            different.append(f"  {row['decision_id']} of order {row['order_id']}: {_differences(row['record'], plan.record)}")
+        if vary is not None:
+            other.add(varied.plan(request))
+        if live.decisions % PROGRESS_EVERY == 0:
+            print(f"  {live.decisions:,} decisions", file=sys.stderr)
+    unknown = sorted(set(options.without) - seen)
+    if unknown and live.decisions:
+        raise LookupError(f"--without {unknown[0]}: no such location; there were {', '.join(sorted(seen)[:20])}")
+    for reason, count in refused.items():
+        print(f"{count:,} decisions cannot be made again: {reason}")
+    print(f"{live.decisions - len(different):,} of {live.decisions:,} decisions came out as they were recorded, byte for byte")
+    for line in different[:MOST_SHOWN]:
+        print(line)
+    if len(different) > MOST_SHOWN:
+        print(f"  ... and {len(different) - MOST_SHOWN:,} more")
+    if vary is not None and live.decisions:
+        print("\nThe same orders, each with the stock that its decision was recorded with; nothing was changed:\n")
+        print("\n".join(side_by_side(("as recorded", "what if"), (live, other))))
+    return 1 if different else 0
+
+
+async def _decisions(connection: Connection, since: datetime | None, limit: int) -> AsyncIterator[Record]:
+    before, left = LAST_ID, limit
+    while left > 0:
+        page = await last_decisions(connection, before, since, min(PAGE, left))
+        for row in page:
+            yield row
+        if len(page) < PAGE:
+            return
+        before, left = page[-1]["decision_id"], left - len(page)
+
+
+def _differences(recorded: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """The fields that differ, and the values of the first of them."""
+    names = [name for name in {**recorded, **made} if recorded.get(name) != json.loads(json.dumps(made.get(name)))]
+    first = names[0] if names else ""
+    return f"{', '.join(names)}; {first} was {json.dumps(recorded.get(first))[:120]}, now {json.dumps(made.get(first))[:120]}"
+
+
+def _place(postal_code: str) -> Place | None:
+    return find_place(postal_code, "US")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time like 2026-01-31T10:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of decisions from 1 on")
+    return int(text)
+
+
+def _cents(text: str) -> int:
+    if not text.isdecimal() or int(text) > 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of cents from 0 to 1,000,000")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""Recorded decisions: made again they come out the same, byte for byte; in words; and under other rules."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.routing.decide.comparing import Totals, side_by_side
+from services.routing.decide.explaining import in_words, runner_up
+from services.routing.decide.planner import Objective, Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.recording import NotReplayableError, canonical, request_of
+from services.routing.postal_codes import find_place
+from services.routing.replay import __main__ as command
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
+from tests.conftest import Databases
+from tests.routing.conftest import Desk
+from tests.routing.messages import DALLAS, RENO, a_line, an_order
+from tests.routing.test_planner import ZIPS, a_planner, request, wanted
+
+CODES = sorted(ZIPS)
+HOMES = ("89501", "10001", "96813", "60601", "99501", "33101")
+
+
+def kept(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as it comes back from the database: field order and sets are lost on the way."""
+    read: dict[str, Any] = json.loads(json.dumps(record, sort_keys=True))
+    return read
+
+
+def again(planner: Planner, plan: Plan) -> Plan:
+    return planner.plan(request_of(kept(plan.record), lambda code: find_place(code, "US")))
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> PlanRequest:
+    lines = [
+        Wanted(str(number), draw(st.sampled_from("ABCD")), draw(st.integers(1, 5)), draw(st.integers(1, 30_000)), draw(st.booleans()))
+        for number in range(draw(st.integers(1, 5)))
+    ]
+    stock = {sku: draw(st.dictionaries(st.sampled_from(CODES), st.integers(0, 8), max_size=6)) for sku in "ABCD"}
+    now = datetime(2026, 3, 4, tzinfo=UTC) + timedelta(minutes=draw(st.integers(0, 20_000)))
+    return request(
+        lines,
+        stock,
+        to=draw(st.sampled_from(HOMES)),
+        now=now,
+        promise_from=now - timedelta(hours=draw(st.integers(0, 90))),
+        deliver_by=draw(st.none() | st.integers(0, 200).map(lambda hours: now + timedelta(hours=hours))),
+        service_level=draw(st.sampled_from(["standard", "two_day", "next_day"])),
+        residential=draw(st.booleans()),
+        excluded=draw(st.frozensets(st.sampled_from(CODES), max_size=2)),
+        partly=draw(st.booleans()),
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(requests(), st.sampled_from(["cheapest", "closest"]), st.integers(0, 900))
+def test_whatever_was_asked_the_kept_record_gives_the_same_plan_byte_for_byte(
+    asked: PlanRequest, objective: Objective, split_cents: int
+) -> None:
+    planner = a_planner(objective=objective, split_cents=split_cents, pick_cents=35)
+    plan = planner.plan(asked)
+    # another planner, so that nothing it remembers helps
+    made = again(a_planner(objective=objective, split_cents=split_cents, pick_cents=35), plan)
+    assert canonical(made.record) == canonical(kept(plan.record))
+    assert made == plan
+
+
+def test_rate_cards_that_were_kept_are_the_same_cards(tmp_path: Path) -> None:
+    for file in SHIPPED_RATE_CARDS.iterdir():
+        if file.name != "transit_days.csv":
+            (tmp_path / file.name.upper()).write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    cards = load_tariffs(tmp_path, handling_cents=99)
+    assert restore_tariffs(card_files(tmp_path), handling_cents=99) == cards
+
+
+class TestInWords:
+    def test_a_decision_names_what_it_chose_what_came_second_and_both_prices(self) -> None:
+        planner = a_planner("reno", "newark")
+        asked = request(wanted(2), {"SKU-1": {"reno": 5, "newark": 5}})
+        plan = planner.plan(asked)
+        second = runner_up(planner, asked, plan)
+        assert second is not None
+        assert in_words(plan, second) == f"reno, not newark: 1 parcel for {plan.cost_cents / 100:.2f} instead of 1 parcel for " + (
+            f"{second.cost_cents / 100:.2f} over {second.parcels[0].miles:,} miles"
+        )
+        assert second.cost_cents > plan.cost_cents
+
+    def test_one_parcel_that_beats_two_and_two_that_beat_none(self) -> None:
+        planner = a_planner("reno", "newark", "dallas")
+        asked = request(wanted(1, 1), {"SKU-1": {"dallas": 1, "reno": 1}, "SKU-2": {"dallas": 1, "newark": 1}})
+        plan = planner.plan(asked)
+        assert in_words(plan, runner_up(planner, asked, plan)).startswith("dallas, not reno and newark: 1 parcel for ")
+        asked = request(wanted(1, 1), {"SKU-1": {"reno": 1}, "SKU-2": {"newark": 1}})
+        plan = planner.plan(asked)
+        assert in_words(plan, runner_up(planner, asked, plan)).startswith(
+            "reno and newark, because no other location could ship as much: 2 "
+        )
+
+    def test_keeping_the_promise_is_said_where_it_decided(self) -> None:
+        planner = a_planner("reno", "dallas")
+        soon = datetime(2026, 3, 5, 23, 0, tzinfo=UTC)
+        asked = request(wanted(1), {"SKU-1": {"reno": 1, "dallas": 1}}, to="75236", deliver_by=soon, service_level="two_day")
+        plan = planner.plan(asked)
+        second = runner_up(planner, asked, plan)
+        assert second is not None
+        words = in_words(plan, second)
+        assert (", late" in words) == second.late
+        assert "No location" in in_words(planner.plan(request(wanted(1), {})), None)
+
+
+def test_sums_side_by_side_show_the_difference_and_its_share() -> None:
+    less, more = Totals(decisions=4, cost_cents=20_000), Totals(decisions=4, cost_cents=23_000)
+    lines = side_by_side(("as recorded", "what if"), (less, more))
+    assert lines[-1].split() == ["cost", "200.00", "230.00", "30.00", "(+15.0%)"]
+
+
+async def history(desk: Desk, orders: int) -> None:
+    """Orders that were planned, while a location was closed and another one changed in between."""
+    chance = Random(4)
+    for number in range(orders):
+        if number == orders // 3:
+            await desk.register(RENO.model_copy(update={"order_cutoff": "01:00"}), DALLAS)
+        if number == 2 * orders // 3:
+            await desk.register(DALLAS.model_copy(update={"active": False}))
+        placed = an_order(
+            *(a_line(str(line), chance.randint(1, 3), grams=chance.randint(50, 9_000)) for line in range(chance.randint(1, 3)))
+        )
+        stock = {line.sku: {"reno": chance.randint(0, 4), "newark": chance.randint(3, 4), "dallas": 3} for line in placed.lines}
+        await desk.plan(placed, stock)
+
+
+class TestTheCommand:
+    @pytest.fixture(autouse=True)
+    def asking(self, databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
+        self.url, self.capsys = databases.url("routing"), capsys
+
+    async def ask(self, *arguments: str) -> tuple[int, str]:
+        status = await command.replay(self.url, command.parse(arguments))
+        return status, self.capsys.readouterr().out
+
+    async def test_every_decision_comes_out_as_recorded_although_the_network_has_changed_since(self, desk: Desk) -> None:
+        await history(desk, 60)
+        assert await self.ask() == (0, "60 of 60 decisions came out as they were recorded, byte for byte\n")
+        assert await self.ask("--last", "7") == (0, "7 of 7 decisions came out as they were recorded, byte for byte\n")
+        networks = await desk.connection.fetch("SELECT DISTINCT record -> 'network' FROM decisions")
+        assert len(networks) == 3
+
+    async def test_a_decision_that_comes_out_differently_is_named_with_what_differs(self, desk: Desk, databases: Databases) -> None:
+        await history(desk, 3)
+        admin = await databases.connect_as_admin()
+        changed = await admin.fetchval(
+            """
+            UPDATE routing.decisions SET record = jsonb_set(record, '{cost_cents}', '1')
+            WHERE decision_id = (SELECT decision_id FROM routing.decisions ORDER BY decision_id LIMIT 1) RETURNING decision_id
+            """
+        )
+        status, said = await self.ask()
+        assert status == 1
+        assert said.startswith("2 of 3 decisions came out as they were recorded")
+        assert str(changed) in said
+        assert "cost_cents was 1, now " in said
+
+    async def test_a_decision_from_before_requests_were_recorded_is_counted_and_said(self, desk: Desk, databases: Databases) -> None:
+        await history(desk, 3)
+        admin = await databases.connect_as_admin()
+        await admin.execute("UPDATE routing.decisions SET record = record - 'asked'")
+        status, said = await self.ask()
+        assert status == 0
+        assert "3 decisions cannot be made again: it was recorded by a version that did not record what was asked" in said
+
+    async def test_a_closed_location_and_dearer_splits_cost_what_they_cost_and_change_nothing(self, desk: Desk) -> None:
+        await history(desk, 30)
+        before = await desk.connection.fetch("SELECT * FROM decisions")
+        status, said = await self.ask("--without", "newark")
+        rows = {line.split("  ")[0]: line.split() for line in said.splitlines()}
+        assert status == 0
+        assert rows["decisions"][1:3] == ["30", "30"]
+        assert int(rows["unplaced units"][3].replace(",", "")) > 0
+        status, said = await self.ask("--split-cents", "5000", "--pick-cents", "35")
+        rows = {line.split("  ")[0]: line.split() for line in said.splitlines()}
+        assert int(rows["split"][2]) < int(rows["split"][1])
+        assert float(rows["cost"][2].replace(",", "")) > float(rows["cost"][1].replace(",", ""))
+        assert await desk.connection.fetch("SELECT * FROM decisions") == before
+
+    async def test_other_rate_cards_are_compared_with_those_of_the_day(self, desk: Desk, tmp_path: Path) -> None:
+        await history(desk, 5)
+        for file in SHIPPED_RATE_CARDS.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        _, said = await self.ask("--rate-cards", str(tmp_path))
+        assert {line.split()[-1] for line in said.splitlines() if line.startswith(("cost", "carrier", "miles"))} <= {"0", "0.00"}
+        _, said = await self.ask("--rate-cards", str(tmp_path), "--handling-cents", "1150")
+        cost = next(line.split() for line in said.splitlines() if line.startswith("cost"))
+        parcels = next(line.split() for line in said.splitlines() if line.startswith("parcels"))
+        assert float(cost[2]) - float(cost[1]) == pytest.approx(10 * int(parcels[1]))
+
+    async def test_what_cannot_be_asked_is_said_in_a_line(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        await history(desk, 3)
+        with pytest.raises(LookupError, match="--without atlantis: no such location; there were dallas, newark, reno"):
+            await self.ask("--without", "atlantis")
+        with pytest.raises(RateCardError, match="no such folder"):
+            await self.ask("--rate-cards", "/nowhere")
+        monkeypatch.delenv("ORDERMESH_DATABASE_URL", raising=False)
+        assert command.main([]) == 2
+        for wrong in (["--last", "0"], ["--since", "yesterday"], ["--pick-cents", "-1"], ["--objective", "nicest"]):
+            with pytest.raises(SystemExit):
+                command.main(wrong)
+
+
+def test_a_record_of_a_place_that_is_not_on_the_map_any_more_says_so() -> None:
+    planner = a_planner("reno")
+    plan = planner.plan(request(wanted(1), {"SKU-1": {"reno": 1}}))
+    with pytest.raises(NotReplayableError, match="postal code 89501 is not on the map"):
+        request_of(kept(plan.record), lambda _: None)
