@@ -194,6 +194,21 @@ async def read_locations(environment: Environment) -> Reply:
     return await read(environment, "routing", "/locations")
 
 
+async def list_routing_rules(environment: Environment, before: int | None = None) -> Reply:
+    """Versions of the routing rules and who put which in force."""
+    return await read(environment, "routing", "/rules", **({} if before is None else {"before": str(before)}))
+
+
+async def read_routing_rules(environment: Environment, version: int) -> Reply:
+    """One version, as written and in words."""
+    return await read(environment, "routing", f"/rules/{version}")
+
+
+async def try_routing_rules(environment: Environment, body: bytes) -> Reply:
+    """How an order would ship by a draft; nothing is changed."""
+    return await call(environment, "routing", "POST", "/rules/try", body=body)
+
+
 async def read_channels(environment: Environment) -> Reply:
     """Every channel with its health."""
     return await read(environment, "sync", "/channels")

@@ -1,6 +1,7 @@
 """The routing service: which location ships which units, and whether an order may still be changed."""
 
 from services.routing import current, handlers, pages, previews
+from services.routing.chapters import ruling
 from services.routing.settings import RoutingSettings
 from shared.contracts import fulfillment, orders, returns, stock
 from shared.service import Service, consume, every, get, post
@@ -18,23 +19,23 @@ SERVICE = Service(
         *(consume(answer, handlers.hear_third_parties) for answer in handlers.ANSWERS),
         consume(orders.OrderCancelRequested, handlers.cancel_orders),
         consume(orders.OrderEditRequested, handlers.edit_orders),
-        consume(orders.OrderDelayAnswered, handlers.answer_delays),
-        consume(fulfillment.LocationRegistrationRequested, handlers.register_locations),
+        *(consume(orders.OrderDelayAnswered, handlers.answer_delays), *ruling.CONSUMES),
     ],
     publishes=[
         *(fulfillment.FulfillmentPlanned, fulfillment.FulfillmentRequested, fulfillment.FulfillmentCancelRequested),
         *(fulfillment.FulfillmentInterceptRequested, fulfillment.FulfillmentInterceptionMoved, fulfillment.FulfillmentStarted),
         *(fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered, fulfillment.FulfillmentCancelled),
-        *(fulfillment.OrderNeedsAttention, fulfillment.LocationRegistered, fulfillment.LocationRegistrationRejected),
-        *(orders.OrderEdited, orders.OrderEditRejected, orders.OrderChangePending, orders.OrderCancelled, orders.OrderCancelRejected),
+        *(fulfillment.OrderNeedsAttention, orders.OrderEdited, orders.OrderEditRejected, orders.OrderChangePending),
+        *(orders.OrderCancelled, orders.OrderCancelRejected),
         *(orders.OrderDelayed, orders.OrderDelayConsentSettled, orders.OrderDelayAnswerRejected),
         *(returns.RefundRequested, returns.ReturnAuthorisationRequested),
+        *ruling.PUBLISHES,
     ],
     schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],
     routes=[
-        *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order), get("/locations", pages.list_locations)),
-        *(get("/attention", pages.list_attention), get("/delays", pages.list_delays)),
-        *(post("/orders/{order_id}/retry", pages.retry_order), post("/orders/{order_id}/edit/preview", previews.preview_edit_of_order)),
+        *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order), get("/attention", pages.list_attention)),
+        *(get("/delays", pages.list_delays), post("/orders/{order_id}/retry", pages.retry_order)),
+        *(post("/orders/{order_id}/edit/preview", previews.preview_edit_of_order), *ruling.ROUTES),
     ],
 )
 if __name__ == "__main__":

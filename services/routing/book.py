@@ -254,6 +254,7 @@ def _beyond_progress(order: Order) -> tuple[object, ...]:
         order.agreed_ship_at,
         order.open_ended,
         order.question,
+        order.holds_lifted,
     )
 
 

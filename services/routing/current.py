@@ -13,15 +13,29 @@ from zoneinfo import ZoneInfo, available_timezones
 from services.routing.decide.network import Location, Network
 from services.routing.decide.order import Deadlines
 from services.routing.decide.planner import Planner
+from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import all_places, find_place
-from services.routing.queries import locations
+from services.routing.queries import locations, rules
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import card_files, load_tariffs
 from shared.config import load_partners
+from shared.contracts.routing_rules import RoutingRule
 from shared.messaging.message import Connection
 
-__all__ = ["deadlines", "network_of", "partners", "planner", "settings", "tariffs", "time_zones", "warm_up"]
+__all__ = [
+    "deadlines",
+    "network_of",
+    "partners",
+    "planner",
+    "planner_with",
+    "rule_set_of",
+    "rules_of",
+    "settings",
+    "tariffs",
+    "time_zones",
+    "warm_up",
+]
 
 
 @cache
@@ -47,33 +61,57 @@ def warm_up() -> None:
     all_places()
 
 
-async def planner(connection: Connection, now: datetime) -> Planner:
-    """The planner for the locations as they are registered now. Costs one small query, and a reload after a registration.
+async def planner(connection: Connection, *, keep_at: datetime | None = None) -> Planner:
+    """The planner for the locations as they are registered and the rules as they are published now.
 
-    The rate cards that it plans with are kept in the transaction that first uses them, so that every decision can be made again.
+    Costs one small query, and a reload after a change of either.
+
+    Args:
+        connection: a transaction, or at least one snapshot.
+        keep_at: the time of who records what is planned: the rate cards are kept with it, so that every decision can be made again.
     """
-    known = tariffs()
-    footing = await locations.read_footing(connection, known.version)
-    if not footing["cards_are_kept"]:
-        await locations.keep_rate_cards(connection, known.version, card_files(settings().rate_cards), now)
-    if not _known or _known[0].revision != footing["revision"]:
+    cards = tariffs()
+    footing = await locations.read_footing(connection, cards.version)
+    if keep_at is not None and not footing["cards_are_kept"]:
+        await locations.keep_rate_cards(connection, cards.version, card_files(settings().rate_cards), keep_at)
+    revision = (footing["revision"], footing["rules"])
+    if not _known or _known[0].revision != revision:
         # The locations of just this version: another registration may have been committed since.
-        documents = await locations.read_locations_of(connection, footing["version"])
-        chosen = settings()
-        network = network_of(documents, footing["version"])
-        _known[:] = [_Known(footing["revision"], Planner(network, known, chosen.routing_objective, chosen.pick_cents, chosen.split_cents))]
+        network = network_of(await locations.read_locations_of(connection, footing["version"]), footing["version"])
+        _known[:] = [_Known(revision, planner_with(network, await rule_set_of(connection, footing["rules"])))]
     return _known[0].planner
 
 
 @dataclass
 class _Known:
-    """The planner for the network of one revision."""
+    """The planner for the network of one revision and one version of the rules."""
 
-    revision: UUID | None
+    revision: tuple[UUID | None, int]
     planner: Planner
 
 
 _known: list[_Known] = []
+
+
+async def rules_of(connection: Connection, version: int) -> tuple[RoutingRule, ...] | None:
+    """The rules of a version as they were written, none for version 0; None when there is no such version."""
+    if version == 0:
+        return ()
+    stored = await rules.read_rules(connection, version)
+    return None if stored is None else tuple(RoutingRule.model_validate(rule) for rule in stored)
+
+
+async def rule_set_of(connection: Connection, version: int) -> RuleSet:
+    """A version that was in force, ready to be applied."""
+    written = await rules_of(connection, version)
+    assert written is not None, "only a version that exists can be in force"
+    return read_rules(version, written)
+
+
+def planner_with(network: Network, rule_set: RuleSet) -> Planner:
+    """A planner by the settings of this process."""
+    chosen = settings()
+    return Planner(network, tariffs(), chosen.routing_objective, chosen.pick_cents, chosen.split_cents, rule_set)
 
 
 def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
@@ -94,6 +132,8 @@ def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
                     active=document["active"],
                     working_days=frozenset(document["working_days"]),
                     holidays=frozenset(date.fromisoformat(day) for day in document["holidays"]),
+                    # Versions from before locations had any do not name them.
+                    capabilities=frozenset(document.get("capabilities", ())),
                 )
             )
     return Network(registered, version)

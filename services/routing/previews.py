@@ -38,7 +38,7 @@ async def preview_edit_of_order(environment: Environment, request: web.Request) 
         return error_response(422, "invalid_body", "the edit cannot be read", problems_of(error, "POST /orders/{order_id}/edit/preview"))
     async with environment.database.acquire(timeout=10) as connection:
         order = await open_for_reading(connection, question.request.order_id)
-        planner = await current.planner(connection, environment.now())
+        planner = await current.planner(connection)
     if order is None or str(order.order_id) != request.match_info["order_id"]:
         return error_response(404, "not_found", "there is no such order here")
     wanted = question.request.ship_to

@@ -81,6 +81,7 @@ def _fulfillment(rows: Sequence[Record]) -> Fulfillment:
             for picked_at, missing in first["short_picks"] or ()
         ),
         return_id=first["return_id"],
+        packing=tuple(first["packing"]["instructions"]) if first["packing"] else (),
     )
 
 
@@ -139,6 +140,7 @@ def order_of(
         agreed_ship_at=row["agreed_ship_at"],
         open_ended=row["open_ended"],
         question=question,
+        holds_lifted=row["holds_lifted"],
         status=row["status"],
         waiting_for=row["waiting_for"],
         waiting_until=row["waiting_until"],

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.routing.decide.guidance import Objective
 from services.routing.decide.order import Deadlines
-from services.routing.decide.planner import Objective
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs
 from shared.config import Settings
 
@@ -20,7 +20,9 @@ class PlanningSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ORDERMESH_", extra="ignore", frozen=True)
 
     partners_file: Path | None = Field(None, description="JSON file naming the channels and 3PLs")
-    routing_objective: Objective = Field("cheapest", description="cheapest plan that keeps the promise, or the closest locations")
+    routing_objective: Objective = Field(
+        "cheapest", description="where no rule says otherwise: cheapest plan that keeps the promise, closest locations, or fastest arrival"
+    )
     handling_cents: int = Field(150, ge=0, le=1_000_000, description="our cost of one parcel beside the carrier's price")
     pick_cents: int = Field(35, ge=0, le=1_000_000, description="our cost of picking one item")
     split_cents: int = Field(

@@ -52,6 +52,7 @@ class LocationRegistrationRequested(Command):
 
     ``partner`` is the code of the 3PL that works there and reads ``3pl.<code>.commands``. ``order_cutoff`` is the local time (``HH:MM``)
     until which an order leaves the same working day. The place rests on ``holidays`` and on days that are no ``working_days``.
+    ``capabilities`` are your own words for what it can do (``bulk``, ``cold``); routing rules ask for them.
     """
 
     type: ClassVar[str] = "location.registration_requested.v1"
@@ -68,6 +69,7 @@ class LocationRegistrationRequested(Command):
     working_days: WorkingDays = list(WEEKDAYS[:5])
     holidays: Holidays = []
     dock_to_stock_days: DockToStockDays = 0
+    capabilities: Annotated[list[Code], Field(max_length=50)] = []
 
 
 class LocationRegistered(Event):
@@ -392,6 +394,6 @@ class OrderNeedsAttention(Event):
     type: ClassVar[str] = "order.needs_attention.v1"
 
     order_id: UUID
-    reason: Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue"]
+    reason: Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue", "held_by_rule"]
     detail: Text
     due_at: Time

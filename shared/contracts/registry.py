@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import ModuleType
 
-from shared.contracts import channels, feeds, fulfillment, holds, orders, returns, rules, stock
+from shared.contracts import channels, feeds, fulfillment, holds, orders, returns, routing_rules, rules, stock
 from shared.contracts.base import COMMANDS_EXCHANGE, EVENTS_EXCHANGE, INBOUND_EXCHANGE, Kind, Message
 
 
@@ -17,7 +17,7 @@ def _concrete(module: ModuleType) -> Iterator[type[Message]]:
 
 MESSAGES: dict[str, type[Message]] = {
     message.type: message
-    for module in (channels, orders, stock, feeds, holds, rules, fulfillment, returns)
+    for module in (channels, orders, stock, feeds, holds, rules, routing_rules, fulfillment, returns)
     for message in _concrete(module)
 }
 

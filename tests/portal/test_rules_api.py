@@ -1,4 +1,4 @@
-"""Operators' rules about stock and checkout holds by the portal's API: what is asked of allocation, and how it answers."""
+"""Operators' rules about stock, checkout holds and routing by the portal's API: what is asked of the owner, and how it answers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
+from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import new_id
 from shared.contracts.holds import (
     StockHoldAnswered,
     StockHoldRejected,
     StockHoldReleaseRequested,
     StockHoldRequested,
+)
+from shared.contracts.routing_rules import (
+    RoutingRulesPublished,
+    RoutingRulesPublishRejected,
+    RoutingRulesPublishRequested,
+    RoutingRulesRejected,
+    RoutingRulesSaved,
+    RoutingRulesSaveRequested,
 )
 from shared.contracts.rules import (
     ChannelPoolRejected,
@@ -23,6 +32,7 @@ from shared.contracts.rules import (
 )
 from tests.portal.stories import NOON
 from tests.portal.test_api import problem, request
+from tests.portal.test_console import form_to, sign_in, text_of
 from tests.portal.world import World
 
 CHANNELS = {"channels": [{"code": "shop"}, {"code": "market"}]}
@@ -152,3 +162,76 @@ async def test_a_hold_for_a_misspelt_channel_keeps_nothing_from_anybody(world: W
     status, raw = await request(world, "POST", "/api/holds", body)
     assert (status, problem(raw)[1]) == (422, ["channel"])
     assert world.allocation.asked == []
+
+
+HOLD = {"name": "look", "why": "dear", "action": "hold", "channels": ["shop"], "when": "order.value_cents > 1"}
+
+
+async def test_a_draft_of_routing_rules_is_saved_or_refused_fault_by_fault(world: World) -> None:
+    world.routing.replies_with("done", RoutingRulesSaved(request_id=new_id(), version=4, saved_at=NOON))
+    status, raw = await request(world, "POST", "/api/routing-rules", {"rules": [HOLD], "reason": "spring", "operator": "ada"})
+    assert (status, raw["messages"][0]["data"]["version"]) == (201, 4)
+    command = RoutingRulesSaveRequested.model_validate(world.routing.asked[-1]["data"])
+    assert (command.rules[0].when, command.reason, command.operator) == ("order.value_cents > 1", "spring", "ada")
+    fault = FieldProblem(field="rules.0.when", problem="rule 'look': undeclared", remedy="did you mean order.units?")
+    world.routing.replies_with(
+        "done", RoutingRulesRejected(request_id=new_id(), reason="invalid", problems=[fault], detail="rules: 1 fault")
+    )
+    status, raw = await request(world, "POST", "/api/routing-rules", {"rules": [HOLD], "reason": "spring"})
+    assert (status, problem(raw)) == (409, ("invalid", ["rules.0.when"]))
+    for wrong, field in ((HOLD | {"action": "ban"}, "rules.0.action"), (HOLD | {"then": "x"}, "rules.0.then")):
+        status, raw = await request(world, "POST", "/api/routing-rules", {"rules": [wrong], "reason": "x"})
+        assert (status, problem(raw)[1]) == (422, [field])
+    status, raw = await request(world, "POST", "/api/routing-rules", {"rules": [HOLD | {"channels": ["shpo"]}], "reason": "x"})
+    assert (status, problem(raw)[1]) == (422, ["channel"])
+
+
+async def test_routing_rules_are_published_compare_and_set_read_and_tried(world: World) -> None:
+    done = RoutingRulesPublished(request_id=new_id(), version=3, replaced_version=4, change="rolled_back", published_at=NOON)
+    world.routing.replies_with("done", done)
+    status, raw = await request(world, "POST", "/api/routing-rules/3/publish", {"expected_version": 4, "reason": "undo"})
+    assert (status, raw["messages"][0]["data"]["change"]) == (200, "rolled_back")
+    command = RoutingRulesPublishRequested.model_validate(world.routing.asked[-1]["data"])
+    assert (command.version, command.expected_version, command.reason) == (3, 4, "undo")
+    stale = RoutingRulesPublishRejected(
+        request_id=new_id(),
+        version=3,
+        reason="stale_expectation",
+        in_force=5,
+        detail="expected_version: 4 was expected, 5 is in force: look",
+    )
+    world.routing.replies_with("done", stale)
+    status, raw = await request(world, "POST", "/api/routing-rules/3/publish", {"expected_version": 4, "reason": "undo"})
+    assert (status, problem(raw)) == (409, ("stale_expectation", ["expected_version"]))
+    world.routing.shows("/rules/3", {"version": 3, "words": ["hold"]})
+    assert (await request(world, "GET", "/api/routing-rules/3"))[1]["words"] == ["hold"]
+    status, raw = await request(world, "GET", "/api/routing-rules/9")
+    assert (status, problem(raw)[1]) == (404, ["version"])
+    world.routing.shows("/rules/try", {"same": True}, method="POST")
+    order_id = str(new_id())
+    status, raw = await request(world, "POST", "/api/routing-rules/try", {"order_id": order_id, "version": 3})
+    assert (status, raw["same"], world.routing.asked[-1]["order_id"]) == (200, True, order_id)
+
+
+async def test_the_console_shows_versions_words_and_changes_and_publishes_what_the_operator_saw(world: World) -> None:
+    await sign_in(world)
+    saved = {"version": 2, "state": "draft", "rules": 1, "reason": "<spring>", "author": "kim", "saved_at": NOON.isoformat()}
+    put = {"version": 1, "replaced_version": 0, "change": "published", "reason": "first", "author": "kim", "published_at": NOON.isoformat()}
+    world.routing.shows("/rules", {"in_force": 1, "versions": [saved], "publications": [put], "next_before": None})
+    page = await text_of(world, "/console/rules")
+    assert "&lt;spring&gt;" in page
+    assert "Published version 1, replacing 0: first" in page
+    changes = [{"change": "changed", "rule": "look", "old": "hold <all>", "new": "hold some"}]
+    rule_set = {"version": 2, "in_force": 1, "reason": "spring", "author": "kim", "saved_at": NOON.isoformat(), "rules": [HOLD]}
+    world.routing.shows("/rules/2", {**rule_set, "words": ["hold some"], "broken": {}, "changes_in_force": changes})
+    page = await text_of(world, "/console/rules/2")
+    assert "<del>hold &lt;all&gt;</del><br><ins>hold some</ins>" in page
+    fields = form_to(page, "/console/rules/2/publish") | {"reason": "tried it"}
+    done = RoutingRulesPublished(request_id=new_id(), version=2, replaced_version=1, change="published", published_at=NOON)
+    world.routing.replies_with("done", done)
+    answer = await world.client.post("/console/rules/2/publish", data=fields)
+    assert "Version 2 is in force; it replaces version 1." in await answer.text()
+    command = RoutingRulesPublishRequested.model_validate(world.routing.asked[-1]["data"])
+    assert (command.version, command.expected_version, command.reason) == (2, 1, "tried it")
+    assert (await world.client.post("/console/rules/2/publish", data=fields | {"token": "guessed"})).status == 403
+    await text_of(world, "/console/rules/9", status=404)

@@ -25,6 +25,8 @@ from tests.routing.conftest import Desk
 from tests.routing.messages import HOME, NOON, RENO, SHOPPER, a_line, an_order, reserved
 from tests.routing.test_delay_consent import day, delayed, moved
 from tests.routing.test_handlers import AMPLE, shipped
+from tests.routing.test_rule_versions import NEWARK_ONLY, a_draft, in_force
+from tests.routing.test_rules import a_rule
 
 TOKEN = "an-operator-token-for-tests"
 
@@ -198,3 +200,39 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: De
     assert (await client.post(f"/orders/{placed.order_id}/edit/preview", json={"stock": {}})).status == 422
     assert await desk.order(placed.order_id) == before
     assert await desk.connection.fetchval("SELECT count(*) FROM changes") == 0
+
+
+async def test_a_trial_shows_both_plans_and_touches_nothing(desk: Desk, client: TestClient[Any, Any]) -> None:
+    placed = an_order()
+    await desk.hand_over(placed, AMPLE)
+    before = await desk.order(placed.order_id)
+    rules = [NEWARK_ONLY.model_dump(mode="json")]
+
+    async def tried(**body: Any) -> tuple[int, Any]:
+        response = await client.post("/rules/try", json={"order_id": str(placed.order_id), **body})
+        return response.status, await response.json()
+
+    status, shown = await tried(rules=rules)
+    assert (status, shown["stock"], shown["same"]) == (200, "assumed", False)
+    assert (shown["tried"]["record"]["chosen"][0][0], shown["in_force"]["record"]["chosen"][0][0]) == ("newark", "reno")
+    assert (shown["tried"]["version"], shown["in_force"]["version"]) == (None, 0)
+    status, shown = await tried(rules=rules, stock={"SKU-1": {"reno": 5}})
+    assert (shown["stock"], shown["tried"]["unplaced"]) == ("given", {"SKU-1": 2})
+    assert (await tried(rules=[{"name": "x", "why": "y", "action": "pin"}]))[0] == 422
+    assert [(await tried(**body))[0] for body in ({}, {"version": 9}, {"version": 0, "rules": []})] == [422, 404, 422]
+    assert await desk.order(placed.order_id) == before
+    assert await desk.connection.fetchval("SELECT count(*) FROM rule_sets") == 0
+
+
+async def test_operators_read_versions_with_state_and_words(desk: Desk, client: TestClient[Any, Any]) -> None:
+    await in_force(desk, NEWARK_ONLY)
+    await desk.hear(a_draft(a_rule("hold", "later")))
+    listed = await (await client.get("/rules")).json()
+    states = [(row["version"], row["state"]) for row in listed["versions"]]
+    assert (listed["in_force"], states) == (1, [(2, "draft"), (1, "in_force")])
+    assert [(row["version"], row["author"]) for row in listed["publications"]] == [(1, "kim")]
+    shown = await (await client.get("/rules/2")).json()
+    assert shown["words"] == ["For orders of every channel: hold the order until a person lets it go on. Why: because."]
+    assert {(row["change"], row["rule"]) for row in shown["changes_in_force"]} == {("removed", "newark only"), ("added", "later")}
+    assert [(await client.get(f"/rules/{version}")).status for version in ("0", "1", "3", "x")] == [200, 200, 404, 404]
+    assert (await client.get("/rules?before=x")).status == 422

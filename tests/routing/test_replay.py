@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from services.routing.decide.comparing import Totals, side_by_side
 from services.routing.decide.explaining import in_words, runner_up
-from services.routing.decide.planner import Objective, Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.guidance import Objective, OrderFacts
+from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
 from services.routing.decide.recording import NotReplayableError, canonical, request_of
+from services.routing.decide.rules import read_rules
 from services.routing.postal_codes import find_place
 from services.routing.replay import __main__ as command
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
@@ -23,8 +25,11 @@ from tests.conftest import Databases
 from tests.routing.conftest import Desk
 from tests.routing.messages import DALLAS, RENO, a_line, an_order
 from tests.routing.test_planner import ZIPS, a_planner, request, wanted
+from tests.routing.test_rule_versions import in_force
+from tests.routing.test_rules import EXAMPLE, a_rule
 
 CODES = sorted(ZIPS)
+RULES = read_rules(1, EXAMPLE)
 HOMES = ("89501", "10001", "96813", "60601", "99501", "33101")
 
 
@@ -57,18 +62,23 @@ def requests(draw: st.DrawFn) -> PlanRequest:
         residential=draw(st.booleans()),
         excluded=draw(st.frozensets(st.sampled_from(CODES), max_size=2)),
         partly=draw(st.booleans()),
+        order=draw(st.none() | st.builds(facts, st.sampled_from(["dtc", "wholesale", "retail"]), st.integers(1, 900), st.booleans())),
     )
 
 
+def facts(segment: str, units: int, hazmat: bool) -> OrderFacts:
+    return OrderFacts("webshop", segment, "standard", "US", units, 1, ("A", "B"), 500 * units, 900 * units, "USD", hazmat)
+
+
 @settings(max_examples=150, deadline=None)
-@given(requests(), st.sampled_from(["cheapest", "closest"]), st.integers(0, 900))
+@given(requests(), st.sampled_from(["cheapest", "closest", "fastest"]), st.integers(0, 900))
 def test_whatever_was_asked_the_kept_record_gives_the_same_plan_byte_for_byte(
     asked: PlanRequest, objective: Objective, split_cents: int
 ) -> None:
-    planner = a_planner(objective=objective, split_cents=split_cents, pick_cents=35)
-    plan = planner.plan(asked)
-    # another planner, so that nothing it remembers helps
-    made = again(a_planner(objective=objective, split_cents=split_cents, pick_cents=35), plan)
+    plan = a_planner(objective=objective, split_cents=split_cents, pick_cents=35, rules=RULES).plan(asked)
+    # another planner of the objective that the record names, so that nothing it remembers helps
+    recorded: Objective = plan.record["objective"]
+    made = again(a_planner(objective=recorded, split_cents=split_cents, pick_cents=35, rules=RULES), plan)
     assert canonical(made.record) == canonical(kept(plan.record))
     assert made == plan
 
@@ -123,9 +133,11 @@ def test_sums_side_by_side_show_the_difference_and_its_share() -> None:
 
 
 async def history(desk: Desk, orders: int) -> None:
-    """Orders that were planned, while a location was closed and another one changed in between."""
+    """Orders that were planned, while a location was closed, another one changed and a rule came in between."""
     chance = Random(4)
     for number in range(orders):
+        if number == orders // 2:
+            await in_force(desk, a_rule("prefer", "heavy from the east", when="order.weight_grams > 5000", ranking=["newark"]))
         if number == orders // 3:
             await desk.register(RENO.model_copy(update={"order_cutoff": "01:00"}), DALLAS)
         if number == 2 * orders // 3:
@@ -152,6 +164,10 @@ class TestTheCommand:
         assert await self.ask("--last", "7") == (0, "7 of 7 decisions came out as they were recorded, byte for byte\n")
         networks = await desk.connection.fetch("SELECT DISTINCT record -> 'network' FROM decisions")
         assert len(networks) == 3
+        rules = await desk.connection.fetch(
+            "SELECT record -> 'rules' ->> 'version' AS version, count(*) FROM decisions GROUP BY 1 ORDER BY 1"
+        )
+        assert [tuple(row) for row in rules] == [("0", 30), ("1", 30)]
 
     async def test_a_decision_that_comes_out_differently_is_named_with_what_differs(self, desk: Desk, databases: Databases) -> None:
         await history(desk, 3)

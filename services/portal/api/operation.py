@@ -66,6 +66,7 @@ WAYS_OUT = {
     "event_id": "GET /api/parked, /api/retrying and /api/dismissed list messages",
     "sku": "POST /api/products registers products",
     "location": "GET /api/locations lists the locations; POST /api/locations registers one",
+    "version": "GET /api/routing-rules lists the versions; POST /api/routing-rules saves one",
     "channel": "name one of the channels of ORDERMESH_PARTNERS_FILE",
 }
 

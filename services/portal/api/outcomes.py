@@ -21,6 +21,7 @@ from shared.contracts.fulfillment import LocationRegistrationRejected
 from shared.contracts.holds import StockHoldRejected
 from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderChangePending, OrderEdited, OrderEditRejected
 from shared.contracts.returns import ReturnApproved, ReturnDeclined, ReturnScanRejected
+from shared.contracts.routing_rules import RoutingRulesRejected
 from shared.contracts.stock import SupplyRejected
 
 Result = Literal["done", "cancelled", "pending", "edited", "approved", "already_handled"]
@@ -106,7 +107,7 @@ def _problem_in(message: Message) -> Problem:
     """A refusal as an error: its reason is the code; the fields that it names are the problems."""
     words = message.model_dump(mode="json")
     reason, detail = reason_of(message), words["detail"]
-    if isinstance(message, ListingRegistrationRejected):
+    if isinstance(message, ListingRegistrationRejected | RoutingRulesRejected):
         problems = message.problems
     elif isinstance(message, LocationRegistrationRejected | StockHoldRejected | SupplyRejected):
         problem = detail.removeprefix(f"{message.field}: ") or f"refused: {reason}"

@@ -51,7 +51,7 @@ def request_of(order: Order, fulfillment: Fulfillment, deadlines: Deadlines) -> 
             service_level=order.service_level,
             ship_to=Address.model_validate(order.ship_to),
             lines=pick_lines,
-            packing_requirements=["hazmat"] if hazardous else [],
+            packing_requirements=[*(["hazmat"] if hazardous else []), *fulfillment.packing],
             ship_by=fulfillment.ship_by,
             expires_at=fulfillment.ship_by + deadlines.request_life,
             attempt=fulfillment.attempts,

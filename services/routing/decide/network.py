@@ -28,6 +28,8 @@ class Location:
     active: bool
     working_days: Collection[int] = MONDAY_TO_FRIDAY
     holidays: Collection[date] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+    """What it can do, in the operator's words; routing rules ask for them."""
 
     @property
     def calendar(self) -> WorkCalendar:

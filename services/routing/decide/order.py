@@ -19,7 +19,9 @@ from shared.contracts.base import Message
 from shared.contracts.fulfillment import OrderNeedsAttention
 from shared.contracts.orders import DelayOutcome, OrderLine, SplitPolicy
 
-AttentionReason = Literal["no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue"]
+AttentionReason = Literal[
+    "no_location_can_ship", "too_many_rejections", "third_party_silent", "unknown_postal_code", "overdue", "held_by_rule"
+]
 
 
 class State(Enum):
@@ -191,6 +193,8 @@ class Fulfillment:
     short_picks: tuple[ShortPick, ...] = ()
     return_id: UUID | None = None
     """The prepaid return of a parcel that leaves although it was cancelled."""
+    packing: tuple[str, ...] = ()
+    """What rules told whoever packs it."""
 
     @property
     def left(self) -> int:
@@ -287,6 +291,8 @@ class Order:
     open_ended: bool = False
     """The customer has agreed to wait without a date."""
     question: Question | None = None
+    holds_lifted: bool = False
+    """An operator has let it go on: no rule holds it again."""
     status: str = "placed"
     waiting_for: str | None = None
     waiting_until: datetime | None = None

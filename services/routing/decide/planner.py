@@ -1,6 +1,7 @@
 """Where an order ships from: the cheapest plan that keeps the promise, else the earliest one (features C1, C6; decision record C10).
 
-Candidates are the registered locations that are active, were not excluded for this order and, for hazardous goods, are certified. What
+Candidates are the registered locations that are active, were not excluded for this order, for hazardous goods are certified, and may ship
+something by the rules in force (``guidance.py``). What
 a location costs is what its parcel costs: carrier price by zone and billable weight, plus handling per parcel, plus picking per item.
 Every parcel beyond the first may be given a price of its own. Items that some location has in full are never divided; only an item that no
 location has in full is taken from several. What is exact and what is not: docs/decisions/0019-planner.md.
@@ -9,24 +10,31 @@ location has in full is taken from several. What is exact and what is not: docs/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.geography import Place
+from services.routing.decide.guidance import Guidance, Objective, OrderFacts, WantedItem, guide
 from services.routing.decide.network import Location, Network, Reach
 from services.routing.decide.refining import Units, Wish, refined
+from services.routing.decide.rules import LocationFacts, RuleSet
 from services.routing.decide.scattered import cheapest_division
 from services.routing.decide.splitting import MOST_ITEMS, Option, Partition, cheapest_partition
 from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service, Tariffs, billable_pounds
 
-Objective = Literal["cheapest", "closest"]
+SCORE_PER_MILE = SCORE_PER_CENT * 1_000_000
+"""More than orders cost, so that when closeness is the goal the cost only tells equal distances apart."""
 
-SCORE_PER_MILE = SCORE_PER_CENT * 10_000_000
-"""More than any cost, so that when closeness is the goal the cost only tells equal distances apart."""
+MOST_PARCELS_RANKED = 12
+"""In plans of up to so many parcels what a rule prefers comes strictly after the number of parcels, and strictly before miles and cost."""
+SCORE_PER_RANK = SCORE_PER_MILE * 150
+"""More than any cost."""
+SCORE_PER_RANK_OF_CLOSEST = SCORE_PER_MILE * 12_500 * MOST_PARCELS_RANKED
+"""More than any distance on earth."""
 
 
 class Wanted(NamedTuple):
@@ -41,7 +49,10 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What is to be planned, and under which promise. ``partly`` allows to plan what can be and to leave the rest."""
+    """What is to be planned, and under which promise. ``partly`` allows to plan what can be and to leave the rest.
+
+    ``order`` is what rules may ask of the order; without it none is applied.
+    """
 
     wanted: Sequence[Wanted]
     assignable: Mapping[str, Mapping[str, int]]
@@ -53,6 +64,7 @@ class PlanRequest:
     residential: bool
     excluded: frozenset[str] = frozenset()
     partly: bool = True
+    order: OrderFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +85,18 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The proposal. ``unplaced`` units found no location; ``record`` explains the decision."""
+    """The proposal. ``unplaced`` units found no location; ``record`` explains the decision.
+
+    ``held`` is the rule that holds the order back, and its reason; ``instructions`` are what rules tell whoever packs.
+    """
 
     parcels: tuple[Parcel, ...]
     unplaced: Mapping[str, int]
     cost_cents: int
     late: bool
     record: dict[str, Any]
+    held: tuple[str, str] | None = None
+    instructions: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,11 +115,15 @@ class _Item:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A location that may be asked. ``stock`` is per item, in the order of the items; ``whole`` has a bit for each that it has in full."""
+    """A location that may be asked. ``stock`` is per item, in the order of the items; ``whole`` has a bit for each that it has in full.
+
+    ``extra`` is what a parcel from there counts more than it costs: distance when closeness is the goal, and what rules say.
+    """
 
     reach: Reach
     stock: list[int]
     whole: int = 0
+    extra: int = 0
 
 
 class _Solution(NamedTuple):
@@ -122,16 +143,34 @@ class Planner:
     pick_cents: int = 0
     split_cents: int = 0
     """What another parcel for the same order is worth avoiding, beyond what it costs. In no cost that is told."""
+    rules: RuleSet | None = None
 
     def plan(self, request: PlanRequest) -> Plan:
         """Chooses locations and services. A plan without parcels means that no location can ship anything (or not all, when it must)."""
         items = _items(request.wanted)
-        candidates, excluded = self._candidates(request, items)
+        candidates, excluded, guidance = self._candidates(request, items)
+        if guidance is not None and guidance.objective is not None and guidance.objective != self.objective:
+            return replace(self, objective=guidance.objective)._planned(request, items, candidates, excluded, guidance)
+        return self._planned(request, items, candidates, excluded, guidance)
+
+    def _planned(
+        self,
+        request: PlanRequest,
+        items: list[_Item],
+        candidates: list[_Candidate],
+        excluded: list[list[Any]],
+        guidance: Guidance | None,
+    ) -> Plan:
+        """The plan among candidates, by this planner's objective."""
+        self._weigh(candidates, guidance)
+        wanted = items
+        told = self._told(request, items, guidance)
+        held = None if guidance is None else guidance.held
         unplaced = _unplaced(items, candidates)
         solution: _Solution | None = None
         limit: date | None = None
         late = False
-        if items and (request.partly or not unplaced):
+        if items and held is None and (request.partly or not unplaced):
             items = _reduced(items, candidates, unplaced)
             promised = promised_day(
                 request.service_level, request.deliver_by, request.promise_from, ZoneInfo(request.destination.time_zone)
@@ -142,43 +181,93 @@ class Planner:
                     late = promised is not None and limit is not None and limit > promised
                     break
         if solution is None:
-            unplaced = {item.sku: item.units for item in _items(request.wanted)}
-            return Plan((), unplaced, 0, False, self._record(request, items, candidates, excluded, (), None, False))
+            unplaced = {item.sku: item.units for item in wanted}
+            return Plan((), unplaced, 0, False, self._record(request, items, candidates, excluded, (), None, False, told), held)
         parcels = tuple(self._parcels(request, items, candidates, solution))
-        record = self._record(request, items, candidates, excluded, parcels, limit, late)
-        return Plan(parcels, unplaced, sum(parcel.cost_cents for parcel in parcels), late, record)
+        record = self._record(request, items, candidates, excluded, parcels, limit, late, told)
+        instructions = () if guidance is None else tuple(guidance.instructions)
+        return Plan(parcels, unplaced, sum(parcel.cost_cents for parcel in parcels), late, record, None, instructions)
 
-    def _candidates(self, request: PlanRequest, items: Sequence[_Item]) -> tuple[list[_Candidate], list[list[Any]]]:
-        """Locations that may ship something, nearest first, and why the others may not."""
+    def _candidates(self, request: PlanRequest, items: Sequence[_Item]) -> tuple[list[_Candidate], list[list[Any]], Guidance | None]:
+        """Locations that may ship something, nearest first, why the others may not, and what the rules say."""
         stocks = [request.assignable.get(item.sku, {}) for item in items]
         hazardous = any(item.hazmat for item in items)
-        candidates = []
         excluded: list[list[Any]] = []
+        asked: list[tuple[Reach, list[int]]] = []
         for reach in self.network.reach(request.destination):
             location = reach.location
-            reason = None
             if not location.active:
-                reason = "inactive"
+                excluded.append([location.code, reach.zone, reach.miles, "inactive"])
             elif location.code in request.excluded:
-                reason = "excluded for this order"
+                excluded.append([location.code, reach.zone, reach.miles, "excluded for this order"])
             else:
                 stock = [have.get(location.code, 0) for have in stocks]
                 if hazardous and not location.hazmat_certified:
                     stock = [0 if item.hazmat else have for item, have in zip(items, stock, strict=True)]
-                    reason = "not certified for hazmat"
-                if any(stock):
-                    candidates.append(_Candidate(reach, stock))
-                    continue
-                reason = reason or "no stock"
+                asked.append((reach, stock))
+        guidance = self._guidance(request, items, asked)
+        candidates = []
+        for reach, stock in asked:
+            if any(stock):
+                candidates.append(_Candidate(reach, stock))
+                continue
+            location = reach.location
+            reason = None if guidance is None else _rule_against(guidance.kept_out.get(location.code, {}), location.code, stocks)
+            if reason is None:
+                reason = "not certified for hazmat" if hazardous and not location.hazmat_certified else "no stock"
             excluded.append([location.code, reach.zone, reach.miles, reason])
-        return candidates, excluded
+        return candidates, excluded, guidance
+
+    def _guidance(self, request: PlanRequest, items: Sequence[_Item], asked: Sequence[tuple[Reach, list[int]]]) -> Guidance | None:
+        """Applies the rules to the stock of the locations that may be asked."""
+        if self.rules is None or not self.rules.rules or request.order is None:
+            return None
+        locations = [
+            LocationFacts(
+                reach,
+                self.tariffs.days_of_services(reach.zone, offshore=reach.offshore)[0],
+                sum(min(have, item.units) for item, have in zip(items, stock, strict=True)),
+                all(have >= item.units for item, have in zip(items, stock, strict=True)),
+            )
+            for reach, stock in asked
+        ]
+        stock_by_code = {reach.location.code: stock for reach, stock in asked}
+        return guide(self.rules, request.order, request.destination, _asked(items), locations, stock_by_code)
+
+    def _told(self, request: PlanRequest, items: Sequence[_Item], guidance: Guidance | None) -> dict[str, Any] | None:
+        """What the rules said, for the record: at least their version. None where none are known."""
+        if guidance is not None:
+            return guidance.record(_asked(items))
+        return None if self.rules is None or request.order is None else {"version": self.rules.version, "fired": []}
+
+    def _weigh(self, candidates: Sequence[_Candidate], guidance: Guidance | None) -> None:
+        """Notes what a parcel from each location counts beside its cost.
+
+        What rules prefer never makes two parcels of one: a parcel counts more than the worst places of all the others together.
+        """
+        closest = self.objective == "closest"
+        each = self.split_cents * SCORE_PER_CENT
+        per_rank = SCORE_PER_RANK_OF_CLOSEST if closest else SCORE_PER_RANK
+        if guidance is not None and (guidance.ranks or guidance.together):
+            worst = max(guidance.ranks.values(), default=0)
+            each += (min(len(candidates), MOST_PARCELS_RANKED) * worst + 1) * per_rank
+        for candidate in candidates:
+            candidate.extra = each + (candidate.reach.miles * SCORE_PER_MILE if closest else 0)
+            if guidance is not None:
+                code = candidate.reach.location.code
+                candidate.extra += guidance.handicaps.get(code, 0) * SCORE_PER_CENT + guidance.ranks.get(code, 0) * per_rank
 
     def _limits(self, candidates: Sequence[_Candidate], now: datetime, promised: date | None) -> Iterator[date | None]:
-        """The promised day, then every later day on which something can arrive: the first that works is the earliest."""
-        yield promised
-        if promised is not None:
+        """The promised day, then every later day on which something can arrive: the first that works is the earliest.
+
+        When speed is the goal, every day on which something can arrive.
+        """
+        fastest = self.objective == "fastest"
+        if not fastest:
+            yield promised
+        if fastest or promised is not None:
             days = {self._arrival(candidate.reach, service, now) for candidate in candidates for service in SERVICES}
-            yield from sorted(day for day in days if day > promised)
+            yield from sorted(day for day in days if fastest or promised is None or day > promised)
 
     def _arrival(self, reach: Reach, service: Service, now: datetime) -> date:
         days = self.tariffs.days(service, reach.zone, offshore=reach.offshore)
@@ -199,7 +288,6 @@ class Planner:
         options: list[Option] = []
         senders: list[int] = []
         known: dict[tuple[int, bool, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
-        split = self.split_cents * SCORE_PER_CENT
         everywhere = 0
         for index, candidate in enumerate(candidates):
             reach = candidate.reach
@@ -210,8 +298,7 @@ class Planner:
                 found = known[key] = (own, self.tariffs.prices(reach.zone, own, residential=request.residential))
             services.append(found[0])
             if found[1] is not None:
-                extra = reach.miles * SCORE_PER_MILE if self.objective == "closest" else 0
-                options.append(Option(candidate.whole, found[1], extra + split))
+                options.append(Option(candidate.whole, found[1], candidate.extra))
                 senders.append(index)
                 everywhere |= candidate.whole
         scattered = [position for position in range(len(items)) if not everywhere >> position & 1]
@@ -266,8 +353,9 @@ class Planner:
         parcels: Sequence[Parcel],
         limit: date | None,
         late: bool,
+        told: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        """Why this plan: every location with what it would cost to ship all from there, or why it can not."""
+        """Why this plan: every location with what it would cost to ship all from there, or why it can not; what the rules said."""
         everything = (1 << len(items)) - 1
         pounds = billable_pounds(sum(item.grams for item in items))
         seen: list[list[Any]] = []
@@ -283,7 +371,7 @@ class Planner:
             else:
                 row.append(prices[pounds] // SCORE_PER_CENT + self.pick_cents * len(items))
             seen.append(row)
-        return {
+        record = {
             "objective": self.objective,
             "network": self.network.version,
             "rate_cards": self.tariffs.version,
@@ -302,11 +390,12 @@ class Planner:
             ],
             "candidates": seen,
             "excluded": excluded,
-            "asked": _asked(request),
+            "asked": _question(request),
         }
+        return record if told is None else record | {"rules": told}
 
 
-def _asked(request: PlanRequest) -> dict[str, Any]:
+def _question(request: PlanRequest) -> dict[str, Any]:
     """The request as it is recorded; ``recording.request_of`` makes it out of that again."""
     return {
         "lines": [list(entry) for entry in request.wanted],
@@ -319,6 +408,7 @@ def _asked(request: PlanRequest) -> dict[str, Any]:
         "residential": request.residential,
         "excluded": sorted(request.excluded),
         "partly": request.partly,
+        "order": None if request.order is None else asdict(request.order),
     }
 
 
@@ -353,6 +443,18 @@ def _items(wanted: Sequence[Wanted]) -> list[_Item]:
             known.hazmat = known.hazmat or entry.hazmat
             known.unit_grams = max(known.unit_grams, entry.unit_weight_grams)
     return list(items.values())
+
+
+def _asked(items: Sequence[_Item]) -> list[WantedItem]:
+    return [WantedItem(item.sku, item.units, item.unit_grams, item.hazmat) for item in items]
+
+
+def _rule_against(reasons: Mapping[int, str], code: str, stocks: Sequence[Mapping[str, int]]) -> str | None:
+    """The rule for which a location ships nothing: one that kept out what lies there, or all that is wanted."""
+    for position, reason in reasons.items():
+        if stocks[position].get(code, 0) or len(reasons) == len(stocks):
+            return reason
+    return None
 
 
 def _unplaced(items: Sequence[_Item], candidates: Sequence[_Candidate]) -> dict[str, int]:

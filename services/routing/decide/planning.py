@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.routing.decide.geography import Place
+from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.kits import in_whole_kits, plan_whole_kits
 from services.routing.decide.order import (
     Deadlines,
@@ -57,7 +58,7 @@ def plannable(order: Order, now: datetime) -> list[Wanted]:
     """
     if order.change is not None or (order.plan_due_at is not None and order.plan_due_at > now):
         return []
-    if order.attention is not None and order.attention.reason == "too_many_rejections":
+    if order.attention is not None and order.attention.reason in ("too_many_rejections", "held_by_rule"):
         return []
     live = live_units(order)
     if order.split_policy == "hold_all" and any(line.open > line.plannable + live.get(line.line_id, 0) for line in order.lines):
@@ -103,9 +104,14 @@ def plan_order(
         return Planned(call_for_attention(order, "unknown_postal_code", detail, now, deadlines))
     plan = _propose(order, wanted, place, planner, claims, now)
     decision = Decision(new_id(), order.order_id, order.order_version, now, plan.record)
+    if plan.held is not None:
+        detail = f"rule '{plan.held[0]}' holds it: {plan.held[1]}; look at the order, then retry it: no rule holds it again"
+        return Planned(call_for_attention(order, "held_by_rule", detail[:500], now, deadlines), decision)
     if not plan.parcels:
         return Planned(_no_location(order, plan, now, deadlines), decision)
-    fulfillments = [_fulfillment(order, parcel, decision.decision_id, now, new_id, deadlines, carrier) for parcel in plan.parcels]
+    fulfillments = [
+        _fulfillment(order, parcel, plan.instructions, decision.decision_id, now, new_id, deadlines, carrier) for parcel in plan.parcels
+    ]
     for parcel in plan.parcels:
         for _, sku, units in parcel.units:
             key = (sku, parcel.location.code)
@@ -116,7 +122,7 @@ def plan_order(
             planned[line.line_id] = planned.get(line.line_id, 0) + line.planned
     order = order.with_lines(lambda line, units: replace(line, unplanned=line.unplanned - units), planned)
     order = replace(
-        settle_attention(order, "no_location_can_ship", "unknown_postal_code"),
+        settle_attention(order, "no_location_can_ship", "unknown_postal_code", "held_by_rule"),
         fulfillments=(*order.fulfillments, *fulfillments),
         assignable=order.assignable if any(line.plannable for line in order.lines) else {},
         plan_due_at=None,
@@ -141,12 +147,60 @@ def _propose(order: Order, wanted: list[Wanted], place: Place, planner: Planner,
         residential=order.segment == "dtc",
         excluded=order.excluded_locations,
         partly=order.split_policy == "ship_available",
+        order=facts_of(order),
     )
     plan = planner.plan(request)
     if plan.unplaced and claims:
         request = dataclasses.replace(request, assignable=order.assignable)
         plan = planner.plan(request)
     return plan_whole_kits(order, request, plan, planner)
+
+
+def as_if_new(
+    order: Order, place: Place, planner: Planner, stock: Mapping[str, Mapping[str, int]] | None, now: datetime
+) -> tuple[str, Plan]:
+    """The plan of all that the customer still expects, as if the order were placed now, and the numbers on which it stands: the ``given``
+    ones, those that allocation has ``told``, or, where there are none any more, ``assumed`` ones: every location has everything."""
+    wanted = [Wanted(line.line_id, line.sku, line.open, line.unit_weight_grams, line.hazmat) for line in order.lines if line.open > 0]
+    stood_on, assignable = "given", stock
+    if assignable is None:
+        stood_on, assignable = "told", order.assignable
+        if any(not assignable.get(entry.sku) for entry in wanted):
+            everywhere = {location.code: 1_000_000 for location in planner.network.locations if location.active}
+            stood_on, assignable = "assumed", {entry.sku: everywhere for entry in wanted}
+    request = PlanRequest(
+        wanted=wanted,
+        assignable=assignable,
+        destination=place,
+        service_level=order.service_level,
+        deliver_by=order.deliver_by if order.deliver_by is not None and order.deliver_by > now else None,
+        promise_from=now,
+        now=now,
+        residential=order.segment == "dtc",
+        excluded=order.excluded_locations,
+        partly=order.split_policy == "ship_available",
+        order=facts_of(order),
+    )
+    return stood_on, planner.plan(request)
+
+
+def facts_of(order: Order) -> OrderFacts:
+    """What rules may ask of an order: what was bought and not cancelled, shipped or not."""
+    lines = [line for line in order.lines if line.quantity > line.cancelled]
+    return OrderFacts(
+        channel=order.channel,
+        segment=order.segment,
+        service_level=order.service_level,
+        country=order.ship_to["country"],
+        units=sum(line.quantity - line.cancelled for line in lines),
+        lines=len(lines),
+        skus=tuple(dict.fromkeys(line.sku for line in lines)),
+        weight_grams=sum((line.quantity - line.cancelled) * line.unit_weight_grams for line in lines),
+        value_cents=sum((line.quantity - line.cancelled) * line.unit_price_cents for line in lines),
+        currency=order.currency,
+        hazmat=any(line.hazmat for line in lines),
+        holds_lifted=order.holds_lifted,
+    )
 
 
 def _left(assignable: Mapping[str, Mapping[str, int]], claims: Claims) -> dict[str, dict[str, int]]:
@@ -158,13 +212,26 @@ def _left(assignable: Mapping[str, Mapping[str, int]], claims: Claims) -> dict[s
 
 def _no_location(order: Order, plan: Plan, now: datetime, deadlines: Deadlines) -> Outcome:
     units = ", ".join(f"{count} of {sku}" for sku, count in list(plan.unplaced.items())[:5])
-    reasons = ", ".join(f"{entry[0]}: {entry[3]}" for entry in plan.record["excluded"][:5])
+    refused = {entry[0]: entry[3] for entry in plan.record["excluded"]}
+    for location, sku, reason in plan.record.get("rules", {}).get("kept_out", ()):
+        if sku in plan.unplaced:
+            refused.setdefault(location, reason)
+    # Rules first: they are what the reader can change.
+    told = sorted(refused.items(), key=lambda entry: "by rule" not in entry[1])
+    reasons = ", ".join(f"{location}: {reason}" for location, reason in told[:8])
     detail = f"no location may ship {units} ({reasons or 'no location is registered'}); change that, then retry the order"
     return call_for_attention(order, "no_location_can_ship", detail[:500], now, deadlines)
 
 
 def _fulfillment(
-    order: Order, parcel: Parcel, plan_id: UUID, now: datetime, new_id: Callable[[], UUID], deadlines: Deadlines, carrier: str
+    order: Order,
+    parcel: Parcel,
+    instructions: tuple[str, ...],
+    plan_id: UUID,
+    now: datetime,
+    new_id: Callable[[], UUID],
+    deadlines: Deadlines,
+    carrier: str,
 ) -> Fulfillment:
     return Fulfillment(
         fulfillment_id=new_id(),
@@ -182,6 +249,7 @@ def _fulfillment(
         planned_at=now,
         lines=tuple(FulfillmentLine(line_id, sku, units) for line_id, sku, units in parcel.units),
         due_at=now + deadlines.allocation,
+        packing=instructions,
     )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from services.routing.decide.geography import Place
+from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.planner import PlanRequest, Wanted
 
 
@@ -46,6 +47,7 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
         residential=asked["residential"],
         excluded=frozenset(asked["excluded"]),
         partly=asked["partly"],
+        order=None if asked["order"] is None else OrderFacts(**{**asked["order"], "skus": tuple(asked["order"]["skus"])}),
     )
 
 

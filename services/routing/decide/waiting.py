@@ -187,7 +187,10 @@ def _wake_stock(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
 
 def retry(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
     """An operator has dealt with what was wrong: limits start anew, every location may be asked again, and whoever was silent is asked."""
-    order = replace(order, attention=None, rejections=0, refused_plans=0, excluded_locations=frozenset(), plan_due_at=None)
+    lifted = order.holds_lifted or (order.attention is not None and order.attention.reason == "held_by_rule")
+    order = replace(
+        order, attention=None, rejections=0, refused_plans=0, excluded_locations=frozenset(), plan_due_at=None, holds_lifted=lifted
+    )
     if order.coming_back_until is not None:
         order = replace(order, coming_back_until=now + deadlines.stock)
     says: list[Say] = []

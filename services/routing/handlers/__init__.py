@@ -9,6 +9,7 @@ from services.routing.handlers.due import adopt_early_reservations, wake_due_ord
 from services.routing.handlers.locations import register_locations
 from services.routing.handlers.operators import retry_order
 from services.routing.handlers.orders import take_placed_orders
+from services.routing.handlers.rules import publish_rules, save_rules
 from services.routing.handlers.stock import move_promises, note_backorders, plan_reserved_units
 
 __all__ = [
@@ -23,8 +24,10 @@ __all__ = [
     "note_backorders",
     "plan_anew_after_refusals",
     "plan_reserved_units",
+    "publish_rules",
     "register_locations",
     "retry_order",
+    "save_rules",
     "take_placed_orders",
     "wake_due_orders",
 ]

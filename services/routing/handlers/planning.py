@@ -21,7 +21,7 @@ async def plan_touched(book: Book, *, guess_stock: bool = False) -> None:
     ready = [order_id for order_id in book.touched if plannable(book.orders[order_id], now)]
     if not ready:
         return
-    planner = await current.planner(book.tx.connection, now)
+    planner = await current.planner(book.tx.connection, keep_at=now)
     claims: Claims = {}
     for order_id in ready:
         planned = _plan(book, book.orders[order_id], planner, claims)

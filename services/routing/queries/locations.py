@@ -14,11 +14,12 @@ from shared.messaging.message import Connection
 
 
 async def read_footing(connection: Connection, rate_cards: str) -> Record:
-    """What plans stand on: revision and version of the network (None and 0 before the first registration), and whether these rate cards
-    are kept."""
+    """What plans stand on: revision and version of the network (None and 0 before the first registration), the version of the rules in
+    force (0: none), and whether these rate cards are kept."""
     footing: Record | None = await connection.fetchrow(
         """
         SELECT network.revision, COALESCE(network.version, 0) AS version,
+               COALESCE((SELECT version FROM rules_in_force), 0) AS rules,
                EXISTS (SELECT FROM rate_cards WHERE version = $1) AS cards_are_kept
         FROM (SELECT) AS always LEFT JOIN network ON true
         """,
@@ -52,6 +53,11 @@ async def read_locations_of(connection: Connection, version: int) -> list[dict[s
     return [row["document"] for row in rows]
 
 
+async def read_codes(connection: Connection) -> set[str]:
+    """The codes of all locations."""
+    return {row["location"] for row in await connection.fetch("SELECT location FROM locations")}
+
+
 async def save_locations(connection: Connection, locations: Sequence[LocationRegistrationRequested], revision: UUID, now: datetime) -> None:
     """Registers locations, each code once, and counts the network's version up, which also makes registrations wait for each other."""
     await connection.execute(
@@ -61,18 +67,20 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
             DO UPDATE SET revision = excluded.revision, version = network.version + 1 RETURNING version
         ), saved AS (
             INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
-                                   registered_at, working_days, holidays, dock_to_stock_days)
+                                   registered_at, working_days, holidays, dock_to_stock_days, capabilities)
             SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
-                   string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days
+                   string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days,
+                   string_to_array(capabilities, ' ')
             FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-                                 $9::boolean[], $12::text[], $13::text[], $14::int[])
+                                 $9::boolean[], $12::text[], $13::text[], $14::int[], $15::text[])
                  AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
-                         holidays, dock_to_stock_days)
+                         holidays, dock_to_stock_days, capabilities)
             ON CONFLICT (location) DO UPDATE
             SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
                 time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
                 active = excluded.active, registered_at = excluded.registered_at,
-                working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days
+                working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days,
+                capabilities = excluded.capabilities
             RETURNING locations.*
         )
         INSERT INTO location_versions (location, version, document)
@@ -89,8 +97,9 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
         [item.active for item in locations],
         now,
         revision,
-        # unnest makes no rows of arrays in arrays, so the days travel as text
+        # unnest makes no rows of arrays in arrays, so days and words travel as text
         [" ".join(str(day) for day in iso_weekdays(item.working_days)) for item in locations],
         [" ".join(sorted(day.isoformat() for day in set(item.holidays))) for item in locations],
         [item.dock_to_stock_days for item in locations],
+        [" ".join(sorted(set(item.capabilities))) for item in locations],
     )

@@ -106,7 +106,7 @@ async def list_locations(connection: Connection) -> Sequence[Record]:
     return await connection.fetch(
         """
         SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
-               working_days, holidays, dock_to_stock_days
+               working_days, holidays, dock_to_stock_days, capabilities
         FROM locations ORDER BY location
         """
     )

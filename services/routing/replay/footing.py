@@ -1,14 +1,15 @@
-"""The planner that a recorded decision was made by: the network and the rate cards as they were then."""
+"""The planner that a recorded decision was made by: the network, the rules and the rate cards as they were then."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from services.routing.current import network_of
+from services.routing.current import network_of, rule_set_of
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner
 from services.routing.decide.recording import NotReplayableError
+from services.routing.decide.rules import RuleSet
 from services.routing.decide.tariffs import Tariffs
 from services.routing.queries import locations
 from services.routing.tariff_files import restore_tariffs
@@ -18,7 +19,7 @@ KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
 MOST_KEPT = 16
-"""Networks and sets of rate cards that are remembered; decisions of the same days stand on the same ones."""
+"""Networks, rules and sets of rate cards that are remembered; decisions of the same days stand on the same ones."""
 
 
 class Footings:
@@ -35,6 +36,7 @@ class Footings:
         self._tariffs: dict[tuple[str, int], Tariffs] = {}
         if tariffs is not None:
             self._tariffs[tariffs.version, tariffs.handling_cents] = tariffs
+        self._rule_sets: dict[int, RuleSet] = {}
         self._planners: dict[tuple[Any, ...], tuple[Planner, Planner]] = {}
 
     async def planners_of(self, connection: Connection, record: Mapping[str, Any]) -> tuple[Planner, Planner]:
@@ -46,11 +48,12 @@ class Footings:
         if "network" not in record:
             raise NotReplayableError("it was recorded by a version that did not record the network")
         figures = (record["objective"], record["pick_cents"], record["split_cents"])
-        key = (record["network"], record["rate_cards"], record["handling_cents"], *figures)
+        rules = record["rules"]["version"] if "rules" in record else 0
+        key = (record["network"], record["rate_cards"], record["handling_cents"], rules, *figures)
         if key not in self._planners:
             network = await self._network(connection, record["network"])
             tariffs = await self._rate_cards(connection, record["rate_cards"], record["handling_cents"])
-            planner = Planner(network, tariffs, *figures)
+            planner = Planner(network, tariffs, *figures, await self._rules(connection, rules))
             _remember(self._planners, key, (planner, planner if self._vary is None else self._vary(planner)))
         return self._planners[key]
 
@@ -58,6 +61,11 @@ class Footings:
         if version not in self._networks:
             _remember(self._networks, version, network_of(await locations.read_locations_of(connection, version), version))
         return self._networks[version]
+
+    async def _rules(self, connection: Connection, version: int) -> RuleSet:
+        if version not in self._rule_sets:
+            _remember(self._rule_sets, version, await rule_set_of(connection, version))
+        return self._rule_sets[version]
 
     async def _rate_cards(self, connection: Connection, version: str, handling_cents: int) -> Tariffs:
         key = (version, handling_cents)

@@ -29,8 +29,10 @@ LATER_FIELDS = frozenset(
 )
 
 TEXTS = {
+    "capabilities": "bulk",
     "carrier": "UPS",
     "channel": "web-shop",
+    "channels": "web-shop",
     "city": "Reno",
     "country": "US",
     "currency": "USD",
@@ -42,6 +44,8 @@ TEXTS = {
     "field": "lines.0.sku",
     "holidays": "2026-12-25",
     "idempotency_key": "refund-0199f3c8",
+    "instructions": "carton label on two sides",
+    "items": "item.hazmat",
     "label_carrier": "UPS",
     "label_tracking_number": "1Z999AA10123456784",
     "line1": "1 Main Street",
@@ -49,6 +53,7 @@ TEXTS = {
     "line_id": "1",
     "locale": "en-US",
     "location": "reno-1",
+    "locations": "location.zone <= 4",
     "name": "Ada Example",
     "note": "sleeves too long",
     "operator": "maria",
@@ -61,6 +66,7 @@ TEXTS = {
     "problem": "there is no product MUG-BLEU",
     "provider_reference": "rf_31Y8",
     "purchase_order": "PO-4711",
+    "ranking": "reno-1",
     "reason": "changed my mind",
     "region": "NV",
     "remedy": "register the product, or correct the SKU and send the order again",
@@ -69,6 +75,8 @@ TEXTS = {
     "time_zone": "America/Los_Angeles",
     "title": "Mug, blue",
     "tracking_number": "1Z999AA10123456784",
+    "when": "order.units > 500",
+    "why": "bulk orders ship from the bulk centre",
 }
 
 NUMBERS = {

@@ -38,6 +38,7 @@ from services.portal.api.models.orders import (
     TraceDocument,
 )
 from services.portal.api.models.returns import RequestReturn, ScanReturn
+from services.portal.api.models.routing import PublishRoutingRules, SaveRoutingRules, TryRoutingRules
 from services.portal.api.models.rules import SetChannelPool, SetSafety
 from services.portal.api.models.shapes import Document, ErrorAnswer, ErrorDetail, Outcome, OutcomeMessage, Request, Response
 from services.portal.api.models.stock import AdjustStock, SetShortagePolicy
@@ -78,6 +79,7 @@ __all__ = [
     "ParkedMessage",
     "PlaceOrder",
     "Placed",
+    "PublishRoutingRules",
     "ReceiveSupply",
     "Redriven",
     "RefundDocument",
@@ -92,6 +94,7 @@ __all__ = [
     "RetryingList",
     "RetryingMessage",
     "ReturnDocument",
+    "SaveRoutingRules",
     "ScanReturn",
     "ScheduleSupply",
     "SetChannelPool",
@@ -100,5 +103,6 @@ __all__ = [
     "SetShortagePolicy",
     "TimelineEntry",
     "TraceDocument",
+    "TryRoutingRules",
     "WaitingMessage",
 ]

@@ -14,6 +14,7 @@ from services.portal.api.routes.holds import HOLDS
 from services.portal.api.routes.messages import MESSAGES
 from services.portal.api.routes.orders import ORDERS
 from services.portal.api.routes.returns import RETURNS
+from services.portal.api.routes.routing import ROUTING
 from services.portal.api.routes.stock import STOCK
 from services.portal.api.routes.supplies import SUPPLIES
 from services.portal.pages.documentation import documentation_page
@@ -27,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *HOLDS,
     *SUPPLIES,
     *CATALOGUE,
+    *ROUTING,
     *FEEDS,
     *MESSAGES,
     *FINDINGS,
