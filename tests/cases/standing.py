@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Feature = Literal["priority", "geography", "return cancellation", "return exceptions", "return approval"]
+Feature = Literal["geography", "return cancellation", "return exceptions", "return approval"]
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,14 @@ class Coming:
 
 
 COMING: Mapping[Feature, Coming] = {
-    "priority": Coming(
-        "C4",
-        "locations in an order that a rule sets; now the nearest that has an item in full ships it, others are divided at the least cost",
-        "",
-        ("MSI-001", "MSI-004", "MSI-011", "SOL-017"),
-    ),
     "geography": Coming("C1", "locations outside the US, by coordinates", ""),
     "return cancellation": Coming("E1", "a return that is called off", "return.cancel_requested.v1"),
     "return exceptions": Coming("E5", "units that will not come back and are paid all the same", ""),
     "return approval": Coming("E3", "a person who judges what came back", "return.approval_requested.v1"),
 }
+
+DRAINED = frozenset({"MSI-001", "MSI-004", "MSI-011", "SOL-017"})
+"""Cases whose peer empties places in their order although another has it all: here a routing rule about their SKUs says so (feature C4)."""
 
 NOT_OURS: Mapping[str, str] = {
     "untracked": "every SKU is counted: what can be sold without limit is a SKU with enough stock, and its movements stay in the books",

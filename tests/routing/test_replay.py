@@ -21,11 +21,12 @@ from services.routing.decide.rules import read_rules
 from services.routing.postal_codes import find_place
 from services.routing.replay import __main__ as command
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
+from shared.contracts.routing_rules import RoutingRulesSaved
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
 from tests.routing.messages import DALLAS, RENO, a_line, an_order
 from tests.routing.test_planner import ZIPS, a_planner, request, wanted
-from tests.routing.test_rule_versions import in_force
+from tests.routing.test_rule_versions import a_draft, in_force
 from tests.routing.test_rules import EXAMPLE, a_rule
 
 CODES = sorted(ZIPS)
@@ -216,6 +217,16 @@ class TestTheCommand:
         cost = next(line.split() for line in said.splitlines() if line.startswith("cost"))
         parcels = next(line.split() for line in said.splitlines() if line.startswith("parcels"))
         assert float(cost[2]) - float(cost[1]) == pytest.approx(10 * int(parcels[1]))
+
+    async def test_rules_that_were_only_saved_are_priced_on_the_orders_of_the_past(self, desk: Desk) -> None:
+        await history(desk, 20)
+        saved = (await desk.hear(a_draft(a_rule("objective", "fast", objective="fastest")))).one(RoutingRulesSaved)
+        _, said = await self.ask("--rules", str(saved.version))
+        assert said.startswith("20 of 20 decisions came out as they were recorded")
+        carrier = next(line.split() for line in said.splitlines() if line.startswith("carrier"))
+        assert float(carrier[2].replace(",", "")) > float(carrier[1].replace(",", ""))
+        with pytest.raises(LookupError, match="--rules 9: there is no such version"):
+            await self.ask("--rules", "9")
 
     async def test_what_cannot_be_asked_is_said_in_a_line(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         await history(desk, 3)

@@ -21,11 +21,13 @@ from uuid import UUID
 import asyncpg
 from asyncpg import Record
 
+from services.routing.current import rules_of
 from services.routing.decide.comparing import Totals, side_by_side
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner
 from services.routing.decide.recording import NotReplayableError, canonical, request_of
+from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import find_place
 from services.routing.queries.decisions import last_decisions
@@ -47,11 +49,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--last", type=_count, default=10_000, help="how many decisions, newest first (default 10,000)")
     parser.add_argument("--since", type=_instant, help="none from before this RFC 3339 time")
     what_if = parser.add_argument_group("what if", "plan the same orders with the same stock under something else, and compare")
-    what_if.add_argument("--objective", choices=("cheapest", "closest"), help="what is minimised")
+    what_if.add_argument("--objective", choices=("cheapest", "closest", "fastest"), help="what is minimised")
     what_if.add_argument("--rate-cards", type=Path, metavar="FOLDER", help="another carrier's cards")
     what_if.add_argument("--handling-cents", type=_cents, help="our cost of a parcel")
     what_if.add_argument("--pick-cents", type=_cents, help="our cost of picking an item")
     what_if.add_argument("--split-cents", type=_cents, help="what one parcel less is worth beyond its cost")
+    what_if.add_argument("--rules", type=int, metavar="VERSION", help="a saved version of the routing rules, in force or not; 0: none")
     what_if.add_argument("--without", action="append", default=[], metavar="LOCATION", help="as if it had been closed; may be repeated")
     return parser.parse_args(arguments)
 
@@ -73,15 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def variation(options: argparse.Namespace) -> Variation | None:
+def variation(options: argparse.Namespace, rules: RuleSet | None) -> Variation | None:
     """How planners are to be changed; None when recorded decisions are only to be made again.
+
+    Args:
+        options: what was asked.
+        rules: instead of those of the day.
 
     Raises:
         RateCardError: the folder holds no usable rate cards.
     """
     tariffs = load_tariffs(options.rate_cards, handling_cents=0) if options.rate_cards is not None else None
     closed = frozenset(options.without)
-    named = (options.objective, tariffs, options.handling_cents, options.pick_cents, options.split_cents)
+    named = (options.objective, rules, tariffs, options.handling_cents, options.pick_cents, options.split_cents)
     if not closed and all(value is None for value in named):
         return None
 
@@ -97,6 +104,7 @@ def variation(options: argparse.Namespace) -> Variation | None:
             objective=options.objective or planner.objective,
             pick_cents=planner.pick_cents if options.pick_cents is None else options.pick_cents,
             split_cents=planner.split_cents if options.split_cents is None else options.split_cents,
+            rules=planner.rules if rules is None else rules,
         )
 
     return vary
@@ -107,15 +115,23 @@ async def replay(url: str, options: argparse.Namespace) -> int:
 
     Raises:
         RateCardError: the folder holds no usable rate cards.
-        LookupError: there is no such location.
+        LookupError: there is no such location, or no such version of the rules.
     """
-    vary = variation(options)
     connection = await asyncpg.connect(url, server_settings={"application_name": "routing-replay", "default_transaction_read_only": "on"})
     try:
         await prepare_connection(connection)
-        return await _compare(connection, options, vary)
+        return await _compare(connection, options, variation(options, await _rules(connection, options.rules)))
     finally:
         await connection.close()
+
+
+async def _rules(connection: Connection, version: int | None) -> RuleSet | None:
+    if version is None:
+        return None
+    written = await rules_of(connection, version)
+    if written is None:
+        raise LookupError(f"--rules {version}: there is no such version; GET /api/routing/rules lists them")
+    return read_rules(version, written)
 
 
 async def _compare(connection: Connection, options: argparse.Namespace, vary: Variation | None) -> int:
