@@ -130,7 +130,7 @@ async def _rules(connection: Connection, version: int | None) -> RuleSet | None:
         return None
     written = await rules_of(connection, version)
     if written is None:
-        raise LookupError(f"--rules {version}: there is no such version; GET /api/routing/rules lists them")
+        raise LookupError(f"--rules {version}: there is no such version; GET /api/routing-rules lists them")
     return read_rules(version, written)
 
 
