@@ -24,18 +24,17 @@ SERVICE = Service(
     publishes=[
         *(fulfillment.FulfillmentPlanned, fulfillment.FulfillmentRequested, fulfillment.FulfillmentCancelRequested),
         *(fulfillment.FulfillmentInterceptRequested, fulfillment.FulfillmentInterceptionMoved, fulfillment.FulfillmentStarted),
-        *(fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered, fulfillment.FulfillmentCancelled),
-        *(fulfillment.OrderNeedsAttention, orders.OrderEdited, orders.OrderEditRejected, orders.OrderChangePending),
-        *(orders.OrderCancelled, orders.OrderCancelRejected),
-        *(orders.OrderDelayed, orders.OrderDelayConsentSettled, orders.OrderDelayAnswerRejected),
-        *(returns.RefundRequested, returns.ReturnAuthorisationRequested),
+        *(fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered, fulfillment.FulfillmentCancelled, orders.OrderEdited),
+        *(orders.OrderEditRejected, orders.OrderChangePending, orders.OrderCancelled, orders.OrderCancelRejected, orders.OrderDelayed),
+        *(orders.OrderDelayConsentSettled, orders.OrderDelayAnswerRejected, returns.RefundRequested, returns.ReturnAuthorisationRequested),
+        fulfillment.OrderNeedsAttention,
         *ruling.PUBLISHES,
     ],
     schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],
     routes=[
         *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order), get("/attention", pages.list_attention)),
-        *(get("/delays", pages.list_delays), post("/orders/{order_id}/retry", pages.retry_order)),
-        *(post("/orders/{order_id}/edit/preview", previews.preview_edit_of_order), *ruling.ROUTES),
+        *(get("/delays", pages.list_delays), post("/orders/{order_id}/retry", pages.retry_order), *ruling.ROUTES),
+        post("/orders/{order_id}/edit/preview", previews.preview_edit_of_order),
     ],
 )
 if __name__ == "__main__":
