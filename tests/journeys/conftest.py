@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -11,15 +11,15 @@ from deploy.local.lifecycle import running
 from deploy.local.processes import Processes
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack
+from tests.conftest import until_folder_ends
 from tests.system import DALLAS, NEWARK, RENO, System
 
 
 @pytest.fixture(scope="session")
-def running_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Processes]]:
-    """Everything started once for the session, on servers of its own."""
+def running_processes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stack, Processes]:
+    """Everything started once for all journeys, on servers of its own."""
     stack = Stack(tmp_path_factory.mktemp("journeys"), progress=Progress())
-    with running(stack) as processes:
-        yield stack, processes
+    return stack, until_folder_ends("journeys").enter_context(running(stack))
 
 
 @pytest.fixture(scope="session")
