@@ -37,7 +37,7 @@ class Totals:
 
 def side_by_side(names: Sequence[str], columns: Sequence[Totals]) -> list[str]:
     """Lines of a table, one per sum; the last column is the difference of the last from the first."""
-    header = f"{'':<16}" + "".join(f"{name:>18}" for name in names) + f"{'difference':>18}"
+    header = f"{'':<16}" + "".join(f"{name:>18}" for name in names) + f"{'difference':>26}"
     lines = [header]
     for field in fields(Totals):
         values = [getattr(column, field.name) for column in columns]
@@ -46,7 +46,7 @@ def side_by_side(names: Sequence[str], columns: Sequence[Totals]) -> list[str]:
         cells = [_cell(value, in_money=in_money) for value in values]
         difference = values[-1] - values[0]
         share = f" ({100 * difference / values[0]:+.1f}%)" if values[0] and difference else ""
-        lines.append(f"{label:<16}" + "".join(f"{cell:>18}" for cell in cells) + f"{_cell(difference, in_money=in_money) + share:>18}")
+        lines.append(f"{label:<16}" + "".join(f"{cell:>18}" for cell in cells) + f"{_cell(difference, in_money=in_money) + share:>26}")
     return lines
 
 
