@@ -45,7 +45,8 @@ PARTS = {
     "drivers": "the two ways to consume, with allocation",
     "holds": "checkout holds: how long a shopper waits for the answer",
     "publishing": "the relay's way to publish, against aio-pika's",
-    "scaling": "more products, history, queue and processes, and a flash sale",
+    "scaling": "more products, queue and processes, and a flash sale",
+    "history": "years of shipped orders",
     "planner": "routing's planner, against HiGHS",
 }
 
@@ -93,6 +94,8 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
             document["promises"] = (await PromisesBench(stack, databases, sizes, progress).measure()).as_json()
         if "scaling" in parts:
             document["scaling"] = await ScalingBench(stack, databases, sizes, progress).measure()
+        if "history" in parts:
+            document["history"] = await ScalingBench(stack, databases, sizes, progress).measure_history()
         if "planner" in parts:
             document["planner"] = measure_planner(sizes, progress)
         if {"b", "c"} & set(parts):

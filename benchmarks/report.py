@@ -167,9 +167,13 @@ def _targets_of_holds(document: Document) -> list[Target]:
     ]
 
 
+def _scaling_runs(document: Document) -> list[dict[str, Any]]:
+    return [*document.get("scaling", {}).get("runs", ()), *document.get("history", {}).get("runs", ())]
+
+
 def _targets_of_scaling(document: Document) -> list[Target]:
     """Each comparison by the worst of its sizes. How much several processes gain on few processors is told and has no target."""
-    runs = document.get("scaling", {}).get("runs", ())
+    runs = _scaling_runs(document)
     found = []
     for of, ratio in SCALING_RATIOS.items():
         ours = [run for run in runs if run["of"] == of]
@@ -319,7 +323,7 @@ def _promises_table(document: Document) -> str:
 def _scaling_table(document: Document) -> str:
     rows = [
         [f"{run['size']:,} {SCALING_NAMES[run['of']]}", f"{run['orders_per_second']:,.0f}", f"{run['ratio']:.2f} x"]
-        for run in document["scaling"]["runs"]
+        for run in _scaling_runs(document)
     ]
     return table(["allocation with", "orders/s", "to the first of its kind"], rows)
 
