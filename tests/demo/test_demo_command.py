@@ -23,6 +23,7 @@ from deploy.local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENES = ["preorder", "delay", "restock", "feed in flight", "shortage", "checkout hold"]
+SCENES += ["rule", "split", "edit", "interception", "interception too late", "short pick"]
 SAMPLE = ROOT / "tests" / "simulators" / "shopify_orders_export.csv"
 
 

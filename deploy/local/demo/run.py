@@ -27,6 +27,7 @@ from deploy.local.demo.day import SUPPLY_AFTER_SHARE, Day, DayLog
 from deploy.local.demo.draining import drain, wait_for_channels
 from deploy.local.demo.progress_bar import ProgressBar
 from deploy.local.demo.report import DemoReport, Percentiles, ShippingCost, compare_cost, input_rows_of, percentiles_of
+from deploy.local.demo.routing_scenes import RoutingScenes
 from deploy.local.demo.scenery import preorder_of, set_up
 from deploy.local.demo.scenes import SceneOutcome, Scenes
 from deploy.local.demo.stage import Stage
@@ -141,6 +142,7 @@ class _Run:
         self.stage = Stage(self.operator, self.simulators, self.adapters.adapter(channel), channel_url, plan.seed)
         partner_urls = {code: here.amqp_url(partner_user_of("3pl", code)) for code in THIRD_PARTY_LOGISTICS}
         self.scenes = Scenes(self.stage, self.warehouses, partner_urls)
+        self.routing_scenes = RoutingScenes(self.stage, self.warehouses)
         self.bar = ProgressBar(len(plan.replay.good_orders))
         self.notes: list[str] = []
         self.preorder_sku: str | None = None
@@ -158,7 +160,7 @@ class _Run:
         self.bar.end()
         figures = await self._read_day()
         with self.stack.progress.step("Scenes") as step:
-            outcomes = await self.scenes.play()
+            outcomes = [*await self.scenes.play(), *await self.routing_scenes.play()]
             not_at_rest = await self._drain("the scenes are over") or not_at_rest
             step.result = f"{sum(outcome.passed for outcome in outcomes)} of {len(outcomes)} ended as they must"
         audit = await asyncio.to_thread(self._audit)
@@ -236,6 +238,7 @@ class _Run:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.day.bring_back(self.plan.wishes.returns))
                 tasks.create_task(self.scenes.set_up())
+                tasks.create_task(self.routing_scenes.set_up())
         except ExceptionGroup as group:
             raise _first_of(group) from group
 

@@ -53,9 +53,10 @@ class Stage:
         *,
         segment: Segment = "dtc",
         hold_id: UUID | None = None,
+        household: str | None = None,
     ) -> UUID:
-        """A paid order comes in; returns its id once the portal shows it."""
-        order = self._order(external_id, wanted, segment, hold_id)
+        """A paid order comes in; returns its id once the portal shows it. Orders of one household go to one place."""
+        order = self._order(external_id, wanted, segment, hold_id, household or external_id)
         source = SourceOrder(self.adapter.code, external_id, order.paid_at, order_content(order))
         async with self._publishing:
             self.sent += await self.adapter.publish([source])
@@ -70,8 +71,9 @@ class Stage:
         wanted: Sequence[tuple[str, int]],
         segment: Segment,
         hold_id: UUID | None,
+        household: str,
     ) -> ChannelOrderReceived:
-        place = draw_place(Random(f"scenes {self.seed} {external_id}"))
+        place = draw_place(Random(f"scenes {self.seed} {household}"))
         return ChannelOrderReceived(
             channel=self.adapter.code,
             external_id=external_id,
