@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.routing.decide.comparing import Totals, side_by_side
+from services.routing.decide.comparing import Totals, baselines_of, side_by_side
 from services.routing.decide.explaining import in_words, runner_up
 from services.routing.decide.guidance import Objective, OrderFacts
 from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
@@ -133,6 +133,33 @@ def test_sums_side_by_side_show_the_difference_and_its_share() -> None:
     assert lines[-1].split() == ["cost", "200.00", "230.00", "30.00", "(+15.0%)"]
 
 
+@settings(max_examples=100, deadline=None)
+@given(requests(), st.permutations(CODES))
+def test_no_habit_ships_the_same_units_in_the_same_time_for_less_than_the_least(asked: PlanRequest, by_hand: list[str]) -> None:
+    planner = a_planner(pick_cents=35, rules=RULES)
+    habits = baselines_of(planner, asked, by_hand)
+    for plan in (habits.by_hand, habits.nearest):
+        if plan.parcels and plan.unplaced == habits.least.unplaced and plan.late == habits.least.late and not plan.late:
+            assert plan.cost_cents >= habits.least.cost_cents
+    if habits.by_hand is not habits.nearest:
+        assert [parcel.location.code for parcel in habits.by_hand.parcels] == [_first_with_everything(asked, by_hand)]
+
+
+def _first_with_everything(asked: PlanRequest, by_hand: list[str]) -> str:
+    """The first of the list that may ship everything at once; none of them is certified for hazardous goods."""
+    wanted_units: dict[str, int] = {}
+    for entry in asked.wanted:
+        wanted_units[entry.sku] = wanted_units.get(entry.sku, 0) + entry.units
+    hazardous = any(entry.hazmat for entry in asked.wanted)
+    return next(
+        code
+        for code in by_hand
+        if code not in asked.excluded
+        and not hazardous
+        and all(asked.assignable.get(sku, {}).get(code, 0) >= units for sku, units in wanted_units.items())
+    )
+
+
 async def history(desk: Desk, orders: int) -> None:
     """Orders that were planned, while a location was closed, another one changed and a rule came in between."""
     chance = Random(4)
@@ -218,6 +245,18 @@ class TestTheCommand:
         cost = next(line.split() for line in said.splitlines() if line.startswith("cost"))
         parcels = next(line.split() for line in said.splitlines() if line.startswith("parcels"))
         assert float(cost[2]) - float(cost[1]) == pytest.approx(10 * int(parcels[1]))
+
+    async def test_savings_name_their_baselines_and_add_up(self, desk: Desk) -> None:
+        await history(desk, 20)
+        _, said = await self.ask("--savings", "--by-hand", "dallas,newark,reno")
+        cost = next(line.split() for line in said.splitlines() if line.startswith("cost"))
+        by_hand, nearest, live, least = (round(100 * float(cell.replace(",", ""))) for cell in cost[1:5])
+        assert least <= live <= by_hand
+        assert f"against by hand: {(by_hand - live) / 100:,.2f} saved, {100 * (by_hand - live) / by_hand:.1f}%" in said
+        assert f"against the nearest: {(nearest - live) / 100:,.2f} saved" in said
+        assert f"above the least, each order by itself: {(live - least) / 100:,.2f}" in said
+        with pytest.raises(LookupError, match="--by-hand atlantis: no such location"):
+            await self.ask("--savings", "--by-hand", "atlantis")
 
     async def test_rules_that_were_only_saved_are_priced_on_the_orders_of_the_past(self, desk: Desk) -> None:
         await history(desk, 20)

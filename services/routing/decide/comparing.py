@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
-from services.routing.decide.planner import Plan
+from services.routing.decide.planner import Plan, Planner, PlanRequest
 
 
 @dataclass(slots=True)
@@ -35,18 +35,76 @@ class Totals:
         self.cost_cents += plan.cost_cents
 
 
-def side_by_side(names: Sequence[str], columns: Sequence[Totals]) -> list[str]:
-    """Lines of a table, one per sum; the last column is the difference of the last from the first."""
-    header = f"{'':<16}" + "".join(f"{name:>18}" for name in names) + f"{'difference':>26}"
-    lines = [header]
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """How one order would ship by the habits that a merchant is compared with (feature C12), each with the same stock and promise.
+
+    ``by_hand``: from the first location of a fixed list that has everything, as somebody with a list does it; where none has, like
+    ``nearest``. ``nearest``: the fewest miles. ``least``: what it must cost at least, whatever the price of a split. None knows rules.
+    """
+
+    by_hand: Plan
+    nearest: Plan
+    least: Plan
+
+
+def baselines_of(planner: Planner, request: PlanRequest, by_hand: Sequence[str]) -> Baselines:
+    """Plans one order by each habit, on the network and the rate cards of a planner.
+
+    Args:
+        planner: network, rate cards and figures.
+        request: the order.
+        by_hand: location codes, the favourite first.
+    """
+    nearest = replace(planner, objective="closest", split_cents=0, rules=None).plan(request)
+    habit = replace(planner, objective="cheapest", split_cents=0, rules=None)
+    everywhere = frozenset(location.code for location in planner.network.locations)
+    for code in by_hand:
+        alone = habit.plan(replace(request, excluded=request.excluded | (everywhere - {code}), partly=False))
+        if alone.parcels:
+            break
+    else:
+        alone = nearest
+    return Baselines(alone, nearest, habit.plan(request))
+
+
+class Habits:
+    """Sums of all orders by each habit."""
+
+    def __init__(self) -> None:
+        self.by_hand, self.nearest, self.least = Totals(), Totals(), Totals()
+
+    def add(self, baselines: Baselines) -> None:
+        """Counts one order in."""
+        self.by_hand.add(baselines.by_hand)
+        self.nearest.add(baselines.nearest)
+        self.least.add(baselines.least)
+
+    def lines(self, live: Totals) -> Iterator[str]:
+        """The sums beside those of the live plans, what these save, and how far they are from the least that each order must cost."""
+        names = ("by hand", "the nearest", "as recorded", "the least")
+        yield from side_by_side(names, (self.by_hand, self.nearest, live, self.least), difference=False)
+        yield ""
+        for name, habit in (("by hand", self.by_hand), ("the nearest", self.nearest)):
+            share = 100 * (habit.cost_cents - live.cost_cents) / habit.cost_cents if habit.cost_cents else 0.0
+            yield f"against {name}: {(habit.cost_cents - live.cost_cents) / 100:,.2f} saved, {share:.1f}%"
+        gap = 100 * (live.cost_cents - self.least.cost_cents) / self.least.cost_cents if self.least.cost_cents else 0.0
+        yield f"above the least, each order by itself: {(live.cost_cents - self.least.cost_cents) / 100:,.2f}, {gap:.1f}%"
+
+
+def side_by_side(names: Sequence[str], columns: Sequence[Totals], *, difference: bool = True) -> list[str]:
+    """Lines of a table, one per sum, and with the difference of the last column from the first."""
+    lines = [f"{'':<16}" + "".join(f"{name:>18}" for name in names) + (f"{'difference':>26}" if difference else "")]
     for field in fields(Totals):
         values = [getattr(column, field.name) for column in columns]
         in_money = field.name.endswith("_cents")
         label = field.name.removesuffix("_cents").replace("_", " ")
-        cells = [_cell(value, in_money=in_money) for value in values]
-        difference = values[-1] - values[0]
-        share = f" ({100 * difference / values[0]:+.1f}%)" if values[0] and difference else ""
-        lines.append(f"{label:<16}" + "".join(f"{cell:>18}" for cell in cells) + f"{_cell(difference, in_money=in_money) + share:>26}")
+        line = f"{label:<16}" + "".join(f"{_cell(value, in_money=in_money):>18}" for value in values)
+        if difference:
+            more = values[-1] - values[0]
+            share = f" ({100 * more / values[0]:+.1f}%)" if values[0] and more else ""
+            line += f"{_cell(more, in_money=in_money) + share:>26}"
+        lines.append(line)
     return lines
 
 

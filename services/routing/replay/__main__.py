@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,10 @@ import asyncpg
 from asyncpg import Record
 
 from services.routing.current import rules_of
-from services.routing.decide.comparing import Totals, side_by_side
+from services.routing.decide.comparing import Habits, Totals, baselines_of, side_by_side
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Network
-from services.routing.decide.planner import Planner
+from services.routing.decide.planner import Planner, PlanRequest
 from services.routing.decide.recording import NotReplayableError, canonical, request_of
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
@@ -56,6 +56,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what_if.add_argument("--split-cents", type=_cents, help="what one parcel less is worth beyond its cost")
     what_if.add_argument("--rules", type=int, metavar="VERSION", help="a saved version of the routing rules, in force or not; 0: none")
     what_if.add_argument("--without", action="append", default=[], metavar="LOCATION", help="as if it had been closed; may be repeated")
+    savings = parser.add_argument_group(
+        "savings", "what the recorded plans cost beside other habits, on the same orders with the same stock"
+    )
+    savings.add_argument(
+        "--savings", action="store_true", help="compare with a list by hand, with the nearest, and with the least possible"
+    )
+    savings.add_argument("--by-hand", metavar="CODES", help="the list: location codes separated by commas (default: all, by their codes)")
     return parser.parse_args(arguments)
 
 
@@ -135,40 +142,72 @@ async def _rules(connection: Connection, version: int | None) -> RuleSet | None:
 
 
 async def _compare(connection: Connection, options: argparse.Namespace, vary: Variation | None) -> int:
-    footings, live, other = Footings(vary), Totals(), Totals()
-    different: list[str] = []
-    refused: Counter[str] = Counter()
-    seen: set[str] = set()
+    footings = Footings(vary)
+    account = _Account(options, varied=vary is not None)
     async for row in _decisions(connection, options.since, options.last):
         try:
             planner, varied = await footings.planners_of(connection, row["record"])
             request = request_of(row["record"], _place)
         except NotReplayableError as error:
-            refused[str(error)] += 1
+            account.refused[str(error)] += 1
             continue
-        seen.update(location.code for location in planner.network.locations)
+        account.take(row, planner, varied, request)
+        if account.live.decisions % PROGRESS_EVERY == 0:
+            print(f"  {account.live.decisions:,} decisions", file=sys.stderr)
+    account.refuse_unknown_locations()
+    print("\n".join(account.lines()))
+    return 1 if account.different else 0
+
+
+class _Account:
+    """What comes of the decisions, one after the other."""
+
+    def __init__(self, options: argparse.Namespace, *, varied: bool) -> None:
+        self._varied = varied
+        self._savings: bool = options.savings
+        self._without: Sequence[str] = options.without
+        self._by_hand: Sequence[str] | None = options.by_hand.split(",") if options.by_hand else None
+        self.live, self._other = Totals(), Totals()
+        self._habits = Habits()
+        self.different: list[str] = []
+        self.refused: Counter[str] = Counter()
+        self._seen: set[str] = set()
+
+    def take(self, row: Record, planner: Planner, varied: Planner, request: PlanRequest) -> None:
+        """Makes a decision again, and otherwise where that was asked."""
+        self._seen.update(location.code for location in planner.network.locations)
         plan = planner.plan(request)
-        live.add(plan)
+        self.live.add(plan)
         if canonical(plan.record) != canonical(row["record"]):
-            different.append(f"  {row['decision_id']} of order {row['order_id']}: {_differences(row['record'], plan.record)}")
-        if vary is not None:
-            other.add(varied.plan(request))
-        if live.decisions % PROGRESS_EVERY == 0:
-            print(f"  {live.decisions:,} decisions", file=sys.stderr)
-    unknown = sorted(set(options.without) - seen)
-    if unknown and live.decisions:
-        raise LookupError(f"--without {unknown[0]}: no such location; there were {', '.join(sorted(seen)[:20])}")
-    for reason, count in refused.items():
-        print(f"{count:,} decisions cannot be made again: {reason}")
-    print(f"{live.decisions - len(different):,} of {live.decisions:,} decisions came out as they were recorded, byte for byte")
-    for line in different[:MOST_SHOWN]:
-        print(line)
-    if len(different) > MOST_SHOWN:
-        print(f"  ... and {len(different) - MOST_SHOWN:,} more")
-    if vary is not None and live.decisions:
-        print("\nThe same orders, each with the stock that its decision was recorded with; nothing was changed:\n")
-        print("\n".join(side_by_side(("as recorded", "what if"), (live, other))))
-    return 1 if different else 0
+            self.different.append(f"  {row['decision_id']} of order {row['order_id']}: {_differences(row['record'], plan.record)}")
+        if self._varied:
+            self._other.add(varied.plan(request))
+        if self._savings:
+            codes = self._by_hand if self._by_hand is not None else sorted(location.code for location in planner.network.locations)
+            self._habits.add(baselines_of(planner, request, codes))
+
+    def refuse_unknown_locations(self) -> None:
+        """Raises LookupError when an option names a location that was in no network."""
+        for option, codes in (("--without", self._without), ("--by-hand", self._by_hand or ())):
+            unknown = sorted(set(codes) - self._seen)
+            if unknown and self.live.decisions:
+                raise LookupError(f"{option} {unknown[0]}: no such location; there were {', '.join(sorted(self._seen)[:20])}")
+
+    def lines(self) -> Iterator[str]:
+        """The report."""
+        for reason, count in self.refused.items():
+            yield f"{count:,} decisions cannot be made again: {reason}"
+        same = self.live.decisions - len(self.different)
+        yield f"{same:,} of {self.live.decisions:,} decisions came out as they were recorded, byte for byte"
+        yield from self.different[:MOST_SHOWN]
+        if len(self.different) > MOST_SHOWN:
+            yield f"  ... and {len(self.different) - MOST_SHOWN:,} more"
+        if self._varied and self.live.decisions:
+            yield "\nThe same orders, each with the stock that its decision was recorded with; nothing was changed:\n"
+            yield from side_by_side(("as recorded", "what if"), (self.live, self._other))
+        if self._savings and self.live.decisions:
+            yield "\nThe same orders by other habits, each with the stock that its decision was recorded with:\n"
+            yield from self._habits.lines(self.live)
 
 
 async def _decisions(connection: Connection, since: datetime | None, limit: int) -> AsyncIterator[Record]:
