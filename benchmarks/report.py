@@ -428,7 +428,11 @@ def added(document: Document, kept: Document) -> Document:
 
 
 def _measured(document: Document) -> Document:
-    return {name: document[name] for name in ("publishing", "holds", "allocation", "pgbench", *set(NEEDS.values())) if name in document}
+    return {
+        name: document[name]
+        for name in ("publishing", "holds", "allocation", "pgbench", "history", *set(NEEDS.values()))
+        if name in document
+    }
 
 
 def with_tables(text: str, tables: Mapping[str, str]) -> str:

@@ -111,11 +111,24 @@ def build_application(environment: Environment, routes: Sequence[Route], *, live
     return application
 
 
+def build_runner(application: web.Application, *, shutdown_seconds: float) -> web.AppRunner:
+    """What serves an application. Nothing decompresses a body on the way, so none can be broken, or a bomb, before it is refused."""
+    return web.AppRunner(application, access_log=None, shutdown_timeout=shutdown_seconds, auto_decompress=False)
+
+
 @web.middleware
 async def _tell_errors(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     """Turns what went wrong into the one error shape; nothing internal leaks."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding != "identity":
+        # Before anybody reads the body: signatures are over the bytes that were sent, and nobody is asked yet who he is.
+        problem = FieldProblem(field="Content-Encoding", problem=f"{encoding[:40]!r} is not read here", remedy="send the body as it is")
+        return error_response(415, "unsupported_content_encoding", "send the body without Content-Encoding, uncompressed", [problem])
     try:
         return await handler(request)
+    except web.RequestPayloadError:
+        problem = FieldProblem(field="body", problem="broke off, or is not what the headers say", remedy="send it again")
+        return error_response(400, "broken_body", "the body broke off, or is not what the headers say", [problem])
     except web.HTTPRequestEntityTooLarge:
         problem = FieldProblem(field="body", problem=f"larger than {BODY_LIMIT_BYTES} bytes", remedy="split it")
         return error_response(413, "body_too_large", f"the body is larger than {BODY_LIMIT_BYTES} bytes: split it", [problem])

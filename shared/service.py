@@ -29,7 +29,7 @@ from shared.config import Settings, load_settings
 from shared.contracts.base import Message
 from shared.database import open_pool
 from shared.errors import BadConfiguration
-from shared.http import Route, build_application, get, post, put
+from shared.http import Route, build_application, build_runner, get, post, put
 from shared.messaging import outbox
 from shared.messaging.batching import Processor, Subscription, Surroundings, UnreadableHandler
 from shared.messaging.consuming import AioPikaDriver, Driver, FastStreamDriver, Feed
@@ -188,7 +188,7 @@ class _Runtime:
 
     async def _start_http(self, stack: AsyncExitStack, environment: Environment) -> None:
         application = build_application(environment, self.service.routes, live=self._live, ready=self._ready)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
+        runner = build_runner(application, shutdown_seconds=2.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, self.settings.http_host, self.settings.http_port).start()

@@ -16,7 +16,7 @@ from aiohttp import web
 from services.sync.__main__ import SERVICE
 from services.sync.settings import Settings
 from shared.database import open_pool
-from shared.http import build_application
+from shared.http import build_application, build_runner
 from shared.messaging.batching import Processor, Surroundings
 from shared.running import Environment
 from shared.telemetry import Metrics
@@ -78,9 +78,8 @@ async def serve(database_url: str, partners_file: Path, http: aiohttp.ClientSess
     )
     processors = {item.message.type: Processor(item, around) for item in SERVICE.consumes}
     environment = Environment(around, http, processors)
-    runner = web.AppRunner(
-        build_application(environment, SERVICE.routes, live=_no_problems, ready=_no_problems), access_log=None, shutdown_timeout=0.1
-    )
+    application = build_application(environment, SERVICE.routes, live=_no_problems, ready=_no_problems)
+    runner = build_runner(application, shutdown_seconds=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from services.sync.pages.placing import DELIVERY_ID_HEADER
 from shared.contracts.envelope import new_id
@@ -185,6 +186,24 @@ async def test_a_twenty_megabyte_body_is_refused_with_a_clear_error(sync: SyncHt
     assert (status, answer["error"]["code"]) == (413, "body_too_large")
     assert "1048576 bytes" in answer["error"]["message"]
     assert await count(desk) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "x"])
+async def test_a_compressed_body_is_refused_at_once_whoever_sends_it_however_slowly(sync: SyncHttp, caplog: Any, encoding: str) -> None:
+    """Signed or not, and although what comes after the headers is no such thing."""
+    url = URL(sync.base_url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(
+        f"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: {encoding}\r\n"
+        "Content-Length: 2\r\n\r\n".encode()
+    )
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    writer.write(b"{}")
+    body = await asyncio.wait_for(reader.read(10_000), 10)
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 415 ")
+    assert json.loads(body)["error"]["code"] == "unsupported_content_encoding"
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
