@@ -18,14 +18,14 @@ from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import new_id
 from shared.contracts.unknown_fields import unknown_fields
 from shared.errors import OrdermeshError
-from shared.http import Route, error_response
-from shared.messaging.reading import problems_of
+from shared.http import JSON_CONTENT_TYPES, Route, error_response, why_malformed
+from shared.json_document import MalformedJson, document_in
+from shared.messaging.reading import in_words, problems_of
 from shared.service import Environment
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 IDEMPOTENCY_KEY_LENGTH = 200
-JSON_CONTENT_TYPES = frozenset({"application/json", "application/cloudevents+json"})
 
 
 class Problem(OrdermeshError):
@@ -173,6 +173,17 @@ class Operation:
         named = [parameter.name for parameter in self.parameters if parameter.place == "path"]
         return [unknown_in_address(named[-1], request.match_info[named[-1]])] if problem.status == 404 and named else []
 
+    def _refuse_unknown_parameters(self, request: web.Request) -> None:
+        """A filter that is misspelt would show everything."""
+        known = [parameter.name for parameter in self.parameters if parameter.place == "query"]
+        wrong = [name for name in dict.fromkeys(request.query) if name not in known]
+        if wrong:
+            remedy = f"leave it out, or use one of: {', '.join(known)}" if known else "leave it out: there are none here"
+            problems = [
+                FieldProblem(field=_printable(name), problem="there is no such query parameter here", remedy=remedy) for name in wrong[:20]
+            ]
+            raise Problem(422, "invalid", f"there is no query parameter {problems[0].field}", problems)
+
     async def _done(self, call: Call) -> web.StreamResponse:
         try:
             return await self.function(call)
@@ -182,6 +193,7 @@ class Operation:
             raise
 
     async def _read(self, environment: Environment, request: web.Request) -> Call:
+        self._refuse_unknown_parameters(request)
         values = {parameter.name: _value_of(parameter, request) for parameter in self.parameters}
         key = request.headers.get("Idempotency-Key") if self.idempotent else None
         if key is not None and not (1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH and key.isprintable()):
@@ -208,6 +220,10 @@ class Operation:
         return replace(call, keyed=keyed)
 
 
+def _printable(name: str) -> str:
+    return name[:100] if name and name.isprintable() else ascii(name[:15])
+
+
 def _value_of(parameter: Parameter, request: web.Request) -> Any:
     given = request.match_info.get(parameter.name) if parameter.place == "path" else request.query.get(parameter.name)
     if given is None:
@@ -217,7 +233,7 @@ def _value_of(parameter: Parameter, request: web.Request) -> Any:
     except ValidationError as error:
         if parameter.place == "path" and parameter.kind is UUID:
             raise not_found(parameter.name.removesuffix("_id").replace("_", " ")) from error
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+        problem = in_words(error.errors(include_url=False, include_input=False)[0])
         raise invalid(parameter.name, problem, parameter.description) from error
 
 
@@ -228,11 +244,9 @@ async def _body_of(model: type[ModelT], request: web.Request) -> tuple[ModelT, s
         raise Problem(415, "unsupported_media_type", "send application/json", [problem])
     raw = await request.read()
     try:
-        document = json.loads(raw)
-        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    except (ValueError, RecursionError) as error:
-        problem = FieldProblem(field="body", problem=f"not readable: {str(error)[:200]}", remedy="send one JSON document in UTF-8")
-        raise Problem(400, "malformed_json", "the body is not one JSON document in UTF-8", [problem]) from error
+        document = document_in(raw)
+    except MalformedJson as error:
+        raise Problem(400, *why_malformed(error)) from error
     try:
         # The parts of contracts ignore unknown fields; who writes to this API is told of each, at any depth.
         body = model.model_validate_json(raw, extra="ignore")
@@ -242,7 +256,7 @@ async def _body_of(model: type[ModelT], request: web.Request) -> tuple[ModelT, s
     unknown = unknown_fields(body, document)
     if unknown:
         raise Problem(422, "invalid", "the body has fields that do not exist", [field.problem for field in unknown])
-    return body, canonical
+    return body, json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 def answered(model: BaseModel, status: int = 200) -> web.Response:
