@@ -28,6 +28,11 @@ class ExternalServer:
         return True
 
     @property
+    def condition(self) -> str:
+        """Whose it is; whether it runs, its owner knows."""
+        return f"given by {self._variable}"
+
+    @property
     def description(self) -> str:
         """Where the server is, without its credentials."""
         parts = urlsplit(self.url)

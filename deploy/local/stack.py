@@ -50,6 +50,10 @@ class Server(Protocol):
     def is_running(self) -> bool:
         """Whether the server runs now."""
 
+    @property
+    def condition(self) -> str:
+        """Whether it runs, in words for a person."""
+
     def start(self) -> str:
         """Starts the server unless it runs; returns what was started, for a person."""
 
@@ -183,6 +187,20 @@ class Stack:
         if self.rabbitmq.prometheus_url:
             variables["RABBITMQ_PROMETHEUS_URL"] = self.rabbitmq.prometheus_url
         return variables
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Keeps apart commands that bring this stack up or take it down, saying so when one must wait. One that was killed lets go."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "launch.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.progress.say("  waiting: another command is starting or stopping this stack")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if self._record_file.exists():
+                    self.postgres, self.rabbitmq = self._servers()  # that command may have chosen other ports, or containers
+            yield
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

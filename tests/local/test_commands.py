@@ -62,6 +62,44 @@ def test_an_interrupt_during_up_leaves_no_process(tmp_path: Path) -> None:
     assert members_of(tmp_path) == []
 
 
+def test_commands_that_start_or_stop_a_stack_wait_for_each_other_and_say_so(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    with stack.in_turn():
+        starting, stopping = (
+            subprocess.Popen(command(name, *depth, "--directory", str(tmp_path)), env=own_environment(), stderr=subprocess.PIPE, text=True)
+            for name, *depth in (("up", "--servers-only"), ("down",))
+        )
+        for waiting in (starting, stopping):
+            assert waiting.stderr is not None
+            assert waiting.stderr.readline() == "  waiting: another command is starting or stopping this stack\n"
+            assert waiting.poll() is None
+        starting.send_signal(signal.SIGINT)
+        assert starting.communicate(timeout=PATIENCE_SECONDS)[1].startswith("ordermesh: interrupted")
+        assert starting.returncode == 130
+        assert stopping.poll() is None
+    assert stopping.communicate(timeout=PATIENCE_SECONDS)[1] == ""
+    assert stopping.returncode == 0
+
+
+def test_down_where_there_is_no_stack_says_so(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    finished = subprocess.run(
+        command("down", "--directory", str(nowhere)), env=own_environment(), capture_output=True, text=True, check=True
+    )
+    assert finished.stdout == f"there is no stack in {nowhere}: nothing was ever started there\n"
+    assert not nowhere.exists()
+
+
+def test_given_servers_that_do_not_answer_are_told_in_one_line(tmp_path: Path) -> None:
+    given = own_environment(DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", AMQP_URL="amqp://a:b@127.0.0.1:1/")
+    finished = subprocess.run(
+        command("up", "--servers-only", "--directory", str(tmp_path)), env=given, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1
+    (line,) = finished.stderr.splitlines()
+    assert "cannot be used" in line
+
+
 def test_run_hands_on_given_servers_and_the_exit_status_of_its_command(private_stack: Stack, tmp_path: Path) -> None:
     given = own_environment(DATABASE_URL=private_stack.postgres.url, AMQP_URL=private_stack.rabbitmq.url)
     finished = subprocess.run(
