@@ -189,9 +189,9 @@ async def read_product(environment: Environment, sku: str) -> Reply:
     return await read(environment, "sync", f"/products/{quote(sku, safe='')}")
 
 
-async def read_locations(environment: Environment) -> Reply:
-    """Every location."""
-    return await read(environment, "routing", "/locations")
+async def read_locations(environment: Environment, **query: str) -> Reply:
+    """Every location, or those near a postal code."""
+    return await read(environment, "routing", "/locations", **query)
 
 
 async def list_routing_rules(environment: Environment, before: int | None = None) -> Reply:

@@ -59,6 +59,7 @@ def tariffs() -> Tariffs:
 def warm_up() -> None:
     """Loads the map, so that the first order need not wait for it."""
     all_places()
+    find_place("", "")
 
 
 async def planner(connection: Connection, *, keep_at: datetime | None = None) -> Planner:

@@ -132,11 +132,31 @@ async def list_orders(environment: Environment, request: web.Request) -> web.Str
     return web.json_response({"orders": [_row(row) for row in rows], "next_after": following})
 
 
-async def list_locations(environment: Environment, _: web.Request) -> web.StreamResponse:
-    """``GET /locations``: every registered location."""
+async def list_locations(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``GET /locations?near=&country=&within_miles=``: every registered location.
+
+    Near a postal code: the nearest first, each with ``miles`` and the carrier's ``zone`` (null where it takes no parcels).
+    """
+    near, country, within = request.query.get("near"), request.query.get("country", "US"), request.query.get("within_miles")
+    if within is not None and not within.isdecimal():
+        problem = FieldProblem(field="within_miles", problem=f"{within[:40]!r} is no number", remedy="whole miles, like 300")
+        return error_response(422, "invalid_query", "within_miles is wrong", [problem])
+    place = None if near is None else find_place(near, country)
+    if place is None and near is not None:
+        remedy = "a US ZIP code that exists, or country and postal code as in the file of postal areas"
+        problem = FieldProblem(field="near", problem=f"{country[:40]} postal code {near[:40]!r} is not on the map", remedy=remedy)
+        return error_response(422, "invalid_query", "near is wrong", [problem])
     async with environment.database.acquire(timeout=10) as connection:
-        rows = await sql.list_locations(connection)
-    return web.json_response({"locations": [_row(row) for row in rows]})
+        rows = {row["location"]: _row(row) for row in await sql.list_locations(connection)}
+        planner = await current.planner(connection)
+    if place is None:
+        return web.json_response({"locations": list(rows.values())})
+    found = [
+        rows[reach.location.code] | {"miles": reach.miles, "zone": reach.zone if reach.carried else None}
+        for reach in planner.network.reach(place, planner.tariffs.chart)
+        if reach.location.code in rows and (within is None or reach.miles <= int(within))
+    ]
+    return web.json_response({"locations": found})
 
 
 async def list_attention(environment: Environment, _: web.Request) -> web.StreamResponse:

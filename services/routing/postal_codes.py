@@ -1,4 +1,7 @@
-"""The map: US ZIP codes with their coordinates, from the ``zipcodes`` package, offline. Loaded once, half a second and about 25 MB."""
+"""The map: US ZIP codes with their coordinates, from the ``zipcodes`` package, offline; other countries from the operator's own file.
+
+The US is loaded once, half a second and about 25 MB.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from sys import intern
 import zipcodes
 
 from services.routing.decide.geography import Place
+from services.routing.postal_areas import PostalAreas, load_postal_areas
+from services.routing.settings import MapSettings
 
 ZIP = re.compile(r"^(\d{5})(?:-?\d{4})?$")
 
@@ -56,7 +61,13 @@ def _area_centres(known: dict[str, tuple[float, float, str, str]]) -> dict[str, 
 
 def find_place(postal_code: str, country: str) -> Place | None:
     """Where a postal code is; None when it is not on the map. ``12345-6789`` is found as ``12345``."""
+    if country != "US":
+        return _abroad().find(postal_code, country)
     match = ZIP.match(postal_code.strip())
-    if country != "US" or match is None:
-        return None
-    return all_places().get(match.group(1))
+    return None if match is None else all_places().get(match.group(1))
+
+
+@cache
+def _abroad() -> PostalAreas:
+    file = MapSettings().postal_areas
+    return PostalAreas({}) if file is None else load_postal_areas(file)

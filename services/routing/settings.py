@@ -10,14 +10,31 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.routing.decide.guidance import Objective
 from services.routing.decide.order import Deadlines
+from services.routing.postal_areas import PostalAreaError, load_postal_areas
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs
 from shared.config import Settings
 
 
-class PlanningSettings(BaseSettings):
-    """How to plan and how long to wait. Environment names are the field names in upper case behind ``ORDERMESH_``."""
+class MapSettings(BaseSettings):
+    """Where postal codes are, beside those of the US. Environment names are the field names in upper case behind ``ORDERMESH_``."""
 
     model_config = SettingsConfigDict(env_prefix="ORDERMESH_", extra="ignore", frozen=True)
+
+    postal_areas: Path | None = Field(None, description="file that says where postal codes of other countries are; see postal_areas.py")
+
+    @field_validator("postal_areas")
+    @classmethod
+    def _postal_areas_are_readable(cls, file: Path | None) -> Path | None:
+        try:
+            if file is not None:
+                load_postal_areas(file)
+        except PostalAreaError as error:
+            raise ValueError(str(error)) from error
+        return file
+
+
+class PlanningSettings(MapSettings):
+    """How to plan and how long to wait."""
 
     partners_file: Path | None = Field(None, description="JSON file naming the channels and 3PLs")
     routing_objective: Objective = Field(
@@ -28,7 +45,9 @@ class PlanningSettings(BaseSettings):
     split_cents: int = Field(
         0, ge=0, le=1_000_000, description="what it is worth to send a customer one parcel less, beyond what the parcel costs"
     )
-    rate_cards: Path = Field(SHIPPED_RATE_CARDS, description="folder with the carrier's rate cards and, optionally, transit_days.csv")
+    rate_cards: Path = Field(
+        SHIPPED_RATE_CARDS, description="folder with the carrier's rate cards and, optionally, transit_days.csv and zones.csv"
+    )
     carrier: str = Field("parcel-carrier", min_length=1, max_length=120, description="name of the carrier whose rate cards these are")
     answer_seconds: float = Field(300.0, gt=0, description="before a silent 3PL is asked again; doubles each time")
     answer_requests: int = Field(5, ge=1, le=20, description="how often a 3PL is asked before a person is")

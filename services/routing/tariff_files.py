@@ -4,22 +4,31 @@ A rate card is a CSV: the first column, ``WeightNotToExceed``, is the weight in 
 passed over), the others are zones with the price of a parcel in dollars, and ``res`` the surcharge for a residence. A zone is written as
 2 to 8, or as carriers write it for air services, 202 to 208 and 102 to 108. Columns of other zones (Alaska, Hawaii ...) and rows cut short
 behind zone 8 are allowed and not used; a hole in zones 2 to 8 is not.
+
+``zones.csv``, where there is one, is the carrier's own zone chart: ``origin_country``, ``origin_prefix``, ``destination_country``,
+``destination_prefix``, ``zone`` and ``extra_days``. A prefix is the beginning of postal codes, or empty for the whole country; the longest
+that fits wins. Ways within a country that it does not name are priced by distance, ways across a border not at all.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from services.routing.decide.geography import Lane, LaneKey, ZoneChart, plain_postal_code
 from services.routing.decide.tariffs import SERVICES, ZONES, RateCard, Service, Tariffs
 from shared.errors import OrdermeshError
 
 SHIPPED_RATE_CARDS = Path(__file__).parent / "rate_cards"
 TRANSIT_DAYS = "transit_days.csv"
+ZONE_CHART = "zones.csv"
+ZONE_CHART_COLUMNS = ("origin_country", "origin_prefix", "destination_country", "destination_prefix", "zone", "extra_days")
+MOST_EXTRA_DAYS = 60
 
 FILE_NAMES: Mapping[str, Service] = {
     "ground.csv": "ground",
@@ -32,6 +41,9 @@ FILE_NAMES: Mapping[str, Service] = {
 
 OFFSHORE_DAYS: Mapping[Service, int] = {"ground": 5, "two_day": 1, "next_day": 1}
 """Business days more to or from Alaska, Hawaii and the islands. Declared by us as an example, in the order of what carriers publish."""
+
+
+COUNTRY = re.compile(r"^[A-Z]{2}$")
 
 
 class RateCardError(OrdermeshError):
@@ -63,18 +75,22 @@ def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
     if not transit_file.is_file():
         transit_file = SHIPPED_RATE_CARDS / TRANSIT_DAYS
     digest.update(transit_file.read_bytes())
+    chart_file = folder / ZONE_CHART
+    if chart_file.is_file():
+        digest.update(chart_file.read_bytes())
     return Tariffs(
         version=digest.hexdigest()[:12],
         cards=cards,
         transit_days=_read_transit_days(transit_file),
         offshore_days=OFFSHORE_DAYS,
         handling_cents=handling_cents,
+        chart=_read_zone_chart(chart_file) if chart_file.is_file() else None,
     )
 
 
 def card_files(folder: Path) -> dict[str, str]:
     """What :func:`load_tariffs` reads from a folder, by file name: loaded from a folder with just these files, the version is the same."""
-    files = {file.name: file for file in sorted(folder.iterdir()) if file.name.lower() in FILE_NAMES}
+    files = {file.name: file for file in sorted(folder.iterdir()) if file.name.lower() in FILE_NAMES or file.name == ZONE_CHART}
     own_days = folder / TRANSIT_DAYS
     files[TRANSIT_DAYS] = own_days if own_days.is_file() else SHIPPED_RATE_CARDS / TRANSIT_DAYS
     return {name: file.read_bytes().decode() for name, file in files.items()}
@@ -168,3 +184,32 @@ def _read_transit_days(file: Path) -> dict[Service, dict[int, int]]:
     if missing:
         raise RateCardError(f"{file}: no row for {missing[0]}")
     return days
+
+
+def _read_zone_chart(file: Path) -> ZoneChart:
+    rows = _rows(file)
+    _, header = next(rows, (0, [""]))
+    if tuple(header) != ZONE_CHART_COLUMNS:
+        raise RateCardError(f"{file}: row 1: should be {','.join(ZONE_CHART_COLUMNS)}")
+    lanes: dict[LaneKey, Lane] = {}
+    for number, row in rows:
+        cells = dict(zip(ZONE_CHART_COLUMNS, [*row, *[""] * len(ZONE_CHART_COLUMNS)], strict=False))
+        for column in ("origin_country", "destination_country"):
+            if not COUNTRY.match(cells[column]):
+                raise RateCardError(f"{file}: row {number}, column {column}: {cells[column]!r} should be two capital letters, like DE")
+        zone, extra_days = cells["zone"], cells["extra_days"] or "0"
+        # Zone 1, local, is priced as zone 2 by parcel tariffs.
+        if not zone.isdecimal() or not 1 <= int(zone) <= ZONES[-1]:
+            raise RateCardError(f"{file}: row {number}, column zone: {zone!r} should be a zone of the rate cards, 2 to 8")
+        if not extra_days.isdecimal() or int(extra_days) > MOST_EXTRA_DAYS:
+            raise RateCardError(f"{file}: row {number}, column extra_days: {extra_days!r} should be 0 to {MOST_EXTRA_DAYS} business days")
+        key = (
+            cells["origin_country"],
+            plain_postal_code(cells["origin_prefix"]),
+            cells["destination_country"],
+            plain_postal_code(cells["destination_prefix"]),
+        )
+        if key in lanes:
+            raise RateCardError(f"{file}: row {number}: a second row from {key[0]} {key[1]} to {key[2]} {key[3]}; keep one of them")
+        lanes[key] = Lane(max(ZONES[0], int(zone)), int(extra_days))
+    return ZoneChart(lanes)

@@ -292,10 +292,9 @@ async def ledger_entries(world: World, count: int) -> None:
 
 
 @EXPECT.word("locations")
-async def locations(world: World, _names: list[str]) -> None:
-    """Places around a point."""
-    world.needs("geography")
-    raise ValueError("how one asks for the places around a point is not written down yet")
+async def locations(world: World, names: list[str]) -> None:
+    """Places around a point, in the order that was asked for."""
+    world.measure("places", world.remembered["places"], names)
 
 
 # Money.

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.cases.atlas import KILOMETRES_PER_MILE, address_of_place, address_of_point
 from tests.cases.interpreter import GIVEN
 from tests.cases.tables import ANY_QUANTITY, Quantity
 from tests.cases.warehouse import ship
@@ -89,10 +90,23 @@ async def an_address(world: World, words: str) -> None:
     world.scene.ship_to_postal_code = "78701"
 
 
-@GIVEN.word("candidate locations|point|radius_km")
-async def a_place_on_the_map(world: World, _value: Any) -> None:
-    """A search around a point in Europe."""
-    world.needs("geography")
+@GIVEN.word("candidate locations")
+async def candidates(world: World, names: list[str]) -> None:
+    """Places of the fixture, where it says that they are."""
+    world.scene.own_places.update(names)
+    world.scene.addresses.update((name, address_of_place(name, world.case.fixture["locations"][name])) for name in names)
+
+
+@GIVEN.word("point")
+async def a_point(world: World, point: dict[str, Any]) -> None:
+    """The middle of a search."""
+    world.scene.around = address_of_point(point)
+
+
+@GIVEN.word("radius_km")
+async def radius(world: World, kilometres: int) -> None:
+    """How far a search goes."""
+    world.scene.within_miles = int(kilometres / KILOMETRES_PER_MILE)
 
 
 # Numbers that the case begins with.

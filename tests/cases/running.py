@@ -20,14 +20,16 @@ from deploy.local.lifecycle import running
 from deploy.local.processes import Processes
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack
+from tests.cases.atlas import write_areas
 from tests.cases.interpreter import run_case
 from tests.cases.standing import DRAINED
-from tests.cases.tables import Case
+from tests.cases.tables import Case, read_cases
 from tests.cases.verdicts import Outcome, Verdict
 from tests.cases.world import NEAREST_FIRST, PARTNER, World, register_shared_places
 from tests.system import HESITANT, HONEST, QUICK, System
 
 AT_A_TIME = 10
+AREAS = "ORDERMESH_POSTAL_AREAS"
 SETTINGS = {"ORDERMESH_ROUTING_OBJECTIVE": "closest"}
 """The named policies of the cases: places are asked in the order of their distance."""
 
@@ -35,9 +37,11 @@ SETTINGS = {"ORDERMESH_ROUTING_OBJECTIVE": "closest"}
 @contextmanager
 def running_stack() -> Iterator[tuple[Stack, Processes]]:
     """Real processes on a private Postgres and RabbitMQ, under the settings of the cases; nothing of it is left."""
-    before = {name: os.environ.get(name) for name in SETTINGS}
-    os.environ.update(SETTINGS)
+    before = {name: os.environ.get(name) for name in (*SETTINGS, AREAS)}
     with tempfile.TemporaryDirectory(prefix="ordermesh-cases-") as directory:
+        areas = Path(directory) / "postal_areas.csv"
+        write_areas(areas, read_cases())
+        os.environ.update(SETTINGS | {AREAS: str(areas)})
         stack = Stack(Path(directory), progress=Progress(quiet=True))
         try:
             with running(stack) as processes:

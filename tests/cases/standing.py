@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Feature = Literal["geography", "return cancellation", "return exceptions", "return approval"]
+Feature = Literal["return cancellation", "return exceptions", "return approval"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Coming:
 
 
 COMING: Mapping[Feature, Coming] = {
-    "geography": Coming("C1", "locations outside the US, by coordinates", ""),
     "return cancellation": Coming("E1", "a return that is called off", "return.cancel_requested.v1"),
     "return exceptions": Coming("E5", "units that will not come back and are paid all the same", ""),
     "return approval": Coming("E3", "a person who judges what came back", "return.approval_requested.v1"),

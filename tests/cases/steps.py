@@ -234,7 +234,17 @@ async def short_ship(world: World, units: int, _one: str | None) -> None:
 
 
 @WHEN.word("nearest")
-async def nearest(world: World, _order: str) -> None:
-    """A search around a point."""
-    world.needs("geography")
-    raise ValueError("how one asks for the places around a point is not written down yet")
+async def nearest(world: World, order: str) -> None:
+    """An operator asks which places are around a point. They are told nearest first; whoever wants it otherwise turns it round."""
+    around, names = world.scene.around, {await world.place(name): name for name in sorted(world.scene.own_places)}
+    assert around is not None
+    asked = f"near={around.postal_code}&country={around.country}&within_miles={world.scene.within_miles}"
+
+    async def all_known() -> bool:
+        found = (await world.system.api("GET", "/api/locations")).body["locations"]
+        return names.keys() <= {row["location"] for row in found}
+
+    await world.until(all_known, "the places are known to routing")
+    found = (await world.system.api("GET", f"/api/locations?{asked}")).body["locations"]
+    places = [names[row["location"]] for row in found if row["location"] in names]
+    world.remembered["places"] = {"any order": sorted(places), "distance asc": places, "distance desc": places[::-1]}[order]

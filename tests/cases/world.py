@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
@@ -33,6 +33,13 @@ ITEM, REST = "ITEM", "REST"
 DEFAULT_PRICE_CENTS = 2_500
 
 
+class Address(NamedTuple):
+    """Where a place or a point of a case is."""
+
+    country: str
+    postal_code: str
+
+
 @dataclass
 class Scene:
     """What the givens of a case ask for before anything happens."""
@@ -43,6 +50,11 @@ class Scene:
     """Places that hold goods but do not sell them: they are registered as inactive."""
     own_places: set[str] = field(default_factory=set)
     """Places that the case changes, so that it needs them for itself."""
+    addresses: dict[str, Address] = field(default_factory=dict)
+    """Where places lie of which the case says it."""
+    around: Address | None = None
+    within_miles: int | None = None
+    """A search around a point."""
     backorders: bool = False
     price_cents: int = DEFAULT_PRICE_CENTS
     segment: str = "dtc"
@@ -176,12 +188,10 @@ class World:
     async def _own_place(self, name: str) -> str:
         code = f"c{self._prefix}-{1 + len(self._places)}"
         words = name.split()
-        abroad = words[-1] if len(words) > 1 and len(words[-1]) == 2 else None
-        postal_code = words[-1] if words[-1].isdecimal() else NEAREST_FIRST[0]
-        answer = await self.system.api("POST", "/api/locations", place(code, postal_code, country=abroad or "US"))
-        if answer.status == 409:
-            self.needs("geography")
-        assert answer.status < 300, answer.body
+        abroad = words[-1] if len(words) > 1 and len(words[-1]) == 2 else "US"
+        stated = Address(abroad, words[-1] if words[-1].isdecimal() else NEAREST_FIRST[0])
+        country, postal_code = self.scene.addresses.get(name, stated)
+        await self.system.ask("POST", "/api/locations", place(code, postal_code, country=country))
         return code
 
     async def close(self, name: str) -> None:

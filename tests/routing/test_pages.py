@@ -123,6 +123,19 @@ async def test_locations_are_listed(client: TestClient[Any, Any]) -> None:
     assert (body["locations"][0]["working_days"], body["locations"][0]["holidays"]) == ([1, 2, 3, 4, 5], [])
 
 
+async def test_locations_near_a_postal_code_are_listed_by_distance(client: TestClient[Any, Any]) -> None:
+    _, body = await ask(client, "/locations?near=07114")
+    newark, reno = body["locations"]
+    assert (newark["location"], newark["zone"], reno["location"], reno["zone"]) == ("newark", 2, "reno", 8)
+    assert newark["miles"] < 5
+    assert 2_300 < reno["miles"] < 2_500
+    _, body = await ask(client, "/locations?near=07114&within_miles=100")
+    assert [item["location"] for item in body["locations"]] == ["newark"]
+    for query, field in (("near=00000", "near"), ("near=10115&country=DE", "near"), ("near=07114&within_miles=far", "within_miles")):
+        status, body = await ask(client, f"/locations?{query}")
+        assert (status, body["error"]["problems"][0]["field"]) == (422, field)
+
+
 async def test_an_order_in_the_exception_queue_can_be_retried_and_then_leaves_it(desk: Desk, client: TestClient[Any, Any]) -> None:
     placed = an_order()
     await desk.hear(placed)

@@ -45,5 +45,7 @@ async def register_location(call: Call) -> web.StreamResponse:
 
 
 async def read_locations(call: Call) -> web.StreamResponse:
-    """Every location, as routing keeps it."""
-    return shown(await neighbours.read_locations(call.environment))
+    """Every location, as routing keeps it. Near a postal code: the nearest first, with ``miles`` and the carrier's ``zone``, which is null
+    where it takes no parcels."""
+    query = {name: str(call.values[name]) for name in ("near", "country", "within_miles") if call.values[name] is not None}
+    return shown(await neighbours.read_locations(call.environment, **query))

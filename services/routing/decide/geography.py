@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import asin, cos, radians, sin, sqrt
 
 EARTH_RADIUS_MILES = 3958.7613
@@ -22,7 +23,10 @@ OFFSHORE_STATES = frozenset({"AK", "HI", "PR", "VI", "GU", "AS", "MP", "FM", "MH
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A postal code on the map. Zones are taken between the centres of three-digit areas, as carriers do; distances between the places."""
+    """A postal code on the map. Zones are taken between the centres of three-digit areas, as carriers do; distances between the places.
+
+    Outside the US ``postal_code`` is in capitals, without spaces and hyphens, and an area is the place itself.
+    """
 
     postal_code: str
     latitude: float
@@ -31,11 +35,17 @@ class Place:
     area_longitude: float
     state: str
     time_zone: str
+    country: str = "US"
 
     @property
     def area(self) -> str:
-        """The three-digit ZIP area."""
+        """The three-digit ZIP area; outside the US the first three characters."""
         return self.postal_code[:3]
+
+
+def plain_postal_code(postal_code: str) -> str:
+    """A postal code as codes are compared: in capitals, without spaces and hyphens."""
+    return "".join(postal_code.split()).replace("-", "").upper()
 
 
 def miles_between(latitude: float, longitude: float, other_latitude: float, other_longitude: float) -> float:
@@ -61,4 +71,59 @@ def zone_between(origin: Place, destination: Place) -> int:
 
 def is_offshore(origin: Place, destination: Place) -> bool:
     """Whether a parcel has to cross the sea."""
+    if not origin.country == destination.country == "US":
+        return False
     return origin.state != destination.state and bool({origin.state, destination.state} & OFFSHORE_STATES)
+
+
+NOT_CARRIED = 0
+"""In place of a zone: no rate card has a price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How a carrier sees the way between two places: the zone that it prices, and business days beyond those of the zone."""
+
+    zone: int
+    extra_days: int = 0
+
+
+LaneKey = tuple[str, str, str, str]
+"""Country and first characters of the postal code where a parcel comes from, and the same of where it goes."""
+
+
+@dataclass(frozen=True, eq=False)
+class ZoneChart:
+    """A carrier's own zones, where they differ from those by distance, and the borders that it crosses.
+
+    A row is for all postal codes that begin so; none but the country's code is every place of it. Where several rows fit, the longest
+    origin wins, then the longest destination.
+    """
+
+    lanes: Mapping[LaneKey, Lane]
+    _lengths: dict[str, tuple[int, ...]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths: dict[str, set[int]] = {}
+        for origin_country, origin, destination_country, destination in self.lanes:
+            lengths.setdefault("from " + origin_country, set()).add(len(origin))
+            lengths.setdefault("to " + destination_country, set()).add(len(destination))
+        self._lengths.update((key, tuple(sorted(found, reverse=True))) for key, found in lengths.items())
+
+    def find(self, origin: Place, destination: Place) -> Lane | None:
+        """The row for the way between two places; None when the chart says nothing of it."""
+        for from_length in self._lengths.get("from " + origin.country, ()):
+            for to_length in self._lengths.get("to " + destination.country, ()):
+                if from_length <= len(origin.postal_code) and to_length <= len(destination.postal_code):
+                    key = (origin.country, origin.postal_code[:from_length], destination.country, destination.postal_code[:to_length])
+                    if key in self.lanes:
+                        return self.lanes[key]
+        return None
+
+
+def lane_between(origin: Place, destination: Place, chart: ZoneChart | None) -> Lane:
+    """The way of a parcel: by the carrier's chart, else by distance within one country. No border is crossed without a row that says so."""
+    known = None if chart is None else chart.find(origin, destination)
+    if known is not None:
+        return known
+    return Lane(zone_between(origin, destination) if origin.country == destination.country else NOT_CARRIED)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
-from services.routing.decide.geography import Place, is_offshore, miles_between, zone_between
+from services.routing.decide.geography import NOT_CARRIED, Place, ZoneChart, is_offshore, lane_between, miles_between
 from shared.calendar import MONDAY_TO_FRIDAY, Dispatch, WorkCalendar
 
 MOST_KNOWN_DESTINATIONS = 20_000
@@ -39,13 +39,19 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """One location seen from a destination."""
+    """One location seen from a destination. ``extra_days`` are the carrier's, beyond those of the zone and of crossing the sea."""
 
     index: int
     location: Location
     zone: int
     miles: int
     offshore: bool
+    extra_days: int = 0
+
+    @property
+    def carried(self) -> bool:
+        """Whether the carrier takes parcels from there to the destination at all."""
+        return self.zone != NOT_CARRIED
 
 
 @dataclass(frozen=True)
@@ -55,30 +61,27 @@ class Network:
     locations: Sequence[Location]
     version: int = 0
     """Counted up with every registration; stands in every decision record."""
-    _reaches: dict[str, tuple[Reach, ...]] = field(default_factory=dict)
+    _reaches: dict[tuple[Place, ZoneChart | None], tuple[Reach, ...]] = field(default_factory=dict)
     _dispatches: dict[int, Dispatch] = field(default_factory=dict)
 
-    def reach(self, destination: Place) -> tuple[Reach, ...]:
+    def reach(self, destination: Place, chart: ZoneChart | None = None) -> tuple[Reach, ...]:
         """Every location with its zone and distance, nearest first, so that among equals the nearest wins."""
-        known = self._reaches.get(destination.postal_code)
+        key = (destination, chart)
+        known = self._reaches.get(key)
         if known is None:
             if len(self._reaches) >= MOST_KNOWN_DESTINATIONS:
-                for postal_code in list(self._reaches)[: MOST_KNOWN_DESTINATIONS // 2]:
-                    del self._reaches[postal_code]
-            known = self._reaches[destination.postal_code] = self._look(destination)
+                for oldest in list(self._reaches)[: MOST_KNOWN_DESTINATIONS // 2]:
+                    del self._reaches[oldest]
+            known = self._reaches[key] = self._look(destination, chart)
         return known
 
-    def _look(self, destination: Place) -> tuple[Reach, ...]:
-        seen = [
-            Reach(
-                index,
-                location,
-                zone_between(location.place, destination),
-                round(miles_between(location.place.latitude, location.place.longitude, destination.latitude, destination.longitude)),
-                is_offshore(location.place, destination),
-            )
-            for index, location in enumerate(self.locations)
-        ]
+    def _look(self, destination: Place, chart: ZoneChart | None) -> tuple[Reach, ...]:
+        seen = []
+        for index, location in enumerate(self.locations):
+            origin = location.place
+            miles = round(miles_between(origin.latitude, origin.longitude, destination.latitude, destination.longitude))
+            lane = lane_between(origin, destination, chart)
+            seen.append(Reach(index, location, lane.zone, miles, is_offshore(origin, destination), lane.extra_days))
         return tuple(sorted(seen, key=lambda reach: (reach.miles, reach.location.code)))
 
     def dispatch(self, index: int, now: datetime) -> Dispatch:

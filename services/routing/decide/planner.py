@@ -194,10 +194,13 @@ class Planner:
         hazardous = any(item.hazmat for item in items)
         excluded: list[list[Any]] = []
         asked: list[tuple[Reach, list[int]]] = []
-        for reach in self.network.reach(request.destination):
+        for reach in self.network.reach(request.destination, self.tariffs.chart):
             location = reach.location
             if not location.active:
                 excluded.append([location.code, reach.zone, reach.miles, "inactive"])
+            elif not reach.carried:
+                border = f"no rate from {location.place.country} to {request.destination.country}"
+                excluded.append([location.code, reach.zone, reach.miles, border])
             elif location.code in request.excluded:
                 excluded.append([location.code, reach.zone, reach.miles, "excluded for this order"])
             else:
@@ -225,7 +228,7 @@ class Planner:
         locations = [
             LocationFacts(
                 reach,
-                self.tariffs.days_of_services(reach.zone, offshore=reach.offshore)[0],
+                self.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)[0],
                 sum(min(have, item.units) for item, have in zip(items, stock, strict=True)),
                 all(have >= item.units for item, have in zip(items, stock, strict=True)),
             )
@@ -270,14 +273,14 @@ class Planner:
             yield from sorted(day for day in days if fastest or promised is None or day > promised)
 
     def _arrival(self, reach: Reach, service: Service, now: datetime) -> date:
-        days = self.tariffs.days(service, reach.zone, offshore=reach.offshore)
+        days = self.tariffs.days(service, reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
         return _day_after(self.network.dispatch(reach.index, now).day, days)
 
     def _services(self, reach: Reach, limit: date | None, now: datetime) -> tuple[Service, ...]:
         """Services that arrive in time."""
         if limit is None:
             return SERVICES
-        days = self.tariffs.days_of_services(reach.zone, offshore=reach.offshore)
+        days = self.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
         return _in_time(self.network.dispatch(reach.index, now).day, days, limit)
 
     def _solve(
@@ -287,11 +290,12 @@ class Planner:
         services: list[tuple[Service, ...]] = []
         options: list[Option] = []
         senders: list[int] = []
-        known: dict[tuple[int, bool, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
+        known: dict[tuple[int, bool, int, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
         everywhere = 0
         for index, candidate in enumerate(candidates):
             reach = candidate.reach
-            key = (reach.zone, reach.offshore, None if limit is None else self.network.dispatch(reach.index, request.now).day)
+            dispatched = None if limit is None else self.network.dispatch(reach.index, request.now).day
+            key = (reach.zone, reach.offshore, reach.extra_days, dispatched)
             found = known.get(key)
             if found is None:
                 own = self._services(reach, limit, request.now)
@@ -397,7 +401,10 @@ class Planner:
 
 def _question(request: PlanRequest) -> dict[str, Any]:
     """The request as it is recorded; ``recording.request_of`` makes it out of that again."""
-    return {
+    place = request.destination
+    # Places outside the US come from the operator's own file, which may change; ZIP codes are everybody's.
+    abroad = {} if place.country == "US" else {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]}
+    return abroad | {
         "lines": [list(entry) for entry in request.wanted],
         "stock": {entry.sku: dict(request.assignable.get(entry.sku, {})) for entry in request.wanted},
         "postal_code": request.destination.postal_code,

@@ -25,7 +25,7 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
 
     Args:
         record: the decision record.
-        find_place: the place of a postal code.
+        find_place: the place of a US postal code.
 
     Raises:
         NotReplayableError: it was recorded before requests were, or its postal code is not on the map any more.
@@ -33,7 +33,7 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
     asked = record.get("asked")
     if asked is None:
         raise NotReplayableError("it was recorded by a version that did not record what was asked")
-    place = find_place(asked["postal_code"])
+    place = _place_abroad(asked) if "place" in asked else find_place(asked["postal_code"])
     if place is None:
         raise NotReplayableError(f"postal code {asked['postal_code']} is not on the map")
     return PlanRequest(
@@ -49,6 +49,11 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
         partly=asked["partly"],
         order=None if asked["order"] is None else OrderFacts(**{**asked["order"], "skus": tuple(asked["order"]["skus"])}),
     )
+
+
+def _place_abroad(asked: Mapping[str, Any]) -> Place:
+    country, latitude, longitude, state, time_zone = asked["place"]
+    return Place(asked["postal_code"], latitude, longitude, latitude, longitude, state, time_zone, country)
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:

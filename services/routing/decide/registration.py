@@ -28,9 +28,8 @@ def check_location(
         partners: codes of the 3PLs in the partners file; None when there is no such file to check against.
     """
     if not on_map:
-        return FieldRefused(
-            "postal_code", f"{wanted.country} postal code {wanted.postal_code} is not on the map; give a US ZIP code that exists"
-        )
+        way_out = "give a US ZIP code that exists" if wanted.country == "US" else "add it to the file that ORDERMESH_POSTAL_AREAS names"
+        return FieldRefused("postal_code", f"{wanted.country} postal code {wanted.postal_code} is not on the map; {way_out}")
     if wanted.time_zone not in time_zones:
         return FieldRefused("time_zone", f"{wanted.time_zone} is no IANA time zone; give one like America/Chicago")
     if partners is not None and wanted.partner not in partners:

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from services.routing.decide.geography import ZoneChart
+
 Numbers = NDArray[np.int64]
 
 Service = Literal["ground", "two_day", "next_day"]
@@ -105,6 +107,7 @@ class Tariffs:
         transit_days: business days by service and zone.
         offshore_days: added to ground and air when a parcel has to cross the sea.
         handling_cents: our cost per parcel.
+        chart: the carrier's own zones; without it they follow from distance, and no border is crossed.
     """
 
     version: str
@@ -112,18 +115,19 @@ class Tariffs:
     transit_days: Mapping[Service, Mapping[int, int]]
     offshore_days: Mapping[Service, int]
     handling_cents: int
-    _days: dict[tuple[int, bool], tuple[int, ...]] = field(default_factory=dict)
+    chart: ZoneChart | None = None
+    _days: dict[tuple[int, bool, int], tuple[int, ...]] = field(default_factory=dict)
     _prices: dict[tuple[int, tuple[Service, ...], bool], Prices | None] = field(default_factory=dict)
 
-    def days(self, service: Service, zone: int, *, offshore: bool) -> int:
+    def days(self, service: Service, zone: int, *, offshore: bool, extra_days: int = 0) -> int:
         """Business days in transit."""
-        return self.transit_days[service][zone] + (self.offshore_days[service] if offshore else 0)
+        return self.transit_days[service][zone] + (self.offshore_days[service] if offshore else 0) + extra_days
 
-    def days_of_services(self, zone: int, *, offshore: bool) -> tuple[int, ...]:
+    def days_of_services(self, zone: int, *, offshore: bool, extra_days: int = 0) -> tuple[int, ...]:
         """Business days in transit of every service."""
-        key = (zone, offshore)
+        key = (zone, offshore, extra_days)
         if key not in self._days:
-            self._days[key] = tuple(self.days(service, zone, offshore=offshore) for service in SERVICES)
+            self._days[key] = tuple(self.days(service, zone, offshore=offshore, extra_days=extra_days) for service in SERVICES)
         return self._days[key]
 
     def prices(self, zone: int, services: tuple[Service, ...], *, residential: bool) -> Prices | None:

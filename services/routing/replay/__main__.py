@@ -107,7 +107,7 @@ def variation(options: argparse.Namespace, rules: RuleSet | None) -> Variation |
             network = Network([replace(place, active=place.active and place.code not in closed) for place in network.locations])
         return Planner(
             network=network,
-            tariffs=Tariffs(cards.version, cards.cards, cards.transit_days, cards.offshore_days, handling_cents),
+            tariffs=Tariffs(cards.version, cards.cards, cards.transit_days, cards.offshore_days, handling_cents, cards.chart),
             objective=options.objective or planner.objective,
             pick_cents=planner.pick_cents if options.pick_cents is None else options.pick_cents,
             split_cents=planner.split_cents if options.split_cents is None else options.split_cents,

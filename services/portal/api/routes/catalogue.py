@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from services.portal.api import catalogue, models
-from services.portal.api.operation import Operation
+from services.portal.api.operation import Operation, Parameter
 from services.portal.api.routes.parameters import REPEATED
 
 CATALOGUE: tuple[Operation, ...] = (
@@ -46,5 +50,18 @@ CATALOGUE: tuple[Operation, ...] = (
         idempotent=True,
         more_statuses=REPEATED,
     ),
-    Operation("GET", "/api/locations", "Catalogue", "List locations", catalogue.read_locations, models.Document, errors=(503,)),
+    Operation(
+        "GET",
+        "/api/locations",
+        "Catalogue",
+        "List locations, or those near a postal code",
+        catalogue.read_locations,
+        models.Document,
+        parameters=(
+            Parameter("near", "query", Annotated[str, Field(min_length=1, max_length=120)], "A postal code."),
+            Parameter("country", "query", Annotated[str, Field(pattern="^[A-Z]{2}$")], "Its country, two capital letters.", "US"),
+            Parameter("within_miles", "query", Annotated[int, Field(ge=0, le=20_000)], "Not farther than this."),
+        ),
+        errors=(422, 503),
+    ),
 )
