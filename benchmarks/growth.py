@@ -16,6 +16,9 @@ from shared.messaging.message import Connection
 LINES_PER_HISTORIC_ORDER = 3
 SKUS_PER_STEP = 50_000
 ORDERS_PER_STEP = 100_000
+SKUS_PER_RECEIPT = 500
+ORDERS_PER_RECEIPT = 800
+"""How many orders' goods came together, a receipt for each location."""
 HISTORY_MONTHS = 11
 
 _IDENTITY = """
@@ -26,21 +29,16 @@ _IDENTITY = """
 """
 """Ids that sort by time, as UUIDv7 do: an instant, what the row is, and its number."""
 
-_RECEIPTS = """
-    CREATE TEMP TABLE IF NOT EXISTS grown_receipts AS
-        SELECT location, pg_temp.identity(now(), 8, row_number() OVER ()) AS receipt_id FROM allocation.locations;
-    INSERT INTO allocation.receipts (receipt_id, location, received_at) SELECT receipt_id, location, now() FROM grown_receipts
-        ON CONFLICT DO NOTHING
-"""
-"""What is added came in with one receipt per location."""
-
 _SHIPPED = """
     historic_order AS MATERIALIZED (
         SELECT number, instant, (ARRAY['{places}'])[1 + number % {places_count}] AS location,
+               pg_temp.identity(came_at, 8, number / {receipt_orders} * {places_count} + number % {places_count}) AS receipt_id, came_at,
                pg_temp.identity(instant, 1, number) AS order_id, pg_temp.identity(instant, 2, number) AS plan_id,
                pg_temp.identity(instant, 3, number) AS fulfillment_id
         FROM generate_series($1::bigint, $2::bigint - 1) AS number,
-             LATERAL (SELECT now() - interval '300 days' + number * interval '300 days' / $3::bigint AS instant) at
+             LATERAL (SELECT now() - interval '300 days' + number * interval '300 days' / $3::bigint AS instant,
+                             now() - interval '300 days' + number / {receipt_orders} * {receipt_orders} * interval '300 days' / $3::bigint
+                                 AS came_at) at
     ), line AS MATERIALIZED (
         SELECT o.*, n::text AS line_id, ({first_sku} + 1 + (o.number * {lines} + n) % ($4::int - 1))::text AS sku,
                o.number * {lines} + n AS line_number
@@ -48,6 +46,9 @@ _SHIPPED = """
     ), placed AS (
         INSERT INTO allocation.orders (order_id, order_version, split_policy, placed_at)
         SELECT order_id, 1, 'ship_available', instant FROM historic_order
+    ), received AS (
+        INSERT INTO allocation.receipts (receipt_id, location, received_at)
+        SELECT DISTINCT receipt_id, location, came_at FROM historic_order
     ), planned AS (
         INSERT INTO allocation.plans (plan_id, order_id, outcome, decided_at)
         SELECT plan_id, order_id, 'assigned', instant FROM historic_order
@@ -65,10 +66,11 @@ _SHIPPED = """
         (movement_id, kind, quantity, sku, location, order_id, line_id, fulfillment_id, cause_id, event_id, happened_at)
     SELECT pg_temp.identity(instant, step.kind, line_number), step.movement::allocation.movement_kind, step.quantity, sku,
            CASE WHEN step.movement <> 'reserved' THEN location END, CASE WHEN step.movement <> 'received' THEN order_id END,
-           CASE WHEN step.movement <> 'received' THEN line_id END, CASE WHEN step.movement = 'shipped' THEN fulfillment_id END,
-           CASE WHEN step.movement = 'received' THEN receipt_id END, CASE WHEN step.movement = 'received' THEN receipt_id END, instant
-    FROM line JOIN grown_receipts USING (location),
-         (VALUES (4, 'reserved', 1), (5, 'received', 1), (6, 'assigned', 1), (7, 'shipped', -1)) AS step(kind, movement, quantity)
+           CASE WHEN step.movement <> 'received' THEN line_id END,
+           CASE WHEN step.movement IN ('assigned', 'shipped') THEN fulfillment_id END,
+           CASE step.movement WHEN 'received' THEN receipt_id WHEN 'assigned' THEN plan_id WHEN 'shipped' THEN fulfillment_id END,
+           CASE WHEN step.movement = 'received' THEN receipt_id END, CASE WHEN step.movement <> 'reserved' THEN instant END
+    FROM line, (VALUES (4, 'reserved', 1), (5, 'received', 1), (6, 'assigned', 1), (7, 'shipped', -1)) AS step(kind, movement, quantity)
 """
 
 
@@ -84,7 +86,6 @@ async def grow_catalogue(connection: Connection, skus: int, *, already: int) -> 
         BenchmarkError: an added product has no stock.
     """
     await connection.execute(_IDENTITY)
-    await connection.execute(_RECEIPTS)
     model = sku_number(1)
     for start in range(already, skus, SKUS_PER_STEP):
         end = min(skus, start + SKUS_PER_STEP)
@@ -117,11 +118,18 @@ async def grow_catalogue(connection: Connection, skus: int, *, already: int) -> 
                     FROM generate_series($2::int, $3::int - 1) AS number, allocation.stock_locations l
                     WHERE l.sku = $1 ORDER BY number, l.location
                     RETURNING sku, location, on_shelf
+                ), placed AS (
+                    SELECT *, row_number() OVER (PARTITION BY sku ORDER BY location) AS place FROM shelves
+                ), lines AS (
+                    SELECT *, pg_temp.identity(now(), 8, sku::bigint / {SKUS_PER_RECEIPT} * 16 + place) AS receipt_id FROM placed
+                ), received AS (
+                    INSERT INTO allocation.receipts (receipt_id, location, received_at)
+                    SELECT DISTINCT receipt_id, location, now() FROM lines
                 )
                 INSERT INTO allocation.movements (movement_id, kind, quantity, sku, location, cause_id, event_id, happened_at)
-                SELECT pg_temp.identity(now(), 0, sku::bigint * 16 + row_number() OVER (PARTITION BY sku)), 'received', on_shelf, sku,
-                       location, receipt_id, receipt_id, now()
-                FROM shelves JOIN grown_receipts USING (location)
+                SELECT pg_temp.identity(now(), 0, sku::bigint * 16 + place), 'received', on_shelf, sku, location, receipt_id, receipt_id,
+                       now()
+                FROM lines
                 """,  # noqa: S608
                 model,
                 start,
@@ -136,7 +144,7 @@ async def grow_catalogue(connection: Connection, skus: int, *, already: int) -> 
 async def grow_history(connections: Sequence[Connection], lines: int, *, skus: int) -> None:
     """Adds shipped order lines of one unit each, spread over the last 300 days and all products.
 
-    The units were received for the purpose, so the shelves hold what they held.
+    The units were received for the purpose, so the shelves hold what they held, and the continuous auditor finds nothing to look into.
 
     Args:
         connections: the administrator's, to the database that grows; they share the work.
@@ -146,14 +154,17 @@ async def grow_history(connections: Sequence[Connection], lines: int, *, skus: i
     months = HISTORY_MONTHS
     await connections[0].execute(f"SELECT allocation.prepare_ledger_months((now() - interval '{months} months')::date, {months})")
     statement = "WITH " + _SHIPPED.format(
-        places="','".join(place.code for place in places()), places_count=len(places()), first_sku=FIRST_SKU, lines=LINES_PER_HISTORIC_ORDER
+        places="','".join(place.code for place in places()),
+        places_count=len(places()),
+        first_sku=FIRST_SKU,
+        lines=LINES_PER_HISTORIC_ORDER,
+        receipt_orders=ORDERS_PER_RECEIPT,
     )
     orders = lines // LINES_PER_HISTORIC_ORDER
     steps = iter(range(0, orders, ORDERS_PER_STEP))
 
     async def work(connection: Connection) -> None:
         await connection.execute(_IDENTITY)
-        await connection.execute(_RECEIPTS)
         for start in steps:
             await connection.execute(statement, start, min(orders, start + ORDERS_PER_STEP), orders, skus)
 

@@ -128,6 +128,7 @@ class ScalingBench:
 
         runs = await self._compare("history", self._sizes.historic_lines, round_of)
         for name in names:
+            await self._books_hold(name)
             await self._databases.drop(name)
         return runs
 
@@ -217,6 +218,15 @@ class ScalingBench:
 
     async def _drained(self, name: str, orders: Sequence[Publication], *, processes: int = 1) -> float:
         return await drained_per_second(self._stack, self._databases, name, orders, processes=processes)
+
+    async def _books_hold(self, name: str) -> None:
+        connection = await self._databases.connect(name)
+        try:
+            found = await connection.fetchval("SELECT min(explanation) FROM allocation.audit_findings")
+        finally:
+            await connection.close()
+        if found is not None:
+            raise BenchmarkError(f"{name}: the auditor looked into its books meanwhile, as in no sound database: {found}")
 
     async def _queue_up(self, name: str, lines: int) -> None:
         random = Random("waiting")
