@@ -279,6 +279,19 @@ class TestDecisions:
         assert same["confirmed_at"] > found["confirmed_at"]
         await apply_all(shop)
 
+    async def test_a_ledger_that_was_read_a_moment_ago_is_not_read_again(self, shop: Desk, databases: Databases) -> None:
+        """However many looks come upon the SKU meanwhile: reading a ledger from end to end costs as much as it is long."""
+        found = await self._found(shop, databases)
+        shop.now += CONFIRMATION_PAUSE / 2
+        await look_at_everything(shop)
+        (same,) = await findings(shop.connection)
+        assert same["confirmed_at"] == found["confirmed_at"]
+        shop.now += CONFIRMATION_PAUSE / 2
+        await look_at_everything(shop)
+        (same,) = await findings(shop.connection)
+        assert same["confirmed_at"] > found["confirmed_at"]
+        await apply_all(shop)
+
     async def test_whoever_was_shown_other_figures_changes_nothing(self, shop: Desk, databases: Databases) -> None:
         found = await self._found(shop, databases)
         await corrupt(databases, TAKE_ONE_OFF_THE_SHELF)

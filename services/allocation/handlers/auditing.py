@@ -240,8 +240,9 @@ async def _examine(connection: Connection, look: Look, now: datetime) -> None:
     if look.ruled_skus:
         suspicious.update(await examining.skus_of_rules_that_do_not_fit(connection, sorted(look.ruled_skus)))
     again = await store.skus_to_confirm(connection, now - CONFIRMATION_PAUSE, CONFIRMED_PER_LOOK)
+    known = await store.skus_confirmed_since(connection, sorted(suspicious), now - CONFIRMATION_PAUSE) if suspicious else set()
     # In no fixed order, so that those that stay wrong do not keep the others out.
-    others = sorted(suspicious, key=lambda sku: hash((sku, now)))
+    others = sorted(suspicious - known, key=lambda sku: hash((sku, now)))
     chosen = list(dict.fromkeys([*again, *others]))[:INVESTIGATED_PER_LOOK]
     defects = await investigate(connection, chosen)
     await record(connection, defects, now)

@@ -13,8 +13,9 @@ from shared.messaging.message import Connection
 
 
 async def take_one_snapshot(connection: Connection) -> None:
-    """Everything that this transaction reads from now on is of one instant. Must be its first statement."""
-    await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    """Everything that this transaction reads from now on is of one instant, by one processor: who sells goes first. Must be its first
+    statement."""
+    await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL max_parallel_workers_per_gather = 0")
 
 
 async def claim_duties(connection: Connection, duties: Sequence[str], recounted_before: datetime, limit: int) -> list[Record]:

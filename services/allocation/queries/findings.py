@@ -98,6 +98,14 @@ async def skus_to_confirm(connection: Connection, confirmed_before: datetime, li
     return [row["sku"] for row in rows]
 
 
+async def skus_confirmed_since(connection: Connection, skus: Sequence[str], instant: datetime) -> set[str]:
+    """Those of these SKUs with an open finding that was confirmed a moment ago: their ledger was read then."""
+    rows = await connection.fetch(
+        "SELECT DISTINCT sku FROM audit_findings WHERE status = 'open' AND sku = ANY($1::text[]) AND confirmed_at > $2", skus, instant
+    )
+    return {row["sku"] for row in rows}
+
+
 async def lock_findings(connection: Connection, finding_ids: Sequence[UUID]) -> list[Record]:
     """Findings about which somebody decides now. Comes before everything else that is locked."""
     return await connection.fetch(
