@@ -47,7 +47,7 @@ def areas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def cards(tmp_path: Path) -> Callable[[str], Path]:
+def cards(tmp_path: Path) -> Callable[..., Path]:
     """Makes a folder with the shipped rate cards and a zone chart of these rows."""
 
     def make(rows: str, header: str = HEADER) -> Path:
@@ -118,7 +118,7 @@ def test_a_file_of_areas_in_another_encoding_or_of_other_columns_is_told(tmp_pat
 
 
 @pytest.mark.usefixtures("areas")
-def test_no_border_is_crossed_without_a_rate_and_the_decision_says_so(cards: Callable[[str], Path]) -> None:
+def test_no_border_is_crossed_without_a_rate_and_the_decision_says_so(cards: Callable[..., Path]) -> None:
     network = Network([a_location("reno"), a_location("newark")])
     stock = {"SKU-1": {"reno": 5, "newark": 5}}
     asked = request(wanted(1), stock, destination=found("V6B 1A1", "CA"))
@@ -155,7 +155,7 @@ def test_of_a_charts_rows_the_longest_origin_wins_and_then_the_longest_destinati
         ("US,89,CA,V,5,0\nUS,89,CA,v,6,0", "row 3: a second row from US 89 to CA V"),
     ],
 )
-def test_what_is_wrong_with_a_zone_chart_is_told_by_row_and_column(cards: Callable[[str], Path], row: str, told: str) -> None:
+def test_what_is_wrong_with_a_zone_chart_is_told_by_row_and_column(cards: Callable[..., Path], row: str, told: str) -> None:
     with pytest.raises(RateCardError) as caught:
         load_tariffs(cards(row + "\n"), handling_cents=0)
     assert told in str(caught.value)
@@ -163,7 +163,7 @@ def test_what_is_wrong_with_a_zone_chart_is_told_by_row_and_column(cards: Callab
         load_tariffs(cards("", header="from,to\n"), handling_cents=0)
 
 
-def test_a_carriers_published_chart_replaces_the_zones_by_distance(real_inputs: Path, cards: Callable[[str], Path]) -> None:
+def test_a_carriers_published_chart_replaces_the_zones_by_distance(real_inputs: Path, cards: Callable[..., Path]) -> None:
     """Of USPS, 2018: the origins of three locations to everywhere."""
     origins = {"895": "reno", "752": "dallas", "071": "newark"}
     with gzip.open(real_inputs / "zones" / "usps_zones_2018.csv.gz", "rt") as lines:
@@ -185,7 +185,7 @@ def test_a_carriers_published_chart_replaces_the_zones_by_distance(real_inputs: 
     assert other > 20, "else the chart would say nothing new"
 
 
-def test_a_decision_about_a_place_abroad_is_made_again_when_the_file_has_changed_since(areas: Path, cards: Callable[[str], Path]) -> None:
+def test_a_decision_about_a_place_abroad_is_made_again_when_the_file_has_changed_since(areas: Path, cards: Callable[..., Path]) -> None:
     folder = cards("US,,CA,,8,3\n")
     tariffs = load_tariffs(folder, handling_cents=150)
     asked = request(wanted(2), {"SKU-1": {"reno": 5}}, destination=found("M5V 2T6", "CA"), service_level="two_day")
