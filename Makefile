@@ -49,7 +49,7 @@ test: bootstrap ## run the test suite on servers of its own, two workers; TESTS=
 check: bootstrap ## ruff, mypy --strict, import walls, contract snapshots, the no_reply lint
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy
+	@$(PYTHON) -m mypy -n 2
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m shared.contracts.generate --check
 	@$(PYTHON) -m pytest -q tests/contracts

@@ -105,7 +105,7 @@ class Run:
 
 
 async def test_kill_nine_of_every_service_of_the_broker_and_of_postgres_loses_and_doubles_nothing(breakable: System) -> None:
-    run = Run(breakable, "kill", 2_000)
+    run = Run(breakable, "kill", 1_400)
     await run.prepare()
     streaming = asyncio.create_task(run.stream(pause_seconds=0.15))
     for name in SERVICES:
@@ -127,7 +127,7 @@ async def test_kill_nine_of_every_service_of_the_broker_and_of_postgres_loses_an
 
 async def test_a_broker_that_lost_everything_is_refilled_by_republish(breakable: System) -> None:
     started_at = datetime.now(UTC) - timedelta(seconds=5)
-    run = Run(breakable, "wipe", 600)
+    run = Run(breakable, "wipe", 400)
     await run.prepare()
     streaming = asyncio.create_task(run.stream(pause_seconds=0.1))
     await asyncio.sleep(1.5)
@@ -155,7 +155,7 @@ async def test_a_broker_that_lost_everything_is_refilled_by_republish(breakable:
 
 async def test_a_service_that_is_stopped_and_started_under_load_loses_nothing(breakable: System) -> None:
     """A rolling upgrade as Kubernetes does it: SIGTERM, drain, a new process."""
-    run = Run(breakable, "roll", 500)
+    run = Run(breakable, "roll", 400)
     await run.prepare()
     streaming = asyncio.create_task(run.stream(pause_seconds=0.2))
     for name in SERVICES:
