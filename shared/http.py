@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +16,16 @@ from pydantic import ValidationError
 from shared.contracts.base import Refusal
 from shared.contracts.channels import FieldProblem
 from shared.database import is_unavailable
+from shared.json_document import MalformedJson, document_in
 from shared.messaging import inbox, outbox, waiting
 from shared.messaging.batching import HandledNow
-from shared.messaging.reading import Delivery, problems_of
+from shared.messaging.reading import JSON_CONTENT_TYPES, Delivery, problems_of
 from shared.running import Environment
 
 log = structlog.get_logger()
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
+CHARSETS_IN_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
 RouteFunction = Callable[[Environment, web.Request], Awaitable[web.StreamResponse]]
 Probe = Callable[[], Awaitable[dict[str, str]]]
@@ -66,6 +67,11 @@ def error_response(
 ) -> web.Response:
     """An error in the one shape that all have."""
     return web.json_response(error_body(code, message, problems), status=status, headers=headers)
+
+
+def malformed_json(error: MalformedJson) -> web.Response:
+    """The answer to a body that is no JSON, or that says a field twice."""
+    return error_response(400, "malformed_json", str(error), [error.fault])
 
 
 def authorised(request: web.Request, token: str) -> bool:
@@ -124,6 +130,10 @@ async def _tell_errors(request: web.Request, handler: Callable[[web.Request], Aw
         # Before anybody reads the body: signatures are over the bytes that were sent, and nobody is asked yet who he is.
         problem = FieldProblem(field="Content-Encoding", problem=f"{encoding[:40]!r} is not read here", remedy="send the body as it is")
         return error_response(415, "unsupported_content_encoding", "send the body without Content-Encoding, uncompressed", [problem])
+    charset = request.charset if request.content_type in JSON_CONTENT_TYPES else None
+    if charset is not None and charset.lower() not in CHARSETS_IN_UTF_8:
+        problem = FieldProblem(field="Content-Type", problem=f"charset {charset[:40]!r} is not read here", remedy="send JSON in UTF-8")
+        return error_response(415, "unsupported_charset", "send JSON in UTF-8, the only charset that it has", [problem])
     try:
         return await handler(request)
     except web.RequestPayloadError:
@@ -150,15 +160,14 @@ async def read_metrics(environment: Environment, _: web.Request) -> web.StreamRe
 
 async def receive_message(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``POST /messages``: one CloudEvents envelope, handled while the sender waits. The envelope's id makes it safe to repeat."""
-    if request.content_type not in ("application/json", "application/cloudevents+json"):
+    if request.content_type not in JSON_CONTENT_TYPES:
         problem = FieldProblem(field="Content-Type", problem=f"not {request.content_type[:100]!r}", remedy="send application/json")
         return error_response(415, "unsupported_media_type", "send application/json or application/cloudevents+json", [problem])
     body = await request.read()
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        problem = FieldProblem(field="body", problem="is not one JSON document in UTF-8", remedy="send a CloudEvents envelope")
-        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8", [problem])
+        document = document_in(body)
+    except MalformedJson as error:
+        return malformed_json(error)
     message_type = document.get("type") if isinstance(document, dict) else None
     if not isinstance(message_type, str):
         problem = FieldProblem(field="type", problem="missing", remedy="send a CloudEvents envelope with its type")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -26,7 +25,8 @@ from shared.contracts.holds import (
     StockHoldRequested,
 )
 from shared.contracts.unknown_fields import slips, unknown_fields
-from shared.http import error_response
+from shared.http import error_response, malformed_json
+from shared.json_document import MalformedJson, document_in
 from shared.messaging.message import Outgoing
 from shared.messaging.outbox import encode
 from shared.messaging.reading import Delivery, problems_of
@@ -82,9 +82,9 @@ def _invalid(problems: Sequence[FieldProblem]) -> web.Response:
 def _read(body: bytes, channel: str, kind: Request) -> StockHoldRequested | StockHoldReleaseRequested | web.Response:
     """The request in a body that is either the bare request, with or without its channel, or its envelope."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
+        document = document_in(body)
+    except MalformedJson as error:
+        return malformed_json(error)
     if not isinstance(document, dict):
         return _invalid([FieldProblem(field="body", problem="is no JSON object", remedy="send one request")])
     if "specversion" in document:

@@ -82,10 +82,13 @@ def _unknown_in(value: Any, document: Any, path: str) -> Iterator[UnknownField]:
             yield from _unknown_in(item, source, _joined(path, str(position)))
 
 
+def tellable(name: str) -> str:
+    """A field's name as it can be stored and told, whatever characters somebody uses for names."""
+    return name[:LONGEST_NAME].replace("\x00", "").encode("utf-8", "replace").decode() or "''"
+
+
 def _joined(path: str, name: str) -> str:
-    """A path that can be stored and told, whatever characters somebody uses for names."""
-    name = name[:LONGEST_NAME].replace("\x00", "").encode("utf-8", "replace").decode() or "''"
-    return f"{path}.{name}" if path else name
+    return f"{path}.{tellable(name)}" if path else tellable(name)
 
 
 def slips(unknown: Collection[UnknownField]) -> tuple[FieldProblem, ...]:

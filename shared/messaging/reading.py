@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -11,13 +10,14 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from shared.contracts.base import Kind, Message
 from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import Envelope
 from shared.contracts.registry import MESSAGES, partner_kind_of, partner_of
 from shared.contracts.unknown_fields import SLIP, UnknownField, closest_name, ignored, slips, unknown_fields
+from shared.json_document import MalformedJson, document_in
 from shared.messaging.inbox import InboxEntry
 from shared.messaging.message import Received
 
@@ -86,15 +86,35 @@ def problems_of(error: ValidationError, schema: str) -> tuple[FieldProblem, ...]
         schema: where the sender can read what would be right.
     """
     problems = []
-    for problem in error.errors(include_url=False, include_context=False)[:PROBLEMS_LIMIT]:
+    for problem in error.errors(include_url=False)[:PROBLEMS_LIMIT]:
         name = ".".join(str(part) for part in problem["loc"]) or "body"
         remedy = f"see {schema}"
         if problem["type"] == "extra_forbidden":
             remedy = f"leave out what the schema does not ask for; see {schema}"
         if problem["type"] == "missing":
             remedy = _how_to_add(str(problem["loc"][-1]), problem["input"])
-        problems.append(FieldProblem(field=name[:120], problem=problem["msg"][:500], remedy=remedy[:500]))
+        problems.append(FieldProblem(field=name[:120], problem=in_words(problem)[:500], remedy=remedy[:500]))
     return tuple(problems)
+
+
+PATTERNS_IN_WORDS = {
+    r"^[a-z0-9][a-z0-9_-]{0,39}$": "should be a code: at most 40 of a-z, 0-9, - and _, the first a letter or a digit",
+    r"^[^\x00-\x1f]+$": "should have no control characters",
+    r"^[A-Z]{3}$": "should be three capital letters, like USD",
+    r"^[A-Z]{2}$": "should be two capital letters, like US",
+    r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$": "is not a W3C traceparent",
+    r"^([01]\d|2[0-3]):[0-5]\d$": "is not a time of day, like 17:30",
+    r"^[^@\s]+@[^@\s]+$": "is not an e-mail address",
+    r"^[a-z]{2}(-[A-Z]{2})?$": "is not a language, like en or en-US",
+    r"^[^\x00-\x1f']{1,60}$": "should be 1 to 60 characters without control characters and apostrophes",
+}
+"""What the patterns of contracts ask for: who sends a message need not read regular expressions."""
+
+
+def in_words(problem: ErrorDetails) -> str:
+    """What pydantic found, without its regular expressions."""
+    words = PATTERNS_IN_WORDS.get(str(problem.get("ctx", {}).get("pattern"))) if problem["type"] == "string_pattern_mismatch" else None
+    return words or problem["msg"]
 
 
 def _how_to_add(name: str, given: Any) -> str:
@@ -213,10 +233,9 @@ class Reader(Generic[DataT]):
 
     def _diagnose(self, delivery: Delivery, partner: str | None, error: ValidationError) -> Read[DataT]:
         try:
-            document = json.loads(delivery.body)
-        except (ValueError, RecursionError) as broken:
-            problems = _one_problem("body", f"not valid JSON: {str(broken)[:200]}", "send one JSON document in UTF-8")
-            return self._unreadable(delivery, partner, None, problems)
+            document = document_in(delivery.body, each_field_once=False)
+        except MalformedJson as broken:
+            return self._unreadable(delivery, partner, None, [broken.fault])
         if isinstance(document, dict):
             stated = document.get("type")
             if isinstance(stated, str) and stated != self.message.type:

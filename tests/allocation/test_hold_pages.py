@@ -167,7 +167,7 @@ async def test_a_wrong_field_is_named(counter: Counter, change: dict[str, Any], 
     )
 
 
-@pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"[1]", 422), (b"x" * 70_000, 413)])
+@pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b'{"a": 1, "a": 2}', 400), (b"[1]", 422), (b"x" * 70_000, 413)])
 async def test_a_body_that_is_no_request_is_refused(counter: Counter, body: bytes, status: int) -> None:
     assert (await counter.ask(body))[0] == status
 

@@ -14,6 +14,7 @@ from shared.contracts.envelope import Envelope
 from shared.contracts.generate.meanings import field_meanings
 from shared.contracts.generate.schemas import envelope_schema
 from shared.contracts.registry import MESSAGES
+from shared.messaging.reading import PATTERNS_IN_WORDS
 
 EVERY_TYPE = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES.keys())
 SHIPPED = MESSAGES["3pl.shipped.v1"]
@@ -49,6 +50,18 @@ def test_the_example_is_a_message_by_the_schema_and_by_the_model(message: type[M
     assert envelope.type == message.type
     fields = message.model_fields
     assert example(message)["data"].keys() == fields.keys(), "the example shows every field"
+
+
+def patterns_in(schema: Any) -> set[str]:
+    """Every regular expression of a schema, at any depth."""
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    pattern = schema.get("pattern") if isinstance(schema, dict) else None
+    return set[str]().union(*map(patterns_in, parts), [pattern] if isinstance(pattern, str) else [])
+
+
+def test_senders_are_told_in_words_what_a_pattern_asks_for() -> None:
+    patterns = set[str]().union(*(patterns_in(envelope_schema(message)) for message in MESSAGES.values()))
+    assert patterns == PATTERNS_IN_WORDS.keys()
 
 
 @EVERY_TYPE

@@ -118,6 +118,8 @@ class TestTheDoor:
             (b"{", "application/json", 400, "malformed_json"),
             (b"[" * 100_000, "application/json", 400, "malformed_json"),
             (b"\xff", "application/json", 400, "malformed_json"),
+            (b'{"reason": "x", "reason": "y"}', "application/json", 400, "malformed_json"),
+            (b"{}", "application/json; charset=latin1", 415, "unsupported_charset"),
             (b"{}", "text/plain", 415, "unsupported_media_type"),
             (b"[]", "application/json", 422, "invalid"),
             (
@@ -130,6 +132,18 @@ class TestTheDoor:
         ):
             answer = await world.client.request(operation.method, path, data=content, headers={**AUTHORISED, "Content-Type": content_type})
             assert (answer.status, problem(await answer.json())[0]) == (status, code), content[:50]
+        assert all(not neighbour.asked for neighbour in world.neighbours.values())
+
+    async def test_a_query_parameter_that_an_operation_does_not_have_is_named_with_those_that_it_has(self, world: World) -> None:
+        """A misspelt filter would show everything, as if it were the answer."""
+        for operation in OPERATIONS:
+            path = re.sub(r"\{\w+(:[^}]*)?\}", str(new_id()), operation.path)
+            status, document = await request(world, operation.method, f"{path}?limitt=5")
+            assert (status, problem(document)) == (422, ("invalid", ["limitt"])), operation.name
+        _, document = await request(world, "GET", "/api/orders?querry=1001&limitt=5&limit=1")
+        assert [(item["field"], item["remedy"]) for item in document["error"]["problems"]] == [
+            (name, "leave it out, or use one of: query, limit") for name in ("querry", "limitt")
+        ]
         assert all(not neighbour.asked for neighbour in world.neighbours.values())
 
     @pytest.mark.parametrize("operation", [item for item in OPERATIONS if item.request], ids=lambda operation: str(operation.name))
@@ -954,7 +968,7 @@ class TestItsOwnDescription:
                 assert len(operation["description"]) > 20
                 declared = {item["name"] for item in operation["parameters"] if item["in"] == "path"}
                 assert declared == set(re.findall(r"\{(\w+)\}", path))
-                assert "401" in operation["responses"]
+                assert {"401", "422"} <= operation["responses"].keys()
 
     async def test_is_served_to_everybody_as_json_and_as_a_page(self, world: World) -> None:
         answer = await world.client.get("/openapi.json")

@@ -248,3 +248,12 @@ async def test_a_wrong_policy_names_the_field(office: Office) -> None:
     status, body = await office.call("PUT", "/policies/dtc", policy)
     assert (status, body["error"]["problems"][0]["field"]) == (422, "window_days")
     assert (await office.call("PUT", "/policies/vip", policy | {"window_days": 1}))[0] == 404
+
+
+@pytest.mark.parametrize(("body", "field"), [(b"{", "body"), (b"\xff", "body"), (b'{"window_days": 1, "window_days": 2}', "window_days")])
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/policies/dtc"), ("POST", "/messages")])
+async def test_what_is_no_json_or_says_a_field_twice_is_refused(office: Office, method: str, path: str, body: bytes, field: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    answer = await office.client.request(method, path, data=body, headers=headers)
+    error = (await answer.json())["error"]
+    assert (answer.status, error["code"], [problem["field"] for problem in error["problems"]]) == (400, "malformed_json", [field])

@@ -152,14 +152,16 @@ def _broken(text: bytes, content_type: str | None = "application/json") -> Deliv
     ("delivery", "named"),
     [
         (_broken(b'{"specversion": '), "body: not valid JSON"),
-        (_broken(b"\xff\xfe\x00"), "body: not valid JSON"),
-        (_broken(b"[" * 5_000), "body: not valid JSON"),
+        (_broken(b"\xff\xfe\x00"), "body: not valid JSON: it is not in UTF-8"),
+        (_broken('{"type": "order.placed.v1"}'.encode("utf-16-le")), "body: not valid JSON: it is not in UTF-8"),
+        (_broken(b"[" * 5_000), "body: not valid JSON: it is nested too deeply"),
         (_broken(b"{}", "text/plain"), "content_type: 'text/plain' is not application/json"),
         (_broken(b"{}", None), "content_type: None is not application/json"),
         (_broken(b'{"type": "order.placed.v9", "id": 5}'), "type: 'order.placed.v9' is an unknown type or version here"),
         (_broken(b'{"type": "order.cancelled.v1", "id": 5}'), "type: 'order.cancelled.v1' is another type here"),
         (_broken(b"[1, 2]"), "body: Input should be an object"),
         (_broken(b'{"type": "order.placed.v1"}'), "id: Field required"),
+        (_broken(b'{"type": "order.placed.v9", "type": "order.placed.v1"}'), "id: Field required"),
     ],
 )
 async def test_what_is_no_message_is_parked_naming_the_field_and_disturbs_nobody(

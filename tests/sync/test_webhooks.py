@@ -213,10 +213,42 @@ async def test_another_content_type_is_refused(sync: SyncHttp, content_type: str
     assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe{}", b"[" * 200_000, b'{"a":1}{"b":2}', b"not json"])
-async def test_malformed_json_is_refused(sync: SyncHttp, body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "not valid JSON: Expecting value"),
+        (b"{", "not valid JSON: Expecting property name"),
+        (b"not json", "not valid JSON: Expecting value"),
+        (b'{"a":1}{"b":2}', "not valid JSON: Extra data"),
+        (b"[" * 200_000, "not valid JSON: it is nested too deeply"),
+        (b"\xff\xfe{}", "not valid JSON: it is not in UTF-8"),
+        ("{}".encode("utf-16-le"), "not valid JSON: it is not in UTF-8"),
+        ("{}".encode("utf-16-be"), "not valid JSON: it is not in UTF-8"),
+        (b"\xef\xbb\xbf{}", "not valid JSON: it begins with a byte order mark"),
+    ],
+)
+async def test_malformed_json_is_refused(sync: SyncHttp, body: bytes, words: str) -> None:
     status, answer = await sync.post("/webhooks/shop", body, signed(body))
     assert (status, answer["error"]["code"]) == (400, "malformed_json")
+    (problem,) = answer["error"]["problems"]
+    assert (problem["field"], problem["problem"].startswith(words)) == ("body", True), problem
+
+
+async def test_an_order_that_says_a_field_twice_is_refused_because_nobody_can_tell_which_was_meant(sync: SyncHttp, desk: Desk) -> None:
+    body = json.dumps(an_order_document()).encode().replace(b'"quantity": ', b'"quantity": 7, "quantity": ')
+    status, answer = await sync.post("/webhooks/shop", body, signed(body))
+    assert (status, answer["error"]["code"]) == (400, "malformed_json")
+    assert answer["error"]["problems"] == [{"field": "quantity", "problem": "is there twice in one object", "remedy": "send it once"}]
+    assert await count(desk) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("charset", "status"), [("latin1", 415), ("utf-16", 415), ("UTF-8", 202), ('"utf-8"', 202), ("us-ascii", 202)])
+async def test_json_is_taken_in_utf_8_only(sync: SyncHttp, charset: str, status: int) -> None:
+    body = json.dumps(an_order_document()).encode()
+    told, answer = await sync.post("/webhooks/shop", body, signed(body) | {"Content-Type": f"application/json; charset={charset}"})
+    assert told == status
+    if status == 415:
+        assert (answer["error"]["code"], answer["error"]["problems"][0]["field"]) == ("unsupported_charset", "Content-Type")
 
 
 @pytest.mark.parametrize(
@@ -232,6 +264,7 @@ async def test_malformed_json_is_refused(sync: SyncHttp, body: bytes) -> None:
         ({"paid_at": "2026-03-02T12:00:00"}, "paid_at"),
         ({"paid_at": "0001-01-01T00:00:00+14:00"}, "paid_at"),
         ({"customer": {"email": "nobody"}}, "customer.email"),
+        ({"currency": "usd"}, "currency"),
         ({"external_id": "a\x00b"}, "external_id"),
     ],
 )
@@ -240,6 +273,7 @@ async def test_a_wrong_field_is_named_with_the_way_out(sync: SyncHttp, desk: Des
     assert (status, answer["error"]["code"]) == (422, "invalid_order")
     problem = next(problem for problem in answer["error"]["problems"] if problem["field"] == field)
     assert problem["problem"]
+    assert "pattern" not in problem["problem"], "nobody should have to read a regular expression"
     assert problem["remedy"]
     assert await count(desk) == (0, 0, 0)
 

@@ -15,13 +15,13 @@ from services.portal.api.operation import IDEMPOTENCY_KEY_LENGTH, Operation, Par
 REFERENCES = "#/components/schemas/{model}"
 
 ERROR_MEANINGS = {
-    400: "The body is no JSON.",
+    400: "The body is no JSON in UTF-8, or has a field twice in one object.",
     401: "The operator token is missing or wrong.",
     404: "What the address names does not exist.",
     409: "Refused by the service that owns it, with its reason.",
     413: "The body is too large.",
-    415: "The body is not of the content type that is asked for.",
-    422: "A field is wrong; `problems` names each one and the way out.",
+    415: "The body is not of the content type that is asked for, not in UTF-8, or compressed.",
+    422: "A field or parameter is wrong, or unknown; `problems` names each one and the way out.",
     501: "Not set up here; the message says what is needed.",
     503: "The service that owns it does not answer. Whether it acted is unknown: repeat with the same Idempotency-Key.",
 }
@@ -92,7 +92,7 @@ def _operation(operation: Operation, references: Mapping[Any, dict[str, Any]]) -
     responses: dict[str, Any] = {str(operation.status): {"description": "Done.", "content": answer}}
     for status, meaning in operation.more_statuses.items():
         responses[str(status)] = {"description": meaning, "content": _content(references[operation.response, "serialization"])}
-    body_errors = (400, 413, 415, 422) if operation.request is not None else (413, 415, 422) if operation.takes_file else ()
+    body_errors = (400, 413, 415, 422) if operation.request is not None else (413, 415, 422) if operation.takes_file else (422,)
     for status in sorted({401, *body_errors, *operation.errors}):
         responses[str(status)] = {
             "description": ERROR_MEANINGS[status],

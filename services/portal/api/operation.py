@@ -16,16 +16,16 @@ from services.portal.api.repeating import KeyedRequest, OtherContent
 from services.portal.asking import RETRY_AFTER_SECONDS, ServiceAway
 from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import new_id
-from shared.contracts.unknown_fields import unknown_fields
+from shared.contracts.unknown_fields import tellable, unknown_fields
 from shared.errors import OrdermeshError
 from shared.http import Route, error_response
-from shared.messaging.reading import problems_of
+from shared.json_document import MalformedJson, document_in
+from shared.messaging.reading import JSON_CONTENT_TYPES, in_words, problems_of
 from shared.service import Environment
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 IDEMPOTENCY_KEY_LENGTH = 200
-JSON_CONTENT_TYPES = frozenset({"application/json", "application/cloudevents+json"})
 
 
 class Problem(OrdermeshError):
@@ -173,6 +173,15 @@ class Operation:
         named = [parameter.name for parameter in self.parameters if parameter.place == "path"]
         return [unknown_in_address(named[-1], request.match_info[named[-1]])] if problem.status == 404 and named else []
 
+    def _refuse_unknown_parameters(self, request: web.Request) -> None:
+        """A filter that is misspelt would show everything."""
+        known = [parameter.name for parameter in self.parameters if parameter.place == "query"]
+        unknown = [tellable(name) for name in dict.fromkeys(request.query) if name not in known]
+        if unknown:
+            remedy = f"leave it out, or use one of: {', '.join(known)}" if known else "leave it out: there are none here"
+            problems = [FieldProblem(field=name, problem="there is no such query parameter here", remedy=remedy) for name in unknown[:20]]
+            raise Problem(422, "invalid", f"there is no query parameter {unknown[0]}", problems)
+
     async def _done(self, call: Call) -> web.StreamResponse:
         try:
             return await self.function(call)
@@ -182,6 +191,7 @@ class Operation:
             raise
 
     async def _read(self, environment: Environment, request: web.Request) -> Call:
+        self._refuse_unknown_parameters(request)
         values = {parameter.name: _value_of(parameter, request) for parameter in self.parameters}
         key = request.headers.get("Idempotency-Key") if self.idempotent else None
         if key is not None and not (1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH and key.isprintable()):
@@ -217,7 +227,7 @@ def _value_of(parameter: Parameter, request: web.Request) -> Any:
     except ValidationError as error:
         if parameter.place == "path" and parameter.kind is UUID:
             raise not_found(parameter.name.removesuffix("_id").replace("_", " ")) from error
-        problem = error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+        problem = in_words(error.errors(include_url=False, include_input=False)[0])
         raise invalid(parameter.name, problem, parameter.description) from error
 
 
@@ -228,11 +238,9 @@ async def _body_of(model: type[ModelT], request: web.Request) -> tuple[ModelT, s
         raise Problem(415, "unsupported_media_type", "send application/json", [problem])
     raw = await request.read()
     try:
-        document = json.loads(raw)
-        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    except (ValueError, RecursionError) as error:
-        problem = FieldProblem(field="body", problem=f"not readable: {str(error)[:200]}", remedy="send one JSON document in UTF-8")
-        raise Problem(400, "malformed_json", "the body is not one JSON document in UTF-8", [problem]) from error
+        document = document_in(raw)
+    except MalformedJson as error:
+        raise Problem(400, "malformed_json", str(error), [error.fault]) from error
     try:
         # The parts of contracts ignore unknown fields; who writes to this API is told of each, at any depth.
         body = model.model_validate_json(raw, extra="ignore")
@@ -242,7 +250,7 @@ async def _body_of(model: type[ModelT], request: web.Request) -> tuple[ModelT, s
     unknown = unknown_fields(body, document)
     if unknown:
         raise Problem(422, "invalid", "the body has fields that do not exist", [field.problem for field in unknown])
-    return body, canonical
+    return body, json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 def answered(model: BaseModel, status: int = 200) -> web.Response:

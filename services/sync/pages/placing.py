@@ -21,7 +21,8 @@ from shared.contracts.envelope import Envelope
 from shared.contracts.orders import OrderPlaced
 from shared.contracts.registry import routing_key_of
 from shared.contracts.unknown_fields import ignored, slips, unknown_fields
-from shared.http import error_response
+from shared.http import error_response, malformed_json
+from shared.json_document import MalformedJson, document_in
 from shared.messaging.batching import HandledNow
 from shared.messaging.reading import Delivery, problems_of, schema_of
 from shared.service import Environment
@@ -85,9 +86,9 @@ def _invalid(problems: Sequence[FieldProblem]) -> web.Response:
 def _read(request: web.Request, body: bytes) -> _Placing | web.Response:
     """The order in a body that is either an envelope or the bare order."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
+        document = document_in(body)
+    except MalformedJson as error:
+        return malformed_json(error)
     try:
         if isinstance(document, dict) and "specversion" in document:
             return _read_envelope(document, body)
