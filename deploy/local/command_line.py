@@ -17,6 +17,7 @@ from deploy.local.lifecycle import Depth, bring_up, running, take_down
 from deploy.local.process_table import PROCESSES
 from deploy.local.processes import CHECKOUT, Processes
 from deploy.local.progress import Progress
+from deploy.local.rabbitmq import hide_connection_attempts
 from deploy.local.stack import Stack
 
 DESCRIPTION = """\
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status. An error of the stack is one clear line on standard error and exit status 1."""
     options = build_parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
+    hide_connection_attempts()
     commands = {"up": up, "down": down, "status": status, "environment": environment, "clean": clean, "run": run}
     try:
         return commands[options.command](options)
@@ -120,6 +122,10 @@ def _exists(options: argparse.Namespace) -> bool:
     return record.exists()
 
 
+def _nothing_in(options: argparse.Namespace) -> str:
+    return f"there is no stack in {options.directory}: nothing was ever started there"
+
+
 def up(options: argparse.Namespace) -> int:
     """Starts the stack, shows where to turn to and leaves it running."""
     stack = _stack_of(options, starting=True)
@@ -133,6 +139,8 @@ def down(options: argparse.Namespace) -> int:
     """Stops everything of the stack, also what a crashed launcher left behind."""
     if _exists(options):
         take_down(_stack_of(options))
+    else:
+        print(_nothing_in(options))
     return 0
 
 
@@ -148,17 +156,15 @@ def clean(options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     """Prints a line per server and process, and where to turn to while they run."""
     if not _exists(options):
-        print(f"nothing was ever started in {options.directory}")
+        print(_nothing_in(options))
         return 1
     stack = _stack_of(options)
     processes = Processes(stack)
     for server in (stack.postgres, stack.rabbitmq):
-        print(f"{server.name:<24} {'running' if server.is_running else 'stopped'}")
+        print(f"{server.name:<24} {server.condition}")
     for name in PROCESSES:
-        if processes.is_running(name):
-            print(f"{name:<24} running  {processes.url(name)}  {processes.log(name)}")
-        else:
-            print(f"{name:<24} stopped")
+        where = f"  {processes.url(name)}  {processes.log(name)}" if processes.is_running(name) else ""
+        print(f"{name:<24} {processes.condition(name)}{where}")
     if processes.running():
         print()
         for what, where in processes.addresses():

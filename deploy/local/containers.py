@@ -92,6 +92,11 @@ class _ContainerServer(ABC):
         """Whether the container runs now."""
         return self._container.is_running
 
+    @property
+    def condition(self) -> str:
+        """Whether the container runs, in words for a person."""
+        return f"running (container {self._container.name})" if self.is_running else "stopped"
+
     def start(self) -> str:
         """Starts the container and waits until the server in it answers; returns what was started, for a person."""
         self._run()

@@ -28,10 +28,21 @@ class ExternalServer:
         return True
 
     @property
+    def condition(self) -> str:
+        """Whose it is; whether it runs, its owner knows."""
+        return f"given by {self._variable}"
+
+    @property
     def description(self) -> str:
         """Where the server is, without its credentials."""
         parts = urlsplit(self.url)
         return f"{self.name} at {parts.hostname}:{parts.port or 'its default port'}, given by {self._variable}"
+
+    def _unusable(self, reason: str) -> LocalStackError:
+        return LocalStackError(
+            f"the {self.name} of {self._variable} cannot be used: {reason} "
+            f"(correct {self._variable}, or unset it and say `make down`: the next start has a server of its own)"
+        )
 
     def stop(self) -> None:
         """Leaves the server alone."""
@@ -57,7 +68,7 @@ class ExternalPostgres(ExternalServer):
         """Checks that the server answers; raises LocalStackError with what it said if not."""
         reason = wait_for(ask_postgres(self.url))
         if reason is not None:
-            raise LocalStackError(f"the Postgres of {self._variable} cannot be used: {reason}")
+            raise self._unusable(reason)
         return self.description
 
 
@@ -78,5 +89,5 @@ class ExternalRabbitMQ(ExternalServer):
         """Checks that the broker answers; raises LocalStackError with what it said if not."""
         reason = wait_for(ask_rabbitmq(self.url))
         if reason is not None:
-            raise LocalStackError(f"the RabbitMQ of {self._variable} cannot be used: {reason}")
+            raise self._unusable(reason)
         return self.description

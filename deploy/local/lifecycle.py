@@ -38,21 +38,30 @@ def bring_up(stack: Stack, depth: Depth = Depth.PROCESSES) -> Before:
 
     Raises LocalStackError when something does not come up; what this call has started is stopped again then, and after Ctrl-C too.
     """
-    before = Before(servers=stack.is_running, processes=tuple(Processes(stack).running()))
-    try:
-        stack.start()
-        if depth is not Depth.SERVERS:
-            prepare(stack)
-        if depth is Depth.PROCESSES:
-            Processes(stack).start()
-    except BaseException:
-        take_down(stack, before)
-        raise
+    with stack.in_turn():
+        before = Before(servers=stack.is_running, processes=tuple(Processes(stack).running()))
+        try:
+            stack.start()
+            if depth is not Depth.SERVERS:
+                prepare(stack)
+            if depth is Depth.PROCESSES:
+                Processes(stack).start()
+        except BaseException:
+            _stop(stack, before)
+            raise
     return before
 
 
 def take_down(stack: Stack, before: Before = Before()) -> None:
-    """Stops everything that did not run before; by default everything. A further Ctrl-C does not stop it half-way."""
+    """Stops everything that did not run before; by default everything. A further Ctrl-C does not stop it half-way.
+
+    Waits for a command that is bringing the stack up to come to its end: pulling servers from under it would make it fail at random.
+    """
+    with stack.in_turn():
+        _stop(stack, before)
+
+
+def _stop(stack: Stack, before: Before) -> None:
     with _undisturbed():
         Processes(stack).stop([name for name in PROCESSES if name not in before.processes])
         if not before.servers:
@@ -67,7 +76,8 @@ def running(stack: Stack, depth: Depth = Depth.PROCESSES) -> Iterator[Processes]
     try:
         yield Processes(stack)
     finally:
-        take_down(stack, before)
+        with _undisturbed():
+            take_down(stack, before)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import psutil
 from deploy.local.account import Placement, place_postgres
 from deploy.local.failure import LocalStackError, last_lines
 from deploy.local.installation import find_postgres_programs
-from deploy.local.running import MEMBER_VARIABLE, find_process, kill_process, start_process, stop_process
+from deploy.local.running import MEMBER_VARIABLE, condition_of, find_process, kill_process, start_process, stop_process
 from deploy.local.waiting import nobody_listens, wait_for, wait_until_ready
 
 DATABASE = "ordermesh"
@@ -64,6 +64,11 @@ class PrivatePostgres:
     def is_running(self) -> bool:
         """Whether the server runs now."""
         return self.process is not None
+
+    @property
+    def condition(self) -> str:
+        """Whether it runs, in words for a person."""
+        return condition_of(self._record)
 
     def start(self) -> str:
         """Starts the server (making the database at the first start) unless it runs; returns what was started, for a person."""

@@ -21,7 +21,7 @@ import psutil
 
 from deploy.local.failure import LocalStackError, last_lines
 from deploy.local.process_table import PROCESSES
-from deploy.local.running import MEMBER_VARIABLE, find_process, kill_process, start_process, stop_process
+from deploy.local.running import MEMBER_VARIABLE, condition_of, find_process, kill_process, start_process, stop_process
 from deploy.local.stack import Stack
 from deploy.local.surroundings import StackSurroundings
 from deploy.local.waiting import wait_until_ready
@@ -92,6 +92,10 @@ class Processes:
     def is_running(self, name: str) -> bool:
         """Whether that process runs now."""
         return self.process(name) is not None
+
+    def condition(self, name: str) -> str:
+        """Whether that process runs, in words for a person."""
+        return condition_of(self._record(name))
 
     def running(self) -> list[str]:
         """The names of all processes of the table that run now."""

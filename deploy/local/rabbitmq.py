@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import psutil
 
 from deploy.local.failure import LocalStackError
 from deploy.local.installation import find_rabbitmq_scripts, install_rabbitmq
-from deploy.local.running import MEMBER_VARIABLE, find_process, kill_process, start_process, stop_process
+from deploy.local.running import MEMBER_VARIABLE, condition_of, find_process, kill_process, start_process, stop_process
 from deploy.local.waiting import nobody_listens, wait_for, wait_until_ready
 
 ADMINISTRATOR = "admin"
@@ -89,6 +90,11 @@ class PrivateRabbitMQ:
     def is_running(self) -> bool:
         """Whether the broker runs now."""
         return self.process is not None
+
+    @property
+    def condition(self) -> str:
+        """Whether it runs, in words for a person."""
+        return condition_of(self._record)
 
     def start(self) -> str:
         """Starts the broker unless it runs (installing RabbitMQ if it is missing and may be); returns what was started, for a person."""
@@ -200,6 +206,11 @@ async def ask_rabbitmq(url: str) -> str | None:
         return str(error) or type(error).__name__
     await connection.close()
     return None
+
+
+def hide_connection_attempts() -> None:
+    """For commands: an attempt that fails is told in a line of ours, so the client library need not print its own beside it."""
+    logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
 
 def ask_management(url: str) -> str | None:

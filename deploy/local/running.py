@@ -82,6 +82,14 @@ def find_process(record: Path) -> psutil.Process | None:
     return process if is_the_same and is_alive(process) else None
 
 
+def condition_of(record: Path) -> str:
+    """For a person: whether what `record` names runs. Who stops a process removes its record: one that is left tells of a death."""
+    process = find_process(record)
+    if process is not None:
+        return f"running (pid {process.pid})"
+    return "ended by itself; `make up` starts it again" if record.exists() else "stopped"
+
+
 def wait_until_gone(processes: Sequence[psutil.Process], timeout_seconds: float) -> list[psutil.Process]:
     """Waits until the processes have ended; returns those that still live after `timeout_seconds`."""
     deadline = time.monotonic() + timeout_seconds

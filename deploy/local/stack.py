@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from deploy.local.containers import ContainerPostgres, ContainerRabbitMQ, docker_answers
 from deploy.local.external import ExternalPostgres, ExternalRabbitMQ
@@ -49,6 +50,10 @@ class Server(Protocol):
     @property
     def is_running(self) -> bool:
         """Whether the server runs now."""
+
+    @property
+    def condition(self) -> str:
+        """Whether it runs, in words for a person."""
 
     def start(self) -> str:
         """Starts the server unless it runs; returns what was started, for a person."""
@@ -97,6 +102,7 @@ class Stack:
         self.progress = progress or Progress(quiet=True)
         self.secrets_file = self.directory / "secrets.json"
         self._record_file = self.directory / "stack.json"
+        _check_given(DATABASE_URL=database_url, AMQP_URL=amqp_url, RABBITMQ_MANAGEMENT_URL=management_url)
         given = {"database_url": database_url, "amqp_url": amqp_url, "management_url": management_url}
         if any(given.values()) or not self._record_file.exists():
             with self._alone():
@@ -185,6 +191,20 @@ class Stack:
         return variables
 
     @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Keeps apart commands that bring this stack up or take it down, saying so when one must wait. One that was killed lets go."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "launch.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.progress.say("  waiting: another command is starting or stopping this stack")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._record_file.exists():
+                self.postgres, self.rabbitmq = self._servers()  # whose turn it was before may have chosen other ports, or containers
+            yield
+
+    @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keeps two commands from choosing ports and starting servers in one directory at the same time; looking and stopping is free."""
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -247,6 +267,17 @@ class Stack:
         if record.get("kinds", {}).get("rabbitmq") == CONTAINER:
             return ContainerRabbitMQ(self.directory, ports=ports, password=password)
         return PrivateRabbitMQ(self.directory, ports=ports, password=password, cookie=self.password("administrators", "erlang_cookie"))
+
+
+def _check_given(**urls: str | None) -> None:
+    """Before they are remembered: every later command would stumble over one that cannot even be taken apart."""
+    for variable, url in urls.items():
+        try:
+            urlsplit(url or "").port  # noqa: B018 - looked at for the error
+        except ValueError:
+            raise LocalStackError(
+                f"{variable} is no URL of a server: check its host and port, and write / # ? [ ] of a password as %2F %23 %3F %5B %5D"
+            ) from None
 
 
 def _kind_of_postgres() -> str:

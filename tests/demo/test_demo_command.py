@@ -144,6 +144,12 @@ def test_a_demo_that_fails_keeps_its_data_says_how_to_look_and_the_next_one_clea
     assert not place.exists()
 
 
+def test_wishes_that_do_not_exist_are_refused_in_one_line_that_names_those_that_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["--wishes", "some"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "ordermesh: WISHES (--wishes) cannot be 'some': say simulated, which is the default, or none"
+
+
 @pytest.mark.parametrize(
     ("content", "words"), [("a,b\n1,2\n", "unknown columns"), ("", "is empty")], ids=["another table", "an empty file"]
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deploy.local import command_line
 from deploy.local.processes import Processes
 from deploy.local.record import read_record
 from deploy.local.running import find_process, members_of
@@ -60,6 +61,42 @@ def test_an_interrupt_during_up_leaves_no_process(tmp_path: Path) -> None:
     assert starting.returncode == 130
     assert "interrupted" in complaint
     assert members_of(tmp_path) == []
+
+
+def test_commands_that_start_or_stop_a_stack_wait_for_each_other_and_say_so(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    with stack.in_turn():
+        starting, stopping = (
+            subprocess.Popen(command(name, *depth, "--directory", str(tmp_path)), env=own_environment(), stderr=subprocess.PIPE, text=True)
+            for name, *depth in (("up", "--servers-only"), ("down",))
+        )
+        for waiting in (starting, stopping):
+            assert waiting.stderr is not None
+            assert waiting.stderr.readline() == "  waiting: another command is starting or stopping this stack\n"
+            assert waiting.poll() is None
+        starting.send_signal(signal.SIGINT)
+        assert starting.communicate(timeout=PATIENCE_SECONDS)[1].startswith("ordermesh: interrupted")
+        assert starting.returncode == 130
+        assert stopping.poll() is None
+    assert stopping.communicate(timeout=PATIENCE_SECONDS)[1] == ""
+    assert stopping.returncode == 0
+
+
+def test_down_where_there_is_no_stack_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert command_line.main(["down", "--directory", str(nowhere)]) == 0
+    assert capsys.readouterr().out == f"there is no stack in {nowhere}: nothing was ever started there\n"
+    assert not nowhere.exists()
+
+
+def test_given_servers_that_do_not_answer_are_told_in_one_line(tmp_path: Path) -> None:
+    given = own_environment(DATABASE_URL="postgresql://a:b@127.0.0.1:1/c", AMQP_URL="amqp://a:b@127.0.0.1:1/")
+    finished = subprocess.run(
+        command("up", "--servers-only", "--directory", str(tmp_path)), env=given, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1
+    (line,) = finished.stderr.splitlines()
+    assert "cannot be used: " in line
 
 
 def test_run_hands_on_given_servers_and_the_exit_status_of_its_command(private_stack: Stack, tmp_path: Path) -> None:

@@ -66,8 +66,11 @@ def test_a_process_that_ends_unasked_is_noticed(processes: Processes) -> None:
     process = processes.process("ready")
     assert process is not None
     processes.complain_about_the_dead()
+    assert processes.condition("ready") == f"running (pid {process.pid})"
     process.kill()
     assert wait_until_gone([process], timeout_seconds=5) == []
+    assert processes.condition("ready") == "ended by itself; `make up` starts it again"
+    assert processes.condition("neighbour") == "stopped"
     with pytest.raises(LocalStackError, match="ready ended by itself"):
         processes.complain_about_the_dead()
 

@@ -176,3 +176,10 @@ def test_a_given_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     stack = Stack(tmp_path, database_url="postgresql://postgres@127.0.0.1:1/ordermesh", amqp_url="amqp://127.0.0.1:1/")
     with pytest.raises(LocalStackError, match=r"of (DATABASE_URL|AMQP_URL) cannot be used"):
         stack.start()
+
+
+@pytest.mark.parametrize("url", ["amqp://guest:guest@localhost:many/", "amqp://guest:pass/word@localhost/", "amqp://[::1/"])
+def test_a_given_url_that_cannot_be_one_is_named_and_not_remembered(tmp_path: Path, url: str) -> None:
+    with pytest.raises(LocalStackError, match=r"^AMQP_URL is no URL of a server: check its host and port"):
+        Stack(tmp_path, amqp_url=url)
+    assert list(tmp_path.iterdir()) == []

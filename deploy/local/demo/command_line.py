@@ -22,6 +22,7 @@ from deploy.local.preparation import prepare
 from deploy.local.process_table import CHANNELS
 from deploy.local.processes import CHECKOUT, Processes
 from deploy.local.progress import Progress
+from deploy.local.rabbitmq import hide_connection_attempts
 from deploy.local.stack import Stack
 from shared.errors import OrdermeshError
 from simulators.adapter.generated_day import DEFAULT_ORDERS
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--orders", type=int, default=DEFAULT_ORDERS, help=f"orders of a generated day (default {DEFAULT_ORDERS})")
     parser.add_argument(
         "--wishes",
-        choices=("simulated", "none"),
+        metavar="{simulated,none}",
         default="simulated",
         help="whether simulated shoppers cancel, change and return orders (default: they do); what a file itself withdraws is played",
     )
@@ -70,7 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo; 0 when nothing was oversold, the books balance and everything is accounted for."""
     options = build_parser().parse_args(arguments)
+    if options.wishes not in ("simulated", "none"):
+        print(f"ordermesh: WISHES (--wishes) cannot be {options.wishes!r}: say simulated, which is the default, or none", file=sys.stderr)
+        return 2
     signal.signal(signal.SIGTERM, _leave)
+    hide_connection_attempts()
     started = time.monotonic()
     progress = Progress()
     _set_aside(options.report)
