@@ -291,6 +291,7 @@ async def read_messages(environment: Environment, request: web.Request) -> web.S
                     "created_at": _iso(row["created_at"]),
                     "sent_at": _iso(row["sent_at"]),
                     "traceparent": row["traceparent"],
+                    "partner": row["partner"],
                 }
                 for row in said
             ],

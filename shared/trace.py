@@ -25,14 +25,17 @@ HOW_TO_NAME_AN_ORDER = (
 
 
 def lines_of(messages: Sequence[Mapping[str, Any]], started_at: datetime | None, depth: int = 0) -> Iterator[str]:
-    """One line per message, indented below what caused it: when, what, who said it, who handled it and how long that took."""
+    """One line per message, indented below what caused it: when, what, who said it, who handled it and how long that took.
+
+    Of what went to a partner only the partner is known: it does not tell when it has read it.
+    """
     for message in messages:
         at = datetime.fromisoformat(message["at"]) if message["at"] else None
         started_at = started_at or at
         offset = f"{(at - started_at).total_seconds() * 1000:9.1f} ms" if at and started_at else " " * 12
         heard = ", ".join(_heard(item) for item in message["heard_by"])
         sent = "" if message["sent"] else "  (not sent yet)"
-        yield f"{offset}  {'  ' * depth}{message['type']}  {message['source']} -> {heard or 'nobody yet'}{sent}"
+        yield f"{offset}  {'  ' * depth}{message['type']}  {message['source']} -> {heard or message['partner'] or 'nobody yet'}{sent}"
         yield from lines_of(message["caused"], started_at, depth + 1)
 
 

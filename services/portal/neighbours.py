@@ -353,6 +353,7 @@ async def read_trace(environment: Environment, order_id: UUID) -> Trace:
                 "created_at": row["created_at"].isoformat(),
                 "sent_at": row["sent_at"].isoformat() if row["sent_at"] else None,
                 "traceparent": row["traceparent"],
+                "partner": row["partner"],
             }
             for row in said
         ],

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from shared.contracts.base import Kind
+from shared.contracts.base import COMMANDS_EXCHANGE, Kind
 from shared.contracts.registry import exchange_of, routing_key_of
 from shared.messaging.message import Connection, Outgoing
 from shared.telemetry import traceparent_of
@@ -127,14 +127,18 @@ async def mark_unsent_since(connection: Connection, since: datetime) -> int:
 
 
 async def about_subject(connection: Connection, subject: str) -> list[Record]:
-    """Everything this service said about one subject, oldest first. A rare question, so it scans the retained days."""
+    """Everything this service said about one subject, oldest first; ``partner`` (``3pl/west``) is whose queue a message went to, if it
+    went to a partner's. A rare question, so it scans the retained days."""
     return await connection.fetch(
         """
         SELECT event_id, type, exchange, routing_key, created_at, sent_at,
-               convert_from(body, 'UTF8')::jsonb ->> 'traceparent' AS traceparent
+               convert_from(body, 'UTF8')::jsonb ->> 'traceparent' AS traceparent,
+               CASE WHEN exchange = $2 AND routing_key <> type
+                    THEN split_part(routing_key, '.', 1) || '/' || split_part(routing_key, '.', 2) END AS partner
         FROM outbox WHERE subject = $1 ORDER BY event_id LIMIT 1000
         """,
         subject,
+        COMMANDS_EXCHANGE,
     )
 
 

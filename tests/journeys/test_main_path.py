@@ -89,6 +89,7 @@ async def test_one_order_is_one_trace_through_all_services(system: System) -> No
     assert types >= {"order.placed.v1", "stock.reserved.v1", "fulfillment.planned.v1", "fulfillment.assigned.v1", "fulfillment.shipped.v1"}
     handlers = {heard["service"] for span in spans for heard in span["heard_by"]}
     assert handlers == {"sync", "allocation", "routing", "returns", "portal"}
+    assert {span["partner"] for span in spans if span["type"] == "fulfillment.requested.v1"} == {"3pl/west"}
 
 
 async def test_of_two_hundred_concurrent_buyers_of_the_last_unit_exactly_one_wins(system: System) -> None:

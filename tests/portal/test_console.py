@@ -200,7 +200,11 @@ async def told_order(console: World, pool: Pool) -> tuple[World, UUID]:
     )
     console.routing.shows(
         "/operations/messages",
-        {"service": "routing", "said": [], "heard": [heard(reserved_id, "stock.reserved.v1", "ordermesh/allocation", "parked")]},
+        {
+            "service": "routing",
+            "said": [said(new_id(), "fulfillment.requested.v1", reserved_id, "routing") | {"partner": "3pl/west"}],
+            "heard": [heard(reserved_id, "stock.reserved.v1", "ordermesh/allocation", "parked")],
+        },
     )
     console.routing.shows(
         "/operations/parked",
@@ -262,10 +266,16 @@ class TestAnOrderAcrossServices:
             "42 ms",
             "In fulfillment",
             "Confirmation",
+            '<span class="pill">3pl/west</span>',
         ):
             assert words in page
         depths = re.findall(r'depth-(\d)">(?:<span[^>]*>└ </span>)?([a-z_.0-9]+)<', page)
-        assert depths == [("0", "channel.order_received.v1"), ("1", "order.placed.v1"), ("2", "stock.reserved.v1")]
+        assert depths == [
+            ("0", "channel.order_received.v1"),
+            ("1", "order.placed.v1"),
+            ("2", "stock.reserved.v1"),
+            ("3", "fulfillment.requested.v1"),
+        ]
 
     async def test_shows_returns_and_refunds(self, console: World, pool: Pool) -> None:
         order, return_id = new_id(), new_id()

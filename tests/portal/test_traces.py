@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from services.portal.decide.traces import flatten, trace_tree
 from shared.contracts.envelope import new_id
+from shared.messaging.message import Connection
+from shared.messaging.outbox import OutboxRow, about_subject, insert
 from shared.telemetry import service_number, traceparent_of
 from tests.portal.stories import NOON
 
@@ -103,6 +105,23 @@ def test_a_partners_message_hangs_below_what_it_answers_and_nobody_knows_how_lon
     rows = {row.span.type: row for row in flatten(trace_tree(reports))}
     assert (rows["3pl.shipped.v1"].depth, rows["3pl.shipped.v1"].span.trace_id) == (3, TRACE)
     assert [item.waited_ms for item in rows["3pl.shipped.v1"].span.heard] == [None]
+
+
+async def test_a_message_to_a_partner_names_the_partner_and_no_other_message_does(connection: Connection) -> None:
+    messages = {
+        "order.placed.v1": ("oms.events", "order.placed.v1"),
+        "fulfillment.requested.v1": ("oms.commands", "3pl.west.fulfillment.requested.v1"),
+        "channel.order_rejected.v1": ("oms.commands", "channel.webshop.order_rejected.v1"),
+        "stock.adjustment_requested.v1": ("oms.commands", "stock.adjustment_requested.v1"),
+    }
+    rows = [OutboxRow(new_id(), name, "order", exchange, key, b"{}") for name, (exchange, key) in messages.items()]
+    await insert(connection, rows, NOON)
+    told = {row["type"]: row["partner"] for row in await about_subject(connection, "order")}
+    assert told == {**dict.fromkeys(messages), "fulfillment.requested.v1": "3pl/west", "channel.order_rejected.v1": "channel/webshop"}
+    (span,) = trace_tree(
+        [{"service": "routing", "said": [{**said("routing", PLANNED, "x.v1", None, 1), "partner": "3pl/west"}], "heard": []}]
+    )
+    assert (span.partner, span.as_json()["partner"]) == ("3pl/west", "3pl/west")
 
 
 def test_the_whole_order_is_one_trace_even_from_before_we_gave_it_one() -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from shared import trace
-from shared.trace import NoSuchOrderError, find_order
+from shared.trace import NoSuchOrderError, find_order, lines_of
 
 FIRST, SECOND, THIRD = (UUID(int=number) for number in (1, 2, 3))
 ORDERS = [
@@ -57,6 +57,22 @@ def test_an_order_is_found_by_its_id_and_by_the_channel_s_number(name: str, orde
 def test_a_number_of_no_order_or_of_several_is_answered_with_the_way_out(name: str, words: str) -> None:
     with pytest.raises(NoSuchOrderError, match=words):
         find_order("http://portal", "token", name)
+
+
+@pytest.mark.parametrize(
+    ("partner", "heard_by", "hearer"),
+    [
+        (None, [], "nobody yet"),
+        ("3pl/west", [], "3pl/west"),
+        (None, [{"service": "sync", "status": "done", "reason": None, "waited_ms": 4.0}], "sync 4 ms"),
+    ],
+)
+def test_a_line_says_who_heard_a_message_and_to_which_partner_it_went(
+    partner: str | None, heard_by: list[dict[str, Any]], hearer: str
+) -> None:
+    said: dict[str, Any] = {"type": "fulfillment.requested.v1", "source": "ordermesh/routing", "at": None, "sent": True, "caused": []}
+    (line,) = lines_of([{**said, "partner": partner, "heard_by": heard_by}], None)
+    assert line.strip() == f"fulfillment.requested.v1  ordermesh/routing -> {hearer}"
 
 
 @pytest.mark.parametrize("arguments", [[], [""]])

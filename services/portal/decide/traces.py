@@ -39,6 +39,8 @@ class Span:
     at: datetime | None
     trace_id: str
     sent: bool
+    partner: str | None = None
+    """Whose queue it went to, like ``3pl/west``: a partner does not tell us that it has read a message."""
     heard: list[Heard] = field(default_factory=list)
     children: list[Span] = field(default_factory=list)
 
@@ -51,6 +53,7 @@ class Span:
             "at": self.at.isoformat() if self.at else None,
             "trace_id": self.trace_id,
             "sent": self.sent,
+            "partner": self.partner,
             "heard_by": [
                 {
                     "service": heard.service,
@@ -93,6 +96,7 @@ def _spans_said(reports: Sequence[Mapping[str, Any]]) -> tuple[dict[UUID, Span],
                 at=_moment(said["created_at"]),
                 trace_id=traceparent[3:35] or event_id.hex,
                 sent=said["sent_at"] is not None,
+                partner=said.get("partner"),
             )
             caused_under[event_id] = (report["service"], traceparent[36:52])
     return spans, caused_under
