@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientResponse
 
+from services.portal.pages.rendering import FOLDER
 from services.portal.pages.sessions import FAILED_LOGINS
 from shared.contracts.envelope import new_id
 from shared.contracts.stock import (
@@ -348,6 +349,15 @@ class TestAddressesWithoutAPage:
         assert (answer.status, answer.content_type) == (404, "text/html")
         assert 'href="/console"' in text
         assert ('href="/console/stock?sku=MUG/BLUE"' in text) == ("MUG" in address)
+
+
+def test_a_table_that_a_phone_shows_without_its_head_says_in_its_cells_what_they_are() -> None:
+    pages = "".join(page.read_text() for page in (FOLDER / "templates" / "pages").glob("*.html"))
+    stacked = dict(re.findall(r'aria-label="([^"]+)">\n<table class="stacked">(.*?)</table>', pages, re.DOTALL))
+    assert stacked.keys() == {"Parked messages", "Messages that are tried again", "Dismissed messages", "Supplies"}
+    for table in stacked.values():
+        assert set(re.findall(r'data-label="([^"]+)"', table)) <= set(re.findall(r"<th[^>]*>([^<]+)</th>", table))
+        assert not re.search(r'<td class="number"(?! data-label)', table)
 
 
 class TestParkedMessages:
