@@ -37,10 +37,14 @@ def test_down_ends_a_second_stack_whose_launcher_was_killed_and_leaves_the_first
     assert private_stack.is_running
     assert set(second.environment().values()).isdisjoint(private_stack.environment().values())
 
-    sleeping = next(child for child in psutil.Process(second_launcher.process.pid).children() if child.name() == "sleep")
+    def sleeping() -> list[psutil.Process]:
+        return [child for child in psutil.Process(second_launcher.process.pid).children() if child.name() == "sleep"]
+
+    assert eventually(lambda: bool(sleeping())), "the shell makes the marker a moment before it becomes the command"
+    (command_of_launcher,) = sleeping()
     second_launcher.process.kill()
     second_launcher.process.wait()
-    sleeping.kill()
+    command_of_launcher.kill()
     assert second.is_running
     assert len(members_of(second.directory)) >= 3
 
