@@ -61,10 +61,14 @@ class WorkCalendar:
             day = self.next_working_day(day)
         return Dispatch(
             day=day,
-            ship_by=datetime.combine(day, time(23, 59, 59), self.time_zone).astimezone(UTC),
+            ship_by=self.end_of(day),
             holds_from=now,
             holds_until=self.cutoff_on(day),
         )
+
+    def end_of(self, day: date) -> datetime:
+        """The last second of a day, as an instant."""
+        return datetime.combine(day, time(23, 59, 59), self.time_zone).astimezone(UTC)
 
     def cutoff_on(self, day: date) -> datetime:
         """The instant of the order cutoff of a day."""

@@ -288,6 +288,24 @@ INVARIANTS: Sequence[Invariant] = (
         """,
     ),
     Invariant(
+        "C7-slots-are-held",
+        "the slots of a location that are taken = the fulfillment orders that hold one (those that did not end before their 3PL accepted),"
+        " and never more than there were when the last one was taken",
+        """
+        SELECT location, format('%s, hour %s: %s of %s slots taken, %s fulfillments hold one', day, hour, coalesce(taken, 0),
+                                coalesce(capacity::text, 'any number of'), coalesce(held, 0))
+        FROM capacity_slots
+        FULL JOIN (
+            SELECT f.location, f.slot_day AS day, counted.hour, count(*) AS held
+            FROM fulfillments f CROSS JOIN LATERAL (VALUES (-1), (f.slot_hour)) AS counted (hour)
+            WHERE f.slot_day IS NOT NULL AND counted.hour IS NOT NULL
+              AND (f.accepted_at IS NOT NULL OR f.state NOT IN ('called_off', 'intercepted', 'rejected', 'emptied', 'withdrawn'))
+            GROUP BY f.location, f.slot_day, counted.hour
+        ) holders USING (location, day, hour)
+        WHERE coalesce(taken, 0) <> coalesce(held, 0) OR taken > capacity
+        """,
+    ),
+    Invariant(
         "I7-early-reservations-are-taken-up",
         "a reservation that overtook its order is taken up soon after the order has come",
         """

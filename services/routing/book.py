@@ -8,11 +8,12 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from services.routing.decide.capacity import SlotKey
 from services.routing.decide.consent import review
 from services.routing.decide.order import Deadlines, Defer, Fulfillment, FulfillmentLine, Line, Order, Outcome, Park
 from services.routing.decide.planning import Decision
 from services.routing.decide.waiting import settled
-from services.routing.queries import changes, consents, fulfillments, orders
+from services.routing.queries import capacity, changes, consents, fulfillments, orders
 from services.routing.queries.changes import ChangeRow
 from services.routing.rows import change_of, fulfillments_by_order, lines_by_order, order_of, question_of
 from shared.contracts.base import Message
@@ -128,6 +129,19 @@ class Book:
             answered_at=None if pending else self.tx.now,
         )
 
+    def slot_changes(self) -> dict[SlotKey, int]:
+        """The slots that were taken (above zero) and given back (below it) by what became of the orders so far."""
+        changed: dict[SlotKey, int] = {}
+        for order_id in self.touched:
+            before, after = self._before[order_id].fulfillments, self.orders[order_id].fulfillments
+            if before is after:
+                continue
+            for fulfillments_then, step in ((before, -1), (after, 1)):
+                for fulfillment in fulfillments_then:
+                    for key in fulfillment.slots:
+                        changed[key] = changed.get(key, 0) + step
+        return {key: change for key, change in changed.items() if change}
+
     async def save(self) -> list[Outgoing]:
         """Writes the differences, a statement per table, and returns what there is to publish."""
         connection = self.tx.connection
@@ -138,6 +152,9 @@ class Book:
                 changed.append(order)
         await self._save_lines(changed)
         await self._save_fulfillments(changed)
+        slots = self.slot_changes()
+        if slots:
+            await capacity.change_slots(connection, slots)
         if self._changes:
             await changes.save_changes(connection, list(self._changes.values()))
         beyond_progress = [order for order in changed if _beyond_progress(order) != _beyond_progress(self._before[order.order_id])]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
+from services.routing.decide.capacity import Capacity, Openings, SlotKey
 from services.routing.decide.network import Location, Network
 from services.routing.decide.order import Deadlines
 from services.routing.decide.planner import Planner
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import all_places, find_place
-from services.routing.queries import locations, rules
+from services.routing.queries import capacity, locations, rules
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import card_files, load_tariffs
 from shared.config import load_partners
@@ -26,6 +27,7 @@ from shared.messaging.message import Connection
 __all__ = [
     "deadlines",
     "network_of",
+    "openings",
     "partners",
     "planner",
     "planner_with",
@@ -83,6 +85,25 @@ async def planner(connection: Connection, *, keep_at: datetime | None = None) ->
     return _known[0].planner
 
 
+async def openings(
+    connection: Connection, network: Network, now: datetime, changes: Mapping[SlotKey, int] | None = None
+) -> Openings | None:
+    """The free slots of the locations that limit their work; None where none does, which costs nothing.
+
+    Args:
+        connection: a transaction.
+        network: the locations.
+        now: the time.
+        changes: slots that this transaction takes (above zero) and gives back (below it).
+    """
+    if not network.limited:
+        return None
+    taken = await capacity.read_slots(connection, list(network.limited), (now - timedelta(days=1)).date())
+    for key, change in (changes or {}).items():
+        taken[key] = taken.get(key, 0) + change
+    return Openings(network.limited, taken, now)
+
+
 @dataclass
 class _Known:
     """The planner for the network of one revision and one version of the rules."""
@@ -112,7 +133,7 @@ async def rule_set_of(connection: Connection, version: int) -> RuleSet:
 def planner_with(network: Network, rule_set: RuleSet) -> Planner:
     """A planner by the settings of this process."""
     chosen = settings()
-    return Planner(network, tariffs(), chosen.routing_objective, chosen.pick_cents, chosen.split_cents, rule_set)
+    return Planner(network, tariffs(), chosen.routing_objective, chosen.pick_cents, chosen.split_cents, rule_set, chosen.capacity_cents)
 
 
 def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
@@ -135,9 +156,18 @@ def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
                     holidays=frozenset(date.fromisoformat(day) for day in document["holidays"]),
                     # Versions from before locations had any do not name them.
                     capabilities=frozenset(document.get("capabilities", ())),
+                    capacity=_capacity_of(document),
                 )
             )
     return Network(registered, version)
+
+
+def _capacity_of(document: Mapping[str, Any]) -> Capacity | None:
+    # Versions from before locations had one do not name it.
+    per_day, per_hour = document.get("fulfillments_per_day"), document.get("fulfillments_per_hour")
+    if per_day is None and per_hour is None:
+        return None
+    return Capacity(per_day, per_hour, time.fromisoformat(document["work_starts"]))
 
 
 @cache

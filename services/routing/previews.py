@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from services.routing import current
 from services.routing.book import open_for_reading
-from services.routing.decide.preview import Preview, Quote, preview_edit
+from services.routing.decide.preview import Preview, Quote, preview_edit, slots_given_back
 from services.routing.postal_codes import find_place
 from shared.contracts.base import Code, Sku, UnitCount
 from shared.contracts.orders import OrderEditRequested
@@ -39,12 +39,14 @@ async def preview_edit_of_order(environment: Environment, request: web.Request) 
     async with environment.database.acquire(timeout=10) as connection:
         order = await open_for_reading(connection, question.request.order_id)
         planner = await current.planner(connection)
+        given_back = {} if order is None else slots_given_back(order)
+        openings = await current.openings(connection, planner.network, environment.now(), given_back)
     if order is None or str(order.order_id) != request.match_info["order_id"]:
         return error_response(404, "not_found", "there is no such order here")
     wanted = question.request.ship_to
     before = find_place(order.ship_to["postal_code"], order.ship_to["country"])
     after = before if wanted is None else find_place(wanted.postal_code, wanted.country)
-    preview = preview_edit(order, question.request, before, after, question.stock, planner, environment.now())
+    preview = preview_edit(order, question.request, before, after, question.stock, planner, environment.now(), openings)
     return web.json_response(_document(order.order_id, order.order_version, order.currency, preview))
 
 

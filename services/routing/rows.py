@@ -82,6 +82,8 @@ def _fulfillment(rows: Sequence[Record]) -> Fulfillment:
         ),
         return_id=first["return_id"],
         packing=tuple(first["packing"]["instructions"]) if first["packing"] else (),
+        slot_day=first["slot_day"],
+        slot_hour=first["slot_hour"],
     )
 
 

@@ -141,8 +141,9 @@ async def _tried(connection: Connection, wanted: TryRules, environment: Environm
         return error_response(409, "unknown_postal_code", "the order's postal code is not on the map; edit its address")
     now = environment.now()
     tried = current.planner_with(planner.network, read_rules(wanted.version if wanted.version is not None else -1, rules))
-    stood_on, by_draft = as_if_new(order, place, tried, wanted.stock, now)
-    _, by_force = as_if_new(order, place, planner, wanted.stock, now)
+    openings = await current.openings(connection, planner.network, now)
+    stood_on, by_draft = as_if_new(order, place, tried, wanted.stock, now, openings)
+    _, by_force = as_if_new(order, place, planner, wanted.stock, now, openings)
     return web.json_response(
         {
             "order_id": str(wanted.order_id),

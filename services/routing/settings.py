@@ -45,6 +45,12 @@ class PlanningSettings(MapSettings):
     split_cents: int = Field(
         0, ge=0, le=1_000_000, description="what it is worth to send a customer one parcel less, beyond what the parcel costs"
     )
+    capacity_cents: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="what the last slot of a location that limits its work counts in the choice; less while more are free",
+    )
     rate_cards: Path = Field(
         SHIPPED_RATE_CARDS, description="folder with the carrier's rate cards and, optionally, transit_days.csv and zones.csv"
     )

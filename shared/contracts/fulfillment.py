@@ -38,6 +38,8 @@ LocalTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
 WorkingDays = Annotated[list[Weekday], Field(min_length=1, max_length=7)]
 Holidays = Annotated[list[date], Field(max_length=400)]
+Capacity = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+"""How many fulfillment orders; a location that is to take none is not ``active``."""
 DockToStockDays = Annotated[int, Field(ge=0, le=60, strict=True)]
 """Working days between the day on which goods arrive and the day on which they can be picked; 0: the moment they arrive."""
 
@@ -53,6 +55,8 @@ class LocationRegistrationRequested(Command):
     ``partner`` is the code of the 3PL that works there and reads ``3pl.<code>.commands``. ``order_cutoff`` is the local time (``HH:MM``)
     until which an order leaves the same working day. The place rests on ``holidays`` and on days that are no ``working_days``.
     ``capabilities`` are your own words for what it can do (``bulk``, ``cold``); routing rules ask for them.
+    ``fulfillments_per_day`` and ``fulfillments_per_hour`` are how many fulfillment orders it takes, without them as many as come; its
+    hours begin at ``work_starts`` (local, ``HH:MM``) and end at the cutoff. What finds a day full leaves on the next one that is not.
     """
 
     type: ClassVar[str] = "location.registration_requested.v1"
@@ -70,6 +74,9 @@ class LocationRegistrationRequested(Command):
     holidays: Holidays = []
     dock_to_stock_days: DockToStockDays = 0
     capabilities: Annotated[list[Code], Field(max_length=50)] = []
+    fulfillments_per_day: Capacity | None = None
+    fulfillments_per_hour: Capacity | None = None
+    work_starts: LocalTime = "08:00"
 
 
 class LocationRegistered(Event):

@@ -63,6 +63,9 @@ CORRUPTIONS: list[Corruption] = [
     ("B8-agreed-or-asked", "UPDATE orders SET agreed_ship_at = now() - interval '1 day' WHERE agreed_ship_at IS NOT NULL"),
     ("C10-every-plan-is-explained", "DELETE FROM decisions"),
     ("C10-every-plan-is-explained", "UPDATE fulfillment_lines SET planned = planned + 1"),
+    ("C7-slots-are-held", "UPDATE fulfillments SET slot_hour = NULL WHERE state = 'submitted'"),
+    ("C7-slots-are-held", "UPDATE fulfillments SET state = 'withdrawn' WHERE state = 'planned'"),
+    ("C7-slots-are-held", "DELETE FROM capacity_slots"),
     (
         "I7-early-reservations-are-taken-up",
         "INSERT INTO early_reservations SELECT gen_random_uuid(), order_id, '{}', now() - interval '1 hour' FROM orders",
@@ -74,7 +77,7 @@ async def fill(connection: Connection) -> Desk:
     """Books with an order in every stage: waiting, planned, handed over, shipped, cancelled with and without a plan and too late, delayed
     with an open question, with silence, and with a no."""
     desk = Desk(connection)
-    await desk.register(RENO, NEWARK)
+    await desk.register(RENO.model_copy(update={"fulfillments_per_day": 100, "fulfillments_per_hour": 50}), NEWARK)
     waiting, planned, gone, cancelled, submitted, too_late = (an_order(a_line("1", 3)) for _ in range(6))
     await desk.hear(waiting)
     await desk.plan(planned, AMPLE)
@@ -128,6 +131,7 @@ def test_every_invariant_is_proven_by_a_corruption() -> None:
         "UPDATE orders SET waiting_for = NULL WHERE status = 'released'",
         "UPDATE fulfillment_lines SET shipped = planned + 1",
         "DELETE FROM decisions",
+        "UPDATE capacity_slots SET taken = capacity + 1 WHERE taken > 0",
         "UPDATE refunds SET amount_cents = 1",
         "UPDATE delay_consents SET answer_by = NULL",
     ],

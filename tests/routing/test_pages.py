@@ -120,6 +120,7 @@ async def test_locations_are_listed(client: TestClient[Any, Any]) -> None:
         ("newark", "east", "07114"),
         ("reno", "west", "89506"),
     ]
+    assert (body["locations"][0]["fulfillments_per_day"], body["locations"][0]["slots_taken"]) == (None, [])
     assert (body["locations"][0]["working_days"], body["locations"][0]["holidays"]) == ([1, 2, 3, 4, 5], [])
 
 
@@ -181,6 +182,7 @@ async def test_an_order_shows_what_its_customer_agreed_to_and_the_orders_that_wa
 
 
 async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: Desk, client: TestClient[Any, Any]) -> None:
+    await desk.register(RENO.model_copy(update={"fulfillments_per_day": 1}))
     placed = an_order(a_line("1", 3, tax_cents=100))
     await desk.hand_over(placed, AMPLE)
     before = await desk.order(placed.order_id)
@@ -196,6 +198,8 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: De
     status, less = await preview(line_changes=[LineChange(line_id="1", quantity=2)])
     assert (status, less["refusal"], less["money_delta_cents"], less["asks"]) == (200, None, -1_033, ["west"])
     assert [(line["quantity"], line["tax_cents"]) for line in less["lines"]] == [(2, 67)]
+    leaves = await desk.connection.fetchval("SELECT ship_by FROM fulfillments")
+    assert [parcel["ship_by"] for parcel in less["shipping_after"]["parcels"]] == [leaves.isoformat()], "by the slot that it has"
     _, moved = await preview(ship_to=east)
     assert [parcel["location"] for parcel in moved["shipping_before"]["parcels"]] == ["reno"]
     assert [parcel["location"] for parcel in moved["shipping_after"]["parcels"]] == ["newark"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -165,14 +165,20 @@ def _first_with_everything(asked: PlanRequest, by_hand: list[str]) -> str:
     )
 
 
-async def history(desk: Desk, orders: int, *, homes: Sequence[str] = ("89501",), levels: Sequence[ServiceLevel] = ("standard",)) -> None:
+BUSY: Mapping[str, Any] = {"fulfillments_per_day": 3, "fulfillments_per_hour": 2, "order_cutoff": "11:00"}
+"""Of Reno, from when it is registered anew."""
+
+
+async def history(
+    desk: Desk, orders: int, *, homes: Sequence[str] = ("89501",), levels: Sequence[ServiceLevel] = ("standard",), **reno: object
+) -> None:
     """Orders that were planned, while a location was closed, another one changed and a rule came in between."""
     chance, shopper = Random(4), Random(5)
     for number in range(orders):
         if number == orders // 2:
             await in_force(desk, a_rule("prefer", "heavy from the east", when="order.weight_grams > 5000", ranking=["newark"]))
         if number == orders // 3:
-            await desk.register(RENO.model_copy(update={"order_cutoff": "01:00"}), DALLAS)
+            await desk.register(RENO.model_copy(update={"order_cutoff": "01:00", **reno}), DALLAS)
         if number == 2 * orders // 3:
             await desk.register(DALLAS.model_copy(update={"active": False}))
         placed = an_order(
@@ -195,7 +201,7 @@ class TestTheCommand:
         return status, self.capsys.readouterr().out
 
     async def test_every_decision_comes_out_as_recorded_although_the_network_has_changed_since(self, desk: Desk) -> None:
-        await history(desk, DECISIONS, homes=HOMES, levels=("standard", "two_day", "next_day"))
+        await history(desk, DECISIONS, homes=HOMES, levels=("standard", "two_day", "next_day"), **BUSY)
         same = f"{DECISIONS:,} of {DECISIONS:,} decisions came out as they were recorded, byte for byte\n"
         assert await self.ask("--last", str(DECISIONS)) == (0, same)
         assert await self.ask("--last", "7") == (0, "7 of 7 decisions came out as they were recorded, byte for byte\n")
@@ -205,6 +211,10 @@ class TestTheCommand:
             "SELECT record -> 'rules' ->> 'version' AS version, count(*) FROM decisions GROUP BY 1 ORDER BY 1"
         )
         assert [tuple(row) for row in rules] == [("0", DECISIONS // 2), ("1", DECISIONS // 2)]
+        assert await desk.connection.fetchval("SELECT count(*) FROM decisions WHERE record -> 'asked' ? 'slots'") > 20
+        _, said = await self.ask("--without-capacity")
+        cost = next(line.split() for line in said.splitlines() if line.startswith("cost"))
+        assert float(cost[2].replace(",", "")) < float(cost[1].replace(",", "")), "what it costs that Reno takes three a day"
 
     async def test_a_decision_that_comes_out_differently_is_named_with_what_differs(self, desk: Desk, databases: Databases) -> None:
         await history(desk, 3)

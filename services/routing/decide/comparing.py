@@ -56,8 +56,8 @@ def baselines_of(planner: Planner, request: PlanRequest, by_hand: Sequence[str])
         request: the order.
         by_hand: location codes, the favourite first.
     """
-    nearest = replace(planner, objective="closest", split_cents=0, rules=None).plan(request)
-    habit = replace(planner, objective="cheapest", split_cents=0, rules=None)
+    nearest = replace(planner, objective="closest", split_cents=0, capacity_cents=0, rules=None).plan(request)
+    habit = replace(planner, objective="cheapest", split_cents=0, capacity_cents=0, rules=None)
     everywhere = frozenset(location.code for location in planner.network.locations)
     for code in by_hand:
         alone = habit.plan(replace(request, excluded=request.excluded | (everywhere - {code}), partly=False))

@@ -25,6 +25,17 @@ def in_words(plan: Plan, second: Plan | None) -> str:
     """``Reno, not Newark: 1 parcel for 9.35 instead of 1 parcel for 12.10``. Prices are in the currency of the rate cards."""
     if not plan.parcels:
         return "No location may ship anything of it"
+    return _choice(plan, second) + _full(plan)
+
+
+def _full(plan: Plan) -> str:
+    """The locations that had no slot on the day: they weighed in the choice whether they were chosen or not."""
+    slots = plan.record["asked"].get("slots", {})
+    full = [f"{code} until {slot[0]}" for code, slot in sorted(slots.items()) if slot is not None and slot[2]]
+    return f"; capacity exhausted: {', '.join(full)}" if full else ""
+
+
+def _choice(plan: Plan, second: Plan | None) -> str:
     chosen = _names(plan)
     if second is None:
         return f"{chosen}, because no other location could ship as much: {_terms(plan)}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from services.routing.decide.capacity import Capacity
 from services.routing.decide.geography import NOT_CARRIED, Place, ZoneChart, is_offshore, lane_between, miles_between
 from shared.calendar import MONDAY_TO_FRIDAY, Dispatch, WorkCalendar
 
@@ -30,6 +32,8 @@ class Location:
     holidays: Collection[date] = frozenset()
     capabilities: frozenset[str] = frozenset()
     """What it can do, in the operator's words; routing rules ask for them."""
+    capacity: Capacity | None = None
+    """How much work it takes; None: as much as comes."""
 
     @property
     def calendar(self) -> WorkCalendar:
@@ -63,6 +67,11 @@ class Network:
     """Counted up with every registration; stands in every decision record."""
     _reaches: dict[tuple[Place, ZoneChart | None], tuple[Reach, ...]] = field(default_factory=dict)
     _dispatches: dict[int, Dispatch] = field(default_factory=dict)
+
+    @cached_property
+    def limited(self) -> Mapping[str, tuple[Capacity, WorkCalendar]]:
+        """Capacity and calendar of the locations that limit their work."""
+        return {place.code: (place.capacity, place.calendar) for place in self.locations if place.active and place.capacity is not None}
 
     def reach(self, destination: Place, chart: ZoneChart | None = None) -> tuple[Reach, ...]:
         """Every location with its zone and distance, nearest first, so that among equals the nearest wins."""

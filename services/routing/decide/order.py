@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, Literal
 from uuid import UUID
 
+from services.routing.decide.capacity import SlotKey, keys_of
 from services.routing.decide.values import replace
 from shared.contracts.base import Message
 from shared.contracts.fulfillment import OrderNeedsAttention
@@ -62,6 +63,9 @@ LIVE = STARTED | {State.PLANNED, State.SUBMITTED, State.CANCELLING}
 """States whose unshipped units still belong to the fulfillment."""
 LEFT = frozenset({State.SHIPPED, State.INCOMPLETE, State.DELIVERED})
 """A parcel is on its way or has arrived."""
+
+ENDED_UNSHIPPED = frozenset({State.CALLED_OFF, State.INTERCEPTED, State.REJECTED, State.EMPTIED, State.WITHDRAWN})
+"""Nothing of it leaves."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,16 @@ class Fulfillment:
     """The prepaid return of a parcel that leaves although it was cancelled."""
     packing: tuple[str, ...] = ()
     """What rules told whoever packs it."""
+    slot_day: date | None = None
+    """The working day whose slot it took; None where its location did not limit its work."""
+    slot_hour: int | None = None
+
+    @property
+    def slots(self) -> tuple[SlotKey, ...]:
+        """The slots that it holds. They come back when it ends before its 3PL had accepted it: from then on work is spent on it."""
+        if self.slot_day is None or (self.state in ENDED_UNSHIPPED and self.accepted_at is None):
+            return ()
+        return keys_of(self.location, self.slot_day, self.slot_hour)
 
     @property
     def left(self) -> int:

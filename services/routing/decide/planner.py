@@ -10,13 +10,14 @@ location has in full is taken from several. What is exact and what is not: docs/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from services.routing.decide.calendar import add_business_days, promised_day
+from services.routing.decide.capacity import Slot, price_cents
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import Guidance, Objective, OrderFacts, WantedItem, guide
 from services.routing.decide.network import Location, Network, Reach
@@ -36,6 +37,14 @@ SCORE_PER_RANK = SCORE_PER_MILE * 150
 SCORE_PER_RANK_OF_CLOSEST = SCORE_PER_MILE * 12_500 * MOST_PARCELS_RANKED
 """More than any distance on earth."""
 
+DAYS_PUT_OFF = 1
+"""An order without a promised day waits so many working days for a full location; longer only where nothing else ships it."""
+MOST_DAYS_COUNTED = 11
+SCORE_PER_DAY_PUT_OFF = SCORE_PER_MILE
+"""More than orders cost; in a parcel less than what a rule prefers, however many days are counted."""
+SCORE_PER_DAY_PUT_OFF_OF_CLOSEST = SCORE_PER_MILE * 12_500
+"""More than any distance."""
+
 
 class Wanted(NamedTuple):
     """Units of one order line that are to be planned."""
@@ -51,7 +60,8 @@ class Wanted(NamedTuple):
 class PlanRequest:
     """What is to be planned, and under which promise. ``partly`` allows to plan what can be and to leave the rest.
 
-    ``order`` is what rules may ask of the order; without it none is applied.
+    ``order`` is what rules may ask of the order; without it none is applied. ``slots`` are the first free slots of locations that limit
+    their work (None: no day has one); a location that is not named takes as much as comes.
     """
 
     wanted: Sequence[Wanted]
@@ -65,6 +75,7 @@ class PlanRequest:
     excluded: frozenset[str] = frozenset()
     partly: bool = True
     order: OrderFacts | None = None
+    slots: Mapping[str, Slot | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,7 @@ class Parcel:
     cost_cents: int
     ship_by: datetime
     arrives_on: date
+    slot: Slot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,8 @@ class Planner:
     split_cents: int = 0
     """What another parcel for the same order is worth avoiding, beyond what it costs. In no cost that is told."""
     rules: RuleSet | None = None
+    capacity_cents: int = 0
+    """What the last slot of a location counts in the choice. In no cost that is told."""
 
     def plan(self, request: PlanRequest) -> Plan:
         """Chooses locations and services. A plan without parcels means that no location can ship anything (or not all, when it must)."""
@@ -162,7 +176,10 @@ class Planner:
         guidance: Guidance | None,
     ) -> Plan:
         """The plan among candidates, by this planner's objective."""
+        promised = promised_day(request.service_level, request.deliver_by, request.promise_from, ZoneInfo(request.destination.time_zone))
         self._weigh(candidates, guidance)
+        if request.slots:
+            self._weigh_slots(candidates, request.slots, patient=promised is None and self.objective != "fastest")
         wanted = items
         told = self._told(request, items, guidance)
         held = None if guidance is None else guidance.held
@@ -172,10 +189,7 @@ class Planner:
         late = False
         if items and held is None and (request.partly or not unplaced):
             items = _reduced(items, candidates, unplaced)
-            promised = promised_day(
-                request.service_level, request.deliver_by, request.promise_from, ZoneInfo(request.destination.time_zone)
-            )
-            for limit in self._limits(candidates, request.now, promised):
+            for limit in self._limits(candidates, request, promised):
                 solution = self._solve(candidates, items, limit, request)
                 if solution is not None:
                     late = promised is not None and limit is not None and limit > promised
@@ -203,6 +217,8 @@ class Planner:
                 excluded.append([location.code, reach.zone, reach.miles, border])
             elif location.code in request.excluded:
                 excluded.append([location.code, reach.zone, reach.miles, "excluded for this order"])
+            elif location.code in request.slots and request.slots[location.code] is None:
+                excluded.append([location.code, reach.zone, reach.miles, "capacity exhausted for a year"])
             else:
                 stock = [have.get(location.code, 0) for have in stocks]
                 if hazardous and not location.hazmat_certified:
@@ -260,7 +276,20 @@ class Planner:
                 code = candidate.reach.location.code
                 candidate.extra += guidance.handicaps.get(code, 0) * SCORE_PER_CENT + guidance.ranks.get(code, 0) * per_rank
 
-    def _limits(self, candidates: Sequence[_Candidate], now: datetime, promised: date | None) -> Iterator[date | None]:
+    def _weigh_slots(self, candidates: Sequence[_Candidate], slots: Mapping[str, Slot | None], *, patient: bool) -> None:
+        """Notes what a slot of a nearly full location counts, and which would keep an order waiting that was promised no day."""
+        per_day = SCORE_PER_DAY_PUT_OFF_OF_CLOSEST if self.objective == "closest" else SCORE_PER_DAY_PUT_OFF
+        for candidate in candidates:
+            location = candidate.reach.location
+            slot = slots.get(location.code)
+            if slot is None:
+                continue
+            if patient and slot.put_off > DAYS_PUT_OFF:
+                candidate.extra += min(slot.put_off - DAYS_PUT_OFF, MOST_DAYS_COUNTED) * per_day
+            if self.capacity_cents and location.capacity is not None:
+                candidate.extra += price_cents(location.capacity, slot, self.capacity_cents) * SCORE_PER_CENT
+
+    def _limits(self, candidates: Sequence[_Candidate], request: PlanRequest, promised: date | None) -> Iterator[date | None]:
         """The promised day, then every later day on which something can arrive: the first that works is the earliest.
 
         When speed is the goal, every day on which something can arrive.
@@ -269,19 +298,24 @@ class Planner:
         if not fastest:
             yield promised
         if fastest or promised is not None:
-            days = {self._arrival(candidate.reach, service, now) for candidate in candidates for service in SERVICES}
+            days = {self._arrival(candidate.reach, service, request) for candidate in candidates for service in SERVICES}
             yield from sorted(day for day in days if fastest or promised is None or day > promised)
 
-    def _arrival(self, reach: Reach, service: Service, now: datetime) -> date:
-        days = self.tariffs.days(service, reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
-        return _day_after(self.network.dispatch(reach.index, now).day, days)
+    def _leaves(self, reach: Reach, request: PlanRequest) -> date:
+        """The day on which a parcel leaves: the first with a free slot, where slots are limited."""
+        slot = request.slots.get(reach.location.code) if request.slots else None
+        return self.network.dispatch(reach.index, request.now).day if slot is None else slot.day
 
-    def _services(self, reach: Reach, limit: date | None, now: datetime) -> tuple[Service, ...]:
+    def _arrival(self, reach: Reach, service: Service, request: PlanRequest) -> date:
+        days = self.tariffs.days(service, reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
+        return _day_after(self._leaves(reach, request), days)
+
+    def _services(self, reach: Reach, limit: date | None, leaves: date) -> tuple[Service, ...]:
         """Services that arrive in time."""
         if limit is None:
             return SERVICES
         days = self.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
-        return _in_time(self.network.dispatch(reach.index, now).day, days, limit)
+        return _in_time(leaves, days, limit)
 
     def _solve(
         self, candidates: Sequence[_Candidate], items: Sequence[_Item], limit: date | None, request: PlanRequest
@@ -294,11 +328,11 @@ class Planner:
         everywhere = 0
         for index, candidate in enumerate(candidates):
             reach = candidate.reach
-            dispatched = None if limit is None else self.network.dispatch(reach.index, request.now).day
-            key = (reach.zone, reach.offshore, reach.extra_days, dispatched)
+            leaves = None if limit is None else self._leaves(reach, request)
+            key = (reach.zone, reach.offshore, reach.extra_days, leaves)
             found = known.get(key)
             if found is None:
-                own = self._services(reach, limit, request.now)
+                own = SERVICES if leaves is None else self._services(reach, limit, leaves)
                 found = known[key] = (own, self.tariffs.prices(reach.zone, own, residential=request.residential))
             services.append(found[0])
             if found[1] is not None:
@@ -329,7 +363,7 @@ class Planner:
             grams = sum(items[position].unit_grams * count for position, count in units.items())
             quote = self.tariffs.quote(reach.zone, solution.services[index], grams, residential=request.residential)
             assert quote is not None, "a location without a price is no option"
-            dispatch = self.network.dispatch(reach.index, request.now)
+            slot = request.slots.get(reach.location.code)
             lines = [
                 given
                 for position, count in sorted(units.items())
@@ -344,8 +378,11 @@ class Planner:
                 parcels=quote.parcels,
                 carrier_cents=quote.carrier_cents,
                 cost_cents=quote.carrier_cents + quote.handling_cents + self.pick_cents * len(units),
-                ship_by=dispatch.ship_by,
-                arrives_on=self._arrival(reach, quote.service, request.now),
+                ship_by=(
+                    self.network.dispatch(reach.index, request.now).ship_by if slot is None else reach.location.calendar.end_of(slot.day)
+                ),
+                arrives_on=self._arrival(reach, quote.service, request),
+                slot=slot,
             )
 
     def _record(
@@ -365,13 +402,13 @@ class Planner:
         seen: list[list[Any]] = []
         for candidate in candidates:
             reach = candidate.reach
-            services = self._services(reach, limit, request.now)
+            services = self._services(reach, limit, self._leaves(reach, request))
             prices = self.tariffs.prices(reach.zone, services, residential=request.residential)
             row: list[Any] = [reach.location.code, reach.zone, reach.miles]
             if candidate.whole != everything:
                 row.append("has only a part")
             elif prices is None:
-                row.append("too late")
+                row.append(self._why_too_late(reach, limit, request))
             else:
                 row.append(prices[pounds] // SCORE_PER_CENT + self.pick_cents * len(items))
             seen.append(row)
@@ -396,7 +433,18 @@ class Planner:
             "excluded": excluded,
             "asked": _question(request),
         }
+        if self.capacity_cents:
+            record["capacity_cents"] = self.capacity_cents
         return record if told is None else record | {"rules": told}
+
+    def _why_too_late(self, reach: Reach, limit: date | None, request: PlanRequest) -> str:
+        """Whether a location would be in time if it had a free slot."""
+        slot = request.slots.get(reach.location.code)
+        if slot is not None and slot.put_off:
+            in_time = self._services(reach, limit, self.network.dispatch(reach.index, request.now).day)
+            if self.tariffs.prices(reach.zone, in_time, residential=request.residential) is not None:
+                return f"capacity exhausted until {slot.day.isoformat()}"
+        return "too late"
 
 
 def _question(request: PlanRequest) -> dict[str, Any]:
@@ -404,7 +452,7 @@ def _question(request: PlanRequest) -> dict[str, Any]:
     place = request.destination
     # Places outside the US come from the operator's own file, which may change; ZIP codes are everybody's.
     abroad = {} if place.country == "US" else {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]}
-    return abroad | {
+    asked = abroad | {
         "lines": [list(entry) for entry in request.wanted],
         "stock": {entry.sku: dict(request.assignable.get(entry.sku, {})) for entry in request.wanted},
         "postal_code": request.destination.postal_code,
@@ -417,6 +465,9 @@ def _question(request: PlanRequest) -> dict[str, Any]:
         "partly": request.partly,
         "order": None if request.order is None else asdict(request.order),
     }
+    if request.slots:
+        asked["slots"] = {code: None if slot is None else [slot.day.isoformat(), *slot[1:]] for code, slot in request.slots.items()}
+    return asked
 
 
 @lru_cache(maxsize=4_096)

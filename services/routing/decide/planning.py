@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.routing.decide.capacity import Openings, Slot
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.kits import in_whole_kits, plan_whole_kits
@@ -80,6 +81,7 @@ def plan_order(
     new_id: Callable[[], UUID],
     deadlines: Deadlines,
     carrier: str,
+    openings: Openings | None = None,
 ) -> Planned:
     """Plans whatever may be planned of an order.
 
@@ -92,6 +94,7 @@ def plan_order(
         new_id: makes ids.
         deadlines: how long allocation may take to answer.
         carrier: who carries the parcels.
+        openings: free slots of the locations that limit their work, if any does; this plan's are taken.
     """
     wanted = plannable(order, now)
     if not wanted:
@@ -102,7 +105,7 @@ def plan_order(
             "edit the address, or add the code to the file that ORDERMESH_POSTAL_AREAS names, then retry the order"
         )
         return Planned(call_for_attention(order, "unknown_postal_code", detail, now, deadlines))
-    plan = _propose(order, wanted, place, planner, claims, now)
+    plan = _propose(order, wanted, place, planner, claims, now, openings)
     decision = Decision(new_id(), order.order_id, order.order_version, now, plan.record)
     if plan.held is not None:
         detail = f"rule '{plan.held[0]}' holds it: {plan.held[1]}; look at the order, then retry it: no rule holds it again"
@@ -116,6 +119,8 @@ def plan_order(
         for _, sku, units in parcel.units:
             key = (sku, parcel.location.code)
             claims[key] = claims.get(key, 0) + units
+        if openings is not None and parcel.slot is not None:
+            openings.take(parcel.location.code, parcel.slot)
     planned: dict[str, int] = {}
     for fulfillment in fulfillments:
         for line in fulfillment.lines:
@@ -133,7 +138,21 @@ def plan_order(
     return Planned(outcome, decision)
 
 
-def _propose(order: Order, wanted: list[Wanted], place: Place, planner: Planner, claims: Claims, now: datetime) -> Plan:
+def slots_for(wanted: Sequence[Wanted], assignable: Mapping[str, Mapping[str, int]], openings: Openings | None) -> dict[str, Slot | None]:
+    """The first free slots of the locations that have something of what is wanted."""
+    if openings is None:
+        return {}
+    return openings.seen({code for entry in wanted for code, units in assignable.get(entry.sku, {}).items() if units})
+
+
+def plan_anew_at_once(order: Order, now: datetime) -> Planned:
+    """Somebody else was given the last slot that a plan stood on: it is dropped, and the next look at due orders makes another."""
+    return Planned(Outcome(replace(order, plan_due_at=now)))
+
+
+def _propose(
+    order: Order, wanted: list[Wanted], place: Place, planner: Planner, claims: Claims, now: datetime, openings: Openings | None
+) -> Plan:
     """The plan on what is left after the earlier plans of the batch, or on allocation's plain numbers when that is not enough: it has the
     last word anyway, and its refusal brings fresh numbers. Kits are whole in it."""
     request = PlanRequest(
@@ -148,6 +167,7 @@ def _propose(order: Order, wanted: list[Wanted], place: Place, planner: Planner,
         excluded=order.excluded_locations,
         partly=order.split_policy == "ship_available",
         order=facts_of(order),
+        slots=slots_for(wanted, order.assignable, openings),
     )
     plan = planner.plan(request)
     if plan.unplaced and claims:
@@ -157,7 +177,12 @@ def _propose(order: Order, wanted: list[Wanted], place: Place, planner: Planner,
 
 
 def as_if_new(
-    order: Order, place: Place, planner: Planner, stock: Mapping[str, Mapping[str, int]] | None, now: datetime
+    order: Order,
+    place: Place,
+    planner: Planner,
+    stock: Mapping[str, Mapping[str, int]] | None,
+    now: datetime,
+    openings: Openings | None = None,
 ) -> tuple[str, Plan]:
     """The plan of all that the customer still expects, as if the order were placed now, and the numbers on which it stands: the ``given``
     ones, those that allocation has ``told``, or, where there are none any more, ``assumed`` ones: every location has everything."""
@@ -180,6 +205,7 @@ def as_if_new(
         excluded=order.excluded_locations,
         partly=order.split_policy == "ship_available",
         order=facts_of(order),
+        slots=slots_for(wanted, assignable, openings),
     )
     return stood_on, planner.plan(request)
 
@@ -250,6 +276,8 @@ def _fulfillment(
         lines=tuple(FulfillmentLine(line_id, sku, units) for line_id, sku, units in parcel.units),
         due_at=now + deadlines.allocation,
         packing=instructions,
+        slot_day=None if parcel.slot is None else parcel.slot.day,
+        slot_hour=None if parcel.slot is None else parcel.slot.hour,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from services.routing.decide.capacity import Openings, SlotKey
 from services.routing.decide.changes import gate
 from services.routing.decide.editing import Edited, Refusal, apply_changes, payment_refusal, started_refusal
 from services.routing.decide.geography import Place
@@ -16,6 +17,7 @@ from services.routing.decide.kits import plan_whole_kits
 from services.routing.decide.money import total_cents
 from services.routing.decide.order import LIVE, STARTED, Line, Order, State
 from services.routing.decide.planner import Planner, PlanRequest, Wanted
+from services.routing.decide.planning import slots_for
 from services.routing.decide.values import replace
 from shared.contracts.orders import OrderEditRequested
 
@@ -82,6 +84,7 @@ def preview_edit(
     stock: Stock,
     planner: Planner,
     now: datetime,
+    openings: Openings | None = None,
 ) -> Preview:
     """What an edit would do.
 
@@ -93,6 +96,7 @@ def preview_edit(
         stock: what allocation has free at each location, the order's own units left out.
         planner: network, tariffs and objective.
         now: the time.
+        openings: free slots of the locations that limit their work, if any does.
     """
     refusal = gate(order, request)
     edited = apply_changes(order, request)
@@ -110,8 +114,8 @@ def preview_edit(
         total_before_cents=total_cents(order.lines),
         total_after_cents=total_cents(edited.lines),
         added=_added(order, edited),
-        shipping_before=_quote(order, place_before, available, planner, now),
-        shipping_after=_quote(changed, place_after, available, planner, now),
+        shipping_before=_quote(order, place_before, available, planner, now, openings),
+        shipping_after=_quote(changed, place_after, available, planner, now, openings),
     )
 
 
@@ -134,7 +138,17 @@ def _with_own_units(order: Order, stock: Stock) -> dict[str, dict[str, int]]:
     return available
 
 
-def _quote(order: Order, place: Place | None, available: Stock, planner: Planner, now: datetime) -> Quote | None:
+def slots_given_back(order: Order) -> dict[SlotKey, int]:
+    """The slots that an edit sets free: of all that it would have planned anew."""
+    freed: dict[SlotKey, int] = {}
+    for fulfillment in order.fulfillments:
+        if fulfillment.state in LIVE - STARTED:
+            for key in fulfillment.slots:
+                freed[key] = freed.get(key, 0) - 1
+    return freed
+
+
+def _quote(order: Order, place: Place | None, available: Stock, planner: Planner, now: datetime, openings: Openings | None) -> Quote | None:
     """None where nobody knows the place."""
     if place is None:
         return None
@@ -159,6 +173,7 @@ def _quote(order: Order, place: Place | None, available: Stock, planner: Planner
         residential=order.segment == "dtc",
         excluded=order.excluded_locations,
         partly=True,
+        slots=slots_for(wanted, available, openings),
     )
     unhandled = replace(order, fulfillments=())
     plan = plan_whole_kits(unhandled, request, planner.plan(request), planner)

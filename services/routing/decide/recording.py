@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from services.routing.decide.capacity import Slot
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.planner import PlanRequest, Wanted
@@ -48,6 +49,10 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
         excluded=frozenset(asked["excluded"]),
         partly=asked["partly"],
         order=None if asked["order"] is None else OrderFacts(**{**asked["order"], "skus": tuple(asked["order"]["skus"])}),
+        # Only where locations limit their work.
+        slots={
+            code: None if slot is None else Slot(date.fromisoformat(slot[0]), *slot[1:]) for code, slot in asked.get("slots", {}).items()
+        },
     )
 
 

@@ -35,4 +35,10 @@ def check_location(
     if partners is not None and wanted.partner not in partners:
         known = ", ".join(sorted(partners)) or "none"
         return FieldRefused("partner", f"{wanted.partner} is no 3PL of the partners file (known: {known}); add it there first")
+    if wanted.fulfillments_per_hour is not None and wanted.work_starts >= wanted.order_cutoff:
+        return FieldRefused(
+            "work_starts",
+            f"{wanted.work_starts} is not before order_cutoff {wanted.order_cutoff}, so no hour has a slot; "
+            "let work start earlier, or leave fulfillments_per_hour out",
+        )
     return None

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
 from services.routing import current
 from services.routing.book import Book
+from services.routing.decide.capacity import Openings, SlotKey, without_a_slot
+from services.routing.decide.network import Network
 from services.routing.decide.order import Order
 from services.routing.decide.planner import Planner
-from services.routing.decide.planning import Claims, Planned, ask_again_for_stock, plan_order, plannable
+from services.routing.decide.planning import Claims, Planned, ask_again_for_stock, plan_anew_at_once, plan_order, plannable
 from services.routing.postal_codes import find_place
+from services.routing.queries import capacity
 
 
 async def plan_touched(book: Book, *, guess_stock: bool = False) -> None:
@@ -22,17 +28,48 @@ async def plan_touched(book: Book, *, guess_stock: bool = False) -> None:
     if not ready:
         return
     planner = await current.planner(book.tx.connection, keep_at=now)
+    openings = await current.openings(book.tx.connection, planner.network, now, book.slot_changes())
     claims: Claims = {}
+    plans: dict[UUID, Planned] = {}
     for order_id in ready:
-        planned = _plan(book, book.orders[order_id], planner, claims)
+        planned = _plan(book, book.orders[order_id], planner, claims, openings)
         if guess_stock and (planned.decision is None or not planned.decision.record["chosen"]):
-            guessed = _plan(book, ask_again_for_stock(book.orders[order_id], planner), planner, claims)
+            guessed = _plan(book, ask_again_for_stock(book.orders[order_id], planner), planner, claims, openings)
             planned = guessed if guessed.decision is not None and guessed.decision.record["chosen"] else planned
+        plans[order_id] = planned
+    if openings is not None:
+        for order_id in await _too_late(book, planner.network, plans):
+            plans[order_id] = plan_anew_at_once(book.orders[order_id], now)
+    for order_id, planned in plans.items():
         book.apply(planned.outcome, book.touched[order_id])
         book.decide(planned.decision)
 
 
-def _plan(book: Book, order: Order, planner: Planner, claims: Claims) -> Planned:
+async def _too_late(book: Book, network: Network, plans: Mapping[UUID, Planned]) -> set[UUID]:
+    """Locks the slots that plans stand on, together with those that come back, and tells whose were taken since they were looked at."""
+    wanted = {order_id: _new_slots(book.orders[order_id], planned) for order_id, planned in plans.items()}
+    keys = {key for own in wanted.values() for key in own}
+    if not keys:
+        return set()
+    given_back = book.slot_changes()
+    limits = {key: _limit(network, key) for key in sorted(keys | given_back.keys())}
+    taken = await capacity.lock_slots(book.tx.connection, limits)
+    for key, change in given_back.items():
+        taken[key] += change
+    return without_a_slot(wanted.items(), taken, limits)
+
+
+def _new_slots(order: Order, planned: Planned) -> Sequence[SlotKey]:
+    known = {fulfillment.fulfillment_id for fulfillment in order.fulfillments}
+    return [key for item in planned.outcome.order.fulfillments if item.fulfillment_id not in known for key in item.slots]
+
+
+def _limit(network: Network, key: SlotKey) -> int | None:
+    limited = network.limited.get(key[0])
+    return None if limited is None else limited[0].of(key[2])
+
+
+def _plan(book: Book, order: Order, planner: Planner, claims: Claims, openings: Openings | None) -> Planned:
     return plan_order(
         order,
         find_place(order.ship_to["postal_code"], order.ship_to["country"]),
@@ -42,4 +79,5 @@ def _plan(book: Book, order: Order, planner: Planner, claims: Claims) -> Planned
         book.tx.new_id,
         book.deadlines,
         current.settings().carrier,
+        openings,
     )

@@ -19,7 +19,7 @@ async def read_fulfillments(connection: Connection, order_ids: Sequence[UUID]) -
         """
         SELECT order_id, fulfillment_id, plan_id, order_version, location, partner, state, carrier, service, zone, shipping_cost_cents,
                ship_by, arrives_on, planned_at, assigned, attempts, due_at, requested_at, accepted_at, tracking_number, shipped_at,
-               delivered_at, ended_because, short_picks, return_id, packing, line_id, sku, planned, called_off, shipped
+               delivered_at, ended_because, short_picks, return_id, packing, slot_day, slot_hour, line_id, sku, planned, called_off, shipped
         FROM fulfillments JOIN fulfillment_lines USING (fulfillment_id)
         WHERE order_id = ANY($1::uuid[])
         ORDER BY fulfillment_id, position
@@ -33,10 +33,12 @@ async def insert_fulfillments(connection: Connection, fulfillments: Sequence[tup
     await connection.execute(
         """
         INSERT INTO fulfillments (order_id, fulfillment_id, plan_id, order_version, location, partner, state, carrier, service, zone,
-                                  shipping_cost_cents, ship_by, arrives_on, planned_at, due_at, packing, assigned, attempts)
+                                  shipping_cost_cents, ship_by, arrives_on, planned_at, due_at, packing, slot_day,
+                                  slot_hour, assigned, attempts)
         SELECT *, false, 0
         FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                    $10::int[], $11::bigint[], $12::timestamptz[], $13::date[], $14::timestamptz[], $15::timestamptz[], $16::jsonb[])
+                    $10::int[], $11::bigint[], $12::timestamptz[], $13::date[], $14::timestamptz[], $15::timestamptz[], $16::jsonb[],
+                    $17::date[], $18::smallint[])
         """,
         [order_id for order_id, _ in fulfillments],
         [item.fulfillment_id for _, item in fulfillments],
@@ -55,6 +57,8 @@ async def insert_fulfillments(connection: Connection, fulfillments: Sequence[tup
         [item.due_at for _, item in fulfillments],
         # As an object: asyncpg takes a list within a list for a further dimension of the array, not for a JSON value.
         [{"instructions": item.packing} if item.packing else None for _, item in fulfillments],
+        [item.slot_day for _, item in fulfillments],
+        [item.slot_hour for _, item in fulfillments],
     )
 
 

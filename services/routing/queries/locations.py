@@ -67,20 +67,23 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
             DO UPDATE SET revision = excluded.revision, version = network.version + 1 RETURNING version
         ), saved AS (
             INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
-                                   registered_at, working_days, holidays, dock_to_stock_days, capabilities)
+                                   registered_at, working_days, holidays, dock_to_stock_days, capabilities, fulfillments_per_day,
+                                   fulfillments_per_hour, work_starts)
             SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
                    string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days,
-                   string_to_array(capabilities, ' ')
+                   string_to_array(capabilities, ' '), fulfillments_per_day, fulfillments_per_hour, work_starts
             FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
-                                 $9::boolean[], $12::text[], $13::text[], $14::int[], $15::text[])
+                                 $9::boolean[], $12::text[], $13::text[], $14::int[], $15::text[], $16::int[], $17::int[],
+                                 $18::text[])
                  AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
-                         holidays, dock_to_stock_days, capabilities)
+                         holidays, dock_to_stock_days, capabilities, fulfillments_per_day, fulfillments_per_hour, work_starts)
             ON CONFLICT (location) DO UPDATE
             SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
                 time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
                 active = excluded.active, registered_at = excluded.registered_at,
                 working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days,
-                capabilities = excluded.capabilities
+                capabilities = excluded.capabilities, fulfillments_per_day = excluded.fulfillments_per_day,
+                fulfillments_per_hour = excluded.fulfillments_per_hour, work_starts = excluded.work_starts
             RETURNING locations.*
         )
         INSERT INTO location_versions (location, version, document)
@@ -102,4 +105,7 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
         [" ".join(sorted(day.isoformat() for day in set(item.holidays))) for item in locations],
         [item.dock_to_stock_days for item in locations],
         [" ".join(sorted(set(item.capabilities))) for item in locations],
+        [item.fulfillments_per_day for item in locations],
+        [item.fulfillments_per_hour for item in locations],
+        [item.work_starts for item in locations],
     )

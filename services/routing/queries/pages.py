@@ -68,7 +68,7 @@ async def read_fulfillments(connection: Connection, order_id: UUID) -> list[Reco
         """
         SELECT fulfillment_id, plan_id, order_version, location, partner, state, status, request_status, carrier, service, zone,
                shipping_cost_cents, ship_by, arrives_on, planned_at, requested_at, attempts, accepted_at, tracking_number, shipped_at,
-               delivered_at, ended_because, due_at, interception, return_id,
+               delivered_at, ended_because, due_at, interception, return_id, slot_day, slot_hour,
                (SELECT jsonb_agg(jsonb_build_object('line_id', l.line_id, 'sku', l.sku, 'planned', l.planned, 'called_off', l.called_off,
                                                     'shipped', l.shipped) ORDER BY l.position)
                 FROM fulfillment_lines l WHERE l.fulfillment_id = f.fulfillment_id) AS lines
@@ -102,11 +102,16 @@ async def read_decisions(connection: Connection, order_id: UUID, limit: int) -> 
 
 
 async def list_locations(connection: Connection) -> Sequence[Record]:
-    """All locations."""
+    """All locations, with the slots that are taken from today on (``hour`` null: the whole day)."""
     return await connection.fetch(
         """
         SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
-               working_days, holidays, dock_to_stock_days, capabilities
-        FROM locations ORDER BY location
+               working_days, holidays, dock_to_stock_days, capabilities, fulfillments_per_day, fulfillments_per_hour, work_starts,
+               COALESCE((SELECT jsonb_agg(jsonb_build_object('day', s.day, 'hour', nullif(s.hour, -1), 'taken', s.taken)
+                                          ORDER BY s.day, s.hour)
+                         FROM capacity_slots s
+                         WHERE s.location = l.location AND s.taken > 0
+                           AND s.day >= (now() AT TIME ZONE l.time_zone)::date), '[]') AS slots_taken
+        FROM locations l ORDER BY location
         """
     )

@@ -54,7 +54,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what_if.add_argument("--handling-cents", type=_cents, help="our cost of a parcel")
     what_if.add_argument("--pick-cents", type=_cents, help="our cost of picking an item")
     what_if.add_argument("--split-cents", type=_cents, help="what one parcel less is worth beyond its cost")
+    what_if.add_argument("--capacity-cents", type=_cents, help="what the last slot of a location counts in the choice")
     what_if.add_argument("--rules", type=int, metavar="VERSION", help="a saved version of the routing rules, in force or not; 0: none")
+    what_if.add_argument("--without-capacity", action="store_true", help="as if every location took as much as comes")
     what_if.add_argument("--without", action="append", default=[], metavar="LOCATION", help="as if it had been closed; may be repeated")
     savings = parser.add_argument_group(
         "savings", "what the recorded plans cost beside other habits, on the same orders with the same stock"
@@ -95,8 +97,8 @@ def variation(options: argparse.Namespace, rules: RuleSet | None) -> Variation |
     """
     tariffs = load_tariffs(options.rate_cards, handling_cents=0) if options.rate_cards is not None else None
     closed = frozenset(options.without)
-    named = (options.objective, rules, tariffs, options.handling_cents, options.pick_cents, options.split_cents)
-    if not closed and all(value is None for value in named):
+    named = (options.objective, rules, tariffs, options.handling_cents, options.pick_cents, options.split_cents, options.capacity_cents)
+    if not closed and not options.without_capacity and all(value is None for value in named):
         return None
 
     def vary(planner: Planner) -> Planner:
@@ -112,6 +114,7 @@ def variation(options: argparse.Namespace, rules: RuleSet | None) -> Variation |
             pick_cents=planner.pick_cents if options.pick_cents is None else options.pick_cents,
             split_cents=planner.split_cents if options.split_cents is None else options.split_cents,
             rules=planner.rules if rules is None else rules,
+            capacity_cents=planner.capacity_cents if options.capacity_cents is None else options.capacity_cents,
         )
 
     return vary
@@ -166,6 +169,7 @@ class _Account:
         self._varied = varied
         self._savings: bool = options.savings
         self._without: Sequence[str] = options.without
+        self._without_capacity: bool = options.without_capacity
         self._by_hand: Sequence[str] | None = options.by_hand.split(",") if options.by_hand else None
         self.live, self._other = Totals(), Totals()
         self._habits = Habits()
@@ -181,7 +185,7 @@ class _Account:
         if canonical(plan.record) != canonical(row["record"]):
             self.different.append(f"  {row['decision_id']} of order {row['order_id']}: {_differences(row['record'], plan.record)}")
         if self._varied:
-            self._other.add(varied.plan(request))
+            self._other.add(varied.plan(replace(request, slots={}) if self._without_capacity else request))
         if self._savings:
             codes = self._by_hand if self._by_hand is not None else sorted(location.code for location in planner.network.locations)
             self._habits.add(baselines_of(planner, request, codes))

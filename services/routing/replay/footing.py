@@ -48,12 +48,13 @@ class Footings:
         if "network" not in record:
             raise NotReplayableError("it was recorded by a version that did not record the network")
         figures = (record["objective"], record["pick_cents"], record["split_cents"])
+        capacity_cents = record.get("capacity_cents", 0)
         rules = record["rules"]["version"] if "rules" in record else 0
-        key = (record["network"], record["rate_cards"], record["handling_cents"], rules, *figures)
+        key = (record["network"], record["rate_cards"], record["handling_cents"], rules, capacity_cents, *figures)
         if key not in self._planners:
             network = await self._network(connection, record["network"])
             tariffs = await self._rate_cards(connection, record["rate_cards"], record["handling_cents"])
-            planner = Planner(network, tariffs, *figures, await self._rules(connection, rules))
+            planner = Planner(network, tariffs, *figures, await self._rules(connection, rules), capacity_cents)
             _remember(self._planners, key, (planner, planner if self._vary is None else self._vary(planner)))
         return self._planners[key]
 

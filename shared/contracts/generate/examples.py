@@ -77,6 +77,7 @@ TEXTS = {
     "tracking_number": "1Z999AA10123456784",
     "when": "order.units > 500",
     "why": "bulk orders ship from the bulk centre",
+    "work_starts": "08:00",
 }
 
 NUMBERS = {
