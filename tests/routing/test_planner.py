@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.routing.decide.capacity import Slot
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
 from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
@@ -242,6 +243,7 @@ instances = st.fixed_dictionaries(
         "stock": st.lists(st.lists(st.sampled_from([0, 0, 1, 2, 5, 9]), min_size=4, max_size=4), min_size=4, max_size=4),
         "to": st.sampled_from(["89501", "10001", "60601", "33101", "99501", "78701"]),
         "service_level": st.sampled_from(["standard", "two_day", "next_day"]),
+        "full_days": st.lists(st.sampled_from([0, 0, 1, 2, 3]), min_size=4, max_size=4),
     }
 )
 CODES = ["reno", "dallas", "columbus", "newark"]
@@ -250,7 +252,11 @@ CODES = ["reno", "dallas", "columbus", "newark"]
 def as_request(instance: dict[str, Any]) -> PlanRequest:
     lines = [Wanted(str(index), f"SKU-{index}", count, instance["grams"][index], False) for index, count in enumerate(instance["units"])]
     stock = {f"SKU-{index}": dict(zip(CODES, instance["stock"][index], strict=True)) for index in range(len(lines))}
-    return request(lines, stock, to=instance["to"], service_level=instance["service_level"])
+    full = {code: days for code, days in zip(CODES, instance["full_days"], strict=True) if days}
+    if instance["service_level"] == "standard":
+        full = dict.fromkeys(full, 1)  # beyond a day an order without a promise is not sent the cheapest way
+    slots = {code: Slot(date(2026, 3, [4, 5, 6, 9][days]), None, days, 0, None) for code, days in full.items()}
+    return request(lines, stock, to=instance["to"], service_level=instance["service_level"], slots=slots)
 
 
 @given(instances)
@@ -280,7 +286,8 @@ def cost_of(planner: Planner, asked: PlanRequest, units: Mapping[str, Mapping[st
         load = sum(grams[sku] * count for sku, count in units.get(reach.location.code, {}).items())
         if not load:
             continue
-        dispatched = planner.network.dispatch(reach.index, asked.now).day
+        slot = asked.slots.get(reach.location.code)
+        dispatched = planner.network.dispatch(reach.index, asked.now).day if slot is None else slot.day
         prices = []
         for service in SERVICES:
             arrival = dispatched

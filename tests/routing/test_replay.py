@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.routing.decide.capacity import Slot
 from services.routing.decide.comparing import Totals, baselines_of, side_by_side
 from services.routing.decide.explaining import in_words, runner_up
 from services.routing.decide.guidance import Objective, OrderFacts
@@ -49,6 +50,10 @@ def again(planner: Planner, plan: Plan) -> Plan:
     return planner.plan(request_of(kept(plan.record), lambda code: find_place(code, "US")))
 
 
+days = st.integers(4, 30).map(lambda day: date(2026, 3, day))
+hours, counts = st.none() | st.integers(0, 23), st.integers(0, 99)
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> PlanRequest:
     lines = [
@@ -68,6 +73,7 @@ def requests(draw: st.DrawFn) -> PlanRequest:
         residential=draw(st.booleans()),
         excluded=draw(st.frozensets(st.sampled_from(CODES), max_size=2)),
         partly=draw(st.booleans()),
+        slots=draw(st.dictionaries(st.sampled_from(CODES), st.none() | st.builds(Slot, days, hours, st.integers(0, 4), counts, counts))),
         order=draw(st.none() | st.builds(facts, st.sampled_from(["dtc", "wholesale", "retail"]), st.integers(1, 900), st.booleans())),
     )
 
@@ -160,6 +166,7 @@ def _first_with_everything(asked: PlanRequest, by_hand: list[str]) -> str:
         code
         for code in by_hand
         if code not in asked.excluded
+        and asked.slots.get(code, True)
         and not hazardous
         and all(asked.assignable.get(sku, {}).get(code, 0) >= units for sku, units in wanted_units.items())
     )

@@ -56,6 +56,9 @@ def baselines_of(planner: Planner, request: PlanRequest, by_hand: Sequence[str])
         request: the order.
         by_hand: location codes, the favourite first.
     """
+    # Habits ship on the days of the free slots, and wait for them as long as it takes.
+    slots = {code: None if slot is None else slot._replace(put_off=0) for code, slot in request.slots.items()}
+    request = replace(request, slots=slots)
     nearest = replace(planner, objective="closest", split_cents=0, capacity_cents=0, rules=None).plan(request)
     habit = replace(planner, objective="cheapest", split_cents=0, capacity_cents=0, rules=None)
     everywhere = frozenset(location.code for location in planner.network.locations)
