@@ -114,8 +114,9 @@ class Book:
 
     def _note_answer(self, before: Order, after: Order, answer: ChangeAnswer, request: Message | None) -> None:
         pending = isinstance(answer, OrderChangePending)
-        asked = request.model_dump(mode="json") if request is not None else dict(before.change.request if before.change else {})
         change = after.change if pending else before.change
+        # An open change keeps its request as it was understood when it was asked.
+        asked = dict(change.request if change else {}) if request is None or pending else request.model_dump(mode="json")
         self._changes[answer.change_id] = ChangeRow(
             change_id=answer.change_id,
             order_id=answer.order_id,

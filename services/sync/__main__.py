@@ -1,8 +1,8 @@
 """The sync service: orders in from channels; stock numbers, tracking and refunds out to them."""
 
 from services.sync.errands import errands
-from services.sync.handlers import catalogue, orders, refunds, shipments, stock
-from services.sync.pages import placing, reading
+from services.sync.handlers import cancellations, catalogue, orders, refunds, shipments, stock
+from services.sync.pages import cancelling, placing, reading
 from services.sync.settings import Settings
 from shared.contracts import channels, fulfillment, returns
 from shared.contracts import orders as order_messages
@@ -14,22 +14,27 @@ SERVICE = Service(
     settings=Settings,
     consumes=[
         consume(channels.ChannelOrderReceived, orders.receive_orders, answer_unreadable=orders.answer_unreadable_orders),
+        consume(channels.ChannelCancelRequested, cancellations.pass_on_cancellations),
         consume(channels.ProductRegistrationRequested, catalogue.register_products),
         consume(channels.ListingRegistrationRequested, catalogue.register_listings),
         consume(stock_messages.StockAvailabilityChanged, stock.change_availability),
         consume(fulfillment.FulfillmentShipped, shipments.schedule_notices),
         consume(order_messages.OrderEdited, orders.record_edits),
         consume(order_messages.OrderCancelled, orders.record_cancellations),
+        consume(order_messages.OrderCancelRejected, cancellations.tell_refusals),
         consume(returns.RefundExecutionRequested, refunds.request_refunds),
     ],
     publishes=[
         *(order_messages.OrderPlaced, channels.ChannelOrderRejected, channels.ProductRegistered),
         *(channels.ListingRegistered, channels.ListingRegistrationRejected, returns.RefundSucceeded, returns.RefundFailed),
+        *(order_messages.OrderCancelRequested, channels.ChannelCancelDecided, channels.ChannelOrderChanged),
     ],
-    schedules=[every(seconds=600, run=stock.forget_old_latencies)],
+    schedules=[every(seconds=600, run=stock.forget_old_latencies), every(seconds=1, run=cancellations.take_up_waiting_cancellations)],
     errands=errands,
     routes=[
         *(post("/webhooks/{channel}", placing.receive_webhook, public=True), post("/orders", placing.place_order)),
+        post("/webhooks/{channel}/cancellations", cancelling.receive_cancellation, public=True),
+        post("/webhooks/{channel}/shopify", cancelling.receive_shopify_topic, public=True),
         get("/orders/by-external/{channel}/{external_id:.+}", reading.read_order_by_external_id),
         get("/orders/{order_id}", reading.read_order),
         get("/products/{sku:.+}", reading.read_product),

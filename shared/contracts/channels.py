@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -20,12 +20,13 @@ from shared.contracts.base import (
     PartnerMessage,
     Refusal,
     ShortText,
+    SignedCents,
     Sku,
     Text,
     Time,
     Units,
 )
-from shared.contracts.orders import DEFAULT_PRIORITY, Address, Customer, Priority, Segment, ServiceLevel, SplitPolicy
+from shared.contracts.orders import DEFAULT_PRIORITY, Address, Customer, OrderVersion, Priority, Segment, ServiceLevel, SplitPolicy
 
 
 class ChannelOrderLine(Part):
@@ -87,6 +88,91 @@ class ChannelOrderRejected(PartnerCommand):
     event_id: UUID | None
     problems: Annotated[list[FieldProblem], Field(min_length=1, max_length=100)]
     rejected_at: Time
+
+
+class ChannelLineToCancel(Part):
+    """Units of one line that the channel calls off; without ``quantity`` all of it that has not shipped. A kit is one line."""
+
+    external_line_id: LineId
+    quantity: Units | None = None
+
+
+class ChannelCancelRequested(PartnerMessage):
+    """A channel calls off an order, or some lines of it. adapter -> sync.
+
+    (channel, external_id, ``cancellation_id``) identifies it for ever, so that it may be sent again; a channel that calls off an order
+    line by line gives every time another ``cancellation_id``. A cancellation that comes before its order waits for it. The answer is
+    ``channel.cancel_decided``.
+    """
+
+    type: ClassVar[str] = "channel.cancel_requested.v1"
+
+    channel: Code
+    external_id: ShortText
+    cancellation_id: ShortText = "cancellation"
+    lines: Annotated[list[ChannelLineToCancel], Field(max_length=500)] = []
+    reason: ShortText = "cancelled by the channel"
+
+
+class ChannelLineUnits(Part):
+    """Units of one line as the channel names it; a kit is one line."""
+
+    external_line_id: LineId
+    sku: Sku
+    quantity: Units
+
+
+class ChannelLineNotCancelled(Part):
+    """Units of a line that the channel called off and that ship all the same, and why."""
+
+    external_line_id: LineId
+    quantity: Units
+    reason: ShortText
+    detail: Text
+
+
+class ChannelCancelDecided(PartnerCommand):
+    """What became of a cancellation that the channel asked for; said once. sync -> ``channel.<code>.commands``.
+
+    ``cancelled`` are the units that will not ship, ``refund_cents`` the money for them (it goes back by a refund of its own);
+    ``not_cancelled`` says why the others ship. ``return_ids`` are the prepaid returns of parcels that left all the same. Of an order that
+    never came, ``reason`` is ``unknown_order``.
+    """
+
+    type: ClassVar[str] = "channel.cancel_decided.v1"
+
+    channel: Code
+    external_id: ShortText
+    cancellation_id: ShortText
+    outcome: Literal["cancelled", "cancelled_in_part", "refused"]
+    reason: ShortText | None = None
+    detail: Text = ""
+    cancelled: list[ChannelLineUnits] = []
+    not_cancelled: list[ChannelLineNotCancelled] = []
+    refund_cents: Cents = 0
+    return_ids: list[UUID] = []
+    decided_at: Time
+
+
+class ChannelOrderChanged(PartnerCommand):
+    """An order of the channel as it stands after a change, whoever asked for it. sync -> ``channel.<code>.commands``.
+
+    ``edited``: ``lines`` is the whole order; the channel keeps the newest ``order_version`` and ignores older ones. ``cancelled``: nothing
+    more ships, ``cancelled`` are the units that will not. Lines that were added have ids that begin with ``added-``. ``money_delta_cents``
+    is the new total minus the old one; money that goes back does so by a refund of its own.
+    """
+
+    type: ClassVar[str] = "channel.order_changed.v1"
+
+    channel: Code
+    external_id: ShortText
+    order_version: OrderVersion
+    change_id: UUID
+    status: Literal["edited", "cancelled"]
+    lines: list[ChannelLineUnits] = []
+    cancelled: list[ChannelLineUnits] = []
+    money_delta_cents: SignedCents
+    changed_at: Time
 
 
 class KitComponent(Part):

@@ -174,8 +174,20 @@ class OrderEditRequested(Command):
     line_changes: Annotated[list[LineChange], Field(max_length=500)] = []
 
 
+class LineToCancel(Part):
+    """Units of one line to call off; without ``quantity`` all of it that has not shipped. A kit that was bought is named by the line id of
+    the kit, and ``quantity`` counts kits."""
+
+    line_id: LineId
+    quantity: Units | None = None
+
+
 class OrderCancelRequested(Command):
-    """A cancellation of everything not yet with the warehouse. portal, channel -> routing."""
+    """A cancellation of everything that has not shipped, or of the ``lines`` that it names. portal, sync (for a channel) -> routing.
+
+    A cancellation of some lines is answered by ``order.edited`` with the order as it stands without them; one that names all that has not
+    shipped is a cancellation of the order.
+    """
 
     type: ClassVar[str] = "order.cancel_requested.v1"
 
@@ -184,26 +196,7 @@ class OrderCancelRequested(Command):
     actor: Actor
     expected_order_version: OrderVersion | None = None
     reason: ShortText
-
-
-class OrderEdited(Event):
-    """The order as it stands after a change. routing -> all.
-
-    ``lines`` is the whole order, so consumers apply the newest ``order_version`` and ignore older ones. ``withdrawn_fulfillment_ids`` are
-    plans that no longer hold: their units go back to unassigned. ``money_delta_cents`` is new total minus old total.
-    """
-
-    type: ClassVar[str] = "order.edited.v1"
-
-    order_id: UUID
-    order_version: OrderVersion
-    change_id: UUID
-    actor: Actor
-    lines: Annotated[list[OrderLine], Field(min_length=1, max_length=2_000)]
-    ship_to: Address
-    withdrawn_fulfillment_ids: list[UUID] = []
-    money_delta_cents: SignedCents
-    edited_at: Time
+    lines: Annotated[list[LineToCancel], Field(max_length=500)] = []
 
 
 ChangeRefusal = Literal[
@@ -218,6 +211,42 @@ ChangeRefusal = Literal[
     "unknown_line",
     "invalid",
 ]
+
+
+class LineNotCancelled(Part):
+    """Units of a line that a cancellation named and that ship all the same; of a kit it is the line id of the kit, counted in kits."""
+
+    line_id: LineId
+    sku: Sku
+    quantity: Units
+    reason: ChangeRefusal
+    detail: Text
+
+
+class OrderEdited(Event):
+    """The order as it stands after a change. routing -> all.
+
+    ``lines`` is the whole order, so consumers apply the newest ``order_version`` and ignore older ones. ``withdrawn_fulfillment_ids`` are
+    plans that no longer hold: their units go back to unassigned. ``money_delta_cents`` is new total minus old total.
+
+    After a cancellation of some lines ``cancelled`` are the units that will not ship, ``not_cancelled`` those that could not be stopped any
+    more, and ``return_ids`` the prepaid returns of parcels that left all the same.
+    """
+
+    type: ClassVar[str] = "order.edited.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    change_id: UUID
+    actor: Actor
+    lines: Annotated[list[OrderLine], Field(min_length=1, max_length=2_000)]
+    ship_to: Address
+    withdrawn_fulfillment_ids: list[UUID] = []
+    money_delta_cents: SignedCents
+    cancelled: list[LineUnits] = []
+    not_cancelled: list[LineNotCancelled] = []
+    return_ids: list[UUID] = []
+    edited_at: Time
 
 
 class OrderEditRejected(Event):
@@ -270,7 +299,8 @@ class OrderCancelled(Event):
 class OrderCancelRejected(Event):
     """Too late, or nothing to cancel. routing -> portal, sync. ``already_cancelled``: what was asked for has happened before.
 
-    ``return_ids`` are the prepaid returns of parcels that could not be held back any more (``already_shipped``).
+    ``return_ids`` are the prepaid returns of parcels that could not be held back any more (``already_shipped``); ``not_cancelled`` says of
+    each line that was named why it ships.
     """
 
     type: ClassVar[str] = "order.cancel_rejected.v1"
@@ -283,6 +313,7 @@ class OrderCancelRejected(Event):
     reason: ChangeRefusal
     detail: Text
     return_ids: list[UUID] = []
+    not_cancelled: list[LineNotCancelled] = []
 
 
 DelayCause = Literal[

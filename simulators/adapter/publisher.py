@@ -19,7 +19,7 @@ from aiormq.exceptions import AMQPError, PublishError
 from pydantic import BaseModel, ValidationError
 
 from shared.contracts.base import INBOUND_EXCHANGE, PartnerMessage
-from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected
+from shared.contracts.channels import ChannelCancelDecided, ChannelOrderChanged, ChannelOrderReceived, ChannelOrderRejected
 from shared.contracts.envelope import CONTENT_TYPE, Envelope, new_id
 from shared.contracts.holds import ChannelHoldAnswered
 from shared.contracts.registry import partner_kind_of, routing_key_of
@@ -33,6 +33,8 @@ CONFIRM_TIMEOUT_SECONDS = 15.0
 ATTEMPTS = 8
 RETRY_SECONDS = 0.5
 HEARTBEAT_SECONDS = 10
+PASSED_OVER = frozenset({ChannelOrderChanged.type, ChannelCancelDecided.type})
+"""What a channel's queue carries beside that this adapter has no use for."""
 
 
 class NotPublishedError(OrdermeshError):
@@ -160,7 +162,10 @@ class ChannelAdapter:
 
     def _hear(self, body: bytes) -> None:
         try:
-            if _Head.model_validate_json(body).type == ChannelHoldAnswered.type:
+            said = _Head.model_validate_json(body).type
+            if said in PASSED_OVER:
+                return
+            if said == ChannelHoldAnswered.type:
                 answer = Envelope[ChannelHoldAnswered].model_validate_json(body).data
                 self.hold_answers.setdefault(answer.hold_id, []).append(answer)
             else:

@@ -13,6 +13,7 @@ from aiohttp import ClientResponse
 from services.portal.pages.rendering import FOLDER
 from services.portal.pages.sessions import FAILED_LOGINS
 from shared.contracts.envelope import new_id
+from shared.contracts.orders import LineNotCancelled, LineUnits
 from shared.contracts.stock import (
     ShortagePolicyRequested,
     ShortagePolicySet,
@@ -326,6 +327,23 @@ class TestAnOrderAcrossServices:
         for fields in ({"answer": "yes"}, {**hidden, "answer": "perhaps"}):
             assert (await console.client.post(address, data=fields, allow_redirects=False)).status == 403
         assert len(console.routing.asked) == 1
+
+    async def test_cancels_the_units_that_are_filled_in_and_says_which_could_not_be_stopped(
+        self, told_order: tuple[World, UUID], pool: Pool
+    ) -> None:
+        console, order = told_order
+        missed = LineNotCancelled(line_id="2", sku="CAP", quantity=1, reason="fulfillment_started", detail="reno has started with line 2")
+        units = [LineUnits(line_id="1", sku="MUG", quantity=1)]
+        edited = stories.edited(order, 2, stories.placed(order).lines)
+        console.routing.replies_with("done", edited.model_copy(update={"cancelled": units, "not_cancelled": [missed]}))
+        action = f"/console/orders/{order}/cancel-lines"
+        hidden = form_to(await text_of(console, f"/console/orders/{order}"), action)
+        nothing = await console.client.post(action, data={**hidden, "units 1": "0", "reason": "x"}, allow_redirects=False)
+        assert "Nothing was cancelled" in await text_of(console, nothing.headers["Location"])
+        assert console.routing.asked == []
+        answer = await console.client.post(action, data={**hidden, "units 1": "1", "units 2": "1", "reason": "x"}, allow_redirects=False)
+        assert [(line["line_id"], line["quantity"]) for line in console.routing.asked[0]["data"]["lines"]] == [("1", 1), ("2", 1)]
+        assert "1 units are cancelled; not line 2 (1): reno has started with line 2." in await text_of(console, answer.headers["Location"])
 
     async def test_a_forged_cancellation_does_nothing(self, console: World, pool: Pool) -> None:
         order = new_id()

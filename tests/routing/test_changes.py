@@ -28,6 +28,7 @@ from shared.contracts.fulfillment import (
 )
 from shared.contracts.orders import (
     LineChange,
+    LineToCancel,
     OrderCancelled,
     OrderCancelRejected,
     OrderCancelRequested,
@@ -275,6 +276,40 @@ def test_an_edit_refunds_exactly_what_the_order_fell_by_and_never_more_than_a_li
     assert all(cents <= old[line_id] for line_id, cents in refunded.items())
 
 
+@pytest.mark.parametrize(
+    ("lines", "reason", "named"),
+    [
+        ([LineToCancel(line_id="9")], "unknown_line", "line 9"),
+        ([LineToCancel(line_id="1", quantity=4)], "invalid", "the order has 3 of it"),
+        ([LineToCancel(line_id="1"), LineToCancel(line_id="1")], "invalid", "named twice"),
+        ([LineToCancel(line_id="2")], "already_shipped", "line 2 has shipped"),
+        ([LineToCancel(line_id="3")], "fulfillment_started", "held back only as a whole"),
+    ],
+)
+def test_a_line_that_can_not_be_cancelled_is_refused_by_name(lines: list[LineToCancel], reason: str, named: str) -> None:
+    packed = a_fulfillment(State.ACCEPTED, 1, new_id(), "3")
+    packed = replace(packed, lines=(*packed.lines, replace(packed.lines[0], line_id="1", sku="SKU-1")))
+    order = a_copy(a_line("1", 3), a_line("2", 1), a_line("3", 1))
+    order = replace(order, fulfillments=(packed,), lines=(order.lines[0], replace(order.lines[1], shipped=1), order.lines[2]))
+    [answer] = said(order, cancel(order, lines=lines))
+    assert isinstance(answer, OrderCancelRejected)
+    assert (answer.reason, named in answer.detail) == (reason, True)
+    assert [line.line_id for line in answer.not_cancelled] == ([lines[0].line_id] if "ship" in reason or "start" in reason else [])
+
+
+def test_cancelling_every_line_is_cancelling_the_order_and_some_units_what_the_same_edit_does() -> None:
+    order = a_copy(a_line("1", 3, tax_cents=100), a_line("2", 1))
+    everything = cancel(order, lines=[LineToCancel(line_id="1", quantity=3), LineToCancel(line_id="2")])
+    whole, refund = said(order, everything)
+    assert isinstance(whole, OrderCancelled)
+    assert refund.shipping_cents == 500
+    by_edit = said(order, edit(order, LineChange(line_id="1", quantity=2), change_id=everything.change_id))
+    by_cancellation = said(order, everything.model_copy(update={"lines": [LineToCancel(line_id="1", quantity=1)]}))
+    assert by_cancellation[0].cancelled == [units(1)]
+    assert by_cancellation[0].model_copy(update={"cancelled": []}) == by_edit[0]
+    assert by_cancellation[1:] == by_edit[1:]
+
+
 async def test_a_cancelled_order_drops_its_plan_and_whatever_is_said_later_changes_nothing(desk: Desk) -> None:
     placed = an_order()
     plan = await desk.plan(placed, AMPLE)
@@ -318,6 +353,18 @@ async def test_a_change_id_used_for_another_change_is_refused_and_the_first_answ
     assert reused.one(OrderCancelRejected).reason == "invalid"
     assert (await desk.order(other.order_id))["status"] == "placed"
     assert (await desk.hear(request)).one(OrderCancelled).order_id == placed.order_id
+
+
+async def test_a_cancellation_of_a_line_waits_for_the_3pl_and_the_rest_is_planned_anew(desk: Desk) -> None:
+    placed = an_order(a_line("1", 3), a_line("2", 1))
+    [pick] = await desk.hand_over(placed, AMPLE)
+    request = cancel(placed, lines=[LineToCancel(line_id="1")])
+    assert (await desk.hear(request)).types == ["order.change_pending.v1", "fulfillment.cancel_requested.v1"]
+    done = await desk.hear(ThirdPartyCancelAccepted(fulfillment_id=pick.fulfillment_id, answered_at=NOON), partner="west")
+    assert done.one(OrderEdited).cancelled == [units(3)]
+    assert (await desk.hear(request)).one(OrderEdited) == done.one(OrderEdited)
+    plan = (await desk.hear(reserved(placed, AMPLE, {"2": 1}, cause="edited", version=2))).one(FulfillmentPlanned)
+    assert [(line.line_id, line.quantity) for line in plan.fulfillments[0].lines] == [("2", 1)]
 
 
 async def test_a_change_of_an_order_that_has_not_arrived_waits_for_it(desk: Desk) -> None:

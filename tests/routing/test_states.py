@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from datetime import date, timedelta
@@ -52,6 +53,7 @@ from shared.contracts.fulfillment import (
 )
 from shared.contracts.orders import (
     LineChange,
+    LineToCancel,
     OrderCancelled,
     OrderCancelRejected,
     OrderCancelRequested,
@@ -359,7 +361,8 @@ class World:
             assert isinstance(request, ReturnAuthorisationRequested)
             returned[request.fulfillment_id] += sum(line.quantity for line in request.lines)
         for item in self.order.fulfillments:
-            left_cancelled = item.state in LEFT and item.return_id is not None and change is None
+            decided = change is None or item.fulfillment_id not in change.awaiting
+            left_cancelled = item.state in LEFT and item.return_id is not None and decided
             assert returned[item.fulfillment_id] == (sum(line.shipped for line in item.lines) if left_cancelled else 0)
         assert (self.order.waiting_for is None) == (self.order.status in TERMINAL)
         assert (self.order.due_at is None) == (self.order.status in TERMINAL)
@@ -367,6 +370,11 @@ class World:
 
 def cancel_of(order: Order) -> OrderCancelRequested:
     return OrderCancelRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, reason="changed my mind")
+
+
+def cancel_unit_of(order: Order, line_id: str = "1", quantity: int | None = 1) -> OrderCancelRequested:
+    lines = [LineToCancel(line_id=line_id, quantity=quantity)]
+    return OrderCancelRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, reason="one too many", lines=lines)
 
 
 def edit_of(order: Order) -> OrderEditRequested:
@@ -377,10 +385,18 @@ def edit_of(order: Order) -> OrderEditRequested:
 PARTIAL = ThirdPartyShipped(fulfillment_id=FULFILLMENT, carrier="UPS", tracking_number="1Z1", lines=[units(2)], shipped_at=NOON)
 
 
+CHANGES: dict[str, Callable[[Order], OrderCancelRequested | OrderEditRequested]] = {
+    "cancel": cancel_of,
+    "cancel a unit": cancel_unit_of,
+    "cancel two units": lambda order: cancel_unit_of(order, quantity=2),
+    "cancel the line": lambda order: cancel_unit_of(order, quantity=None),
+    "edit": edit_of,
+}
+
+
 def play(world: World, step: str) -> None:
-    if step in ("cancel", "edit"):
-        request = cancel_of(world.order) if step == "cancel" else edit_of(world.order)
-        world.take(request_change(world.order, request, world.now, PATIENCE))
+    if step in CHANGES:
+        world.take(request_change(world.order, CHANGES[step](world.order), world.now, PATIENCE))
     elif step in ("wait", "wait for days"):
         world.now += timedelta(hours=1) if step == "wait" else timedelta(days=40)
         world.take(wake(world.order, world.now, PATIENCE))
@@ -418,7 +434,7 @@ def test_a_change_racing_a_3pl_in_every_interleaving_never_cancels_what_ships(ra
     assert found == endings
 
 
-@given(st.lists(st.sampled_from([*WORDS, "cancel", "edit", "wait", "wait for days", "shipped_in_part"]), max_size=12))
+@given(st.lists(st.sampled_from([*WORDS, *CHANGES, "wait", "wait for days", "shipped_in_part"]), max_size=12))
 @settings(max_examples=300, deadline=None)
 def test_whatever_3pls_and_customers_say_in_whatever_order_the_books_hold(steps: list[str]) -> None:
     world = World(an_order_with(a_fulfillment(State.SUBMITTED)))
@@ -427,21 +443,21 @@ def test_whatever_3pls_and_customers_say_in_whatever_order_the_books_hold(steps:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([*WORDS, "cancel"]), st.booleans()), max_size=10),
+    st.lists(st.tuples(st.sampled_from([*WORDS, "cancel", "cancel a unit", "cancel the line"]), st.booleans()), max_size=10),
 )
 @settings(max_examples=300, deadline=None)
 def test_a_cancellation_is_decided_when_every_parcels_fate_is_known_and_nothing_ships_after_it(
-    steps: list[tuple[Word | Literal["cancel"], bool]],
+    steps: list[tuple[str, bool]],
 ) -> None:
     second = UUID("01990000-0000-7000-8000-000000000002")
     order = a_copy(a_line("1", 3), a_line("2", 3))
     order = replace(order, fulfillments=(a_fulfillment(State.SUBMITTED), a_fulfillment(State.SUBMITTED, 3, second, "2")))
     world = World(order)
     for word, other in steps:
-        if word == "cancel":
-            play(world, "cancel")
+        if word in CHANGES:
+            play(world, word)
             continue
-        message = WORDS[word]
+        message = WORDS[word]  # type: ignore[index]  # the steps are words
         if other:
             lines = {"lines": [units(3, "2")], "missing": [units(1, "2")]}
             message = message.model_copy(
@@ -585,6 +601,51 @@ def test_a_3pl_that_is_silent_about_an_interception_is_asked_again_and_then_a_pe
     assert (world.order.status, world.order.attention) == ("cancelled", None)
 
 
+def test_of_the_named_lines_a_parcel_of_their_own_is_held_back_free_units_go_at_once_and_the_rest_is_told_line_by_line() -> None:
+    alone, mixed = UUID("01990000-0000-7000-8000-000000000002"), UUID("01990000-0000-7000-8000-000000000003")
+    order = a_copy(a_line("1", 3), a_line("2", 3), a_line("3", 2), a_line("4", 1))
+    shared_parcel = a_fulfillment(State.ACCEPTED, 2, mixed, "3")
+    shared_parcel = replace(shared_parcel, lines=(*shared_parcel.lines, FulfillmentLine("4", "SKU-4", 1)))
+    world = World(
+        replace(order, fulfillments=(a_fulfillment(State.SUBMITTED), a_fulfillment(State.ACCEPTED, 3, alone, "2"), shared_parcel))
+    )
+    lines = [LineToCancel(line_id="1", quantity=1), LineToCancel(line_id="2"), LineToCancel(line_id="3")]
+    request = OrderCancelRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, reason="no need", lines=lines)
+    world.take(request_change(world.order, request, NOON, PATIENCE))
+    [asked] = world.says(FulfillmentInterceptRequested)
+    assert isinstance(asked, FulfillmentInterceptRequested)
+    assert asked.fulfillment_id == alone, "the other parcel carries a line that nobody cancels"
+    play(world, "cancel_accepted")
+    assert world.says(OrderEdited) == [], "the parcel's fate is not known"
+    world.hear(ThirdPartyIntercepted(fulfillment_id=alone, intercepted_at=NOON))
+    world.check()
+    [edited] = world.says(OrderEdited)
+    assert isinstance(edited, OrderEdited)
+    assert edited.cancelled == [units(1), units(3, "2")]
+    assert set(edited.withdrawn_fulfillment_ids) == {FULFILLMENT, alone}
+    assert [(line.line_id, line.quantity) for line in edited.lines] == [("1", 2), ("3", 2), ("4", 1)]
+    [missed] = edited.not_cancelled
+    assert (missed.line_id, missed.quantity, missed.reason) == ("3", 2, "fulfillment_started")
+    assert "carries more" in missed.detail
+    [refund] = world.says(RefundRequested)
+    assert isinstance(refund, RefundRequested)
+    assert refund.amount_cents == -edited.money_delta_cents == 1_033 + 3_100
+
+
+def test_a_line_whose_own_parcel_left_comes_back_as_a_return_and_the_rest_of_the_order_is_not_touched() -> None:
+    second = UUID("01990000-0000-7000-8000-000000000002")
+    order = a_copy(a_line("1", 3), a_line("2", 3))
+    world = World(replace(order, fulfillments=(a_fulfillment(State.ACCEPTED), a_fulfillment(State.ACCEPTED, 3, second, "2"))))
+    play(world, "cancel the line")
+    play(world, "shipped")
+    [rejected] = world.says(OrderCancelRejected)
+    [request] = world.says(ReturnAuthorisationRequested)
+    assert isinstance(rejected, OrderCancelRejected)
+    assert isinstance(request, ReturnAuthorisationRequested)
+    assert (rejected.reason, rejected.return_ids) == ("already_shipped", [request.return_id])
+    assert world.order.fulfillment(second).state is State.ACCEPTED
+
+
 class Shelf:
     """Allocation as one order sees it: tied to the parcel, reserved and free to plan, sold on, shipped or lost. Told by messages alone."""
 
@@ -638,7 +699,7 @@ def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_lo
     """Every order in which {cancel, edit, accepted, label, short pick, rejected, shipped in whole or part, delivered, call-off and
     interception refused or granted, time that is up for a short pick} can come, each as often as it likes, late duplicates included: all
     states that can be reached are visited, and from each of them every word is tried."""
-    steps = [*WORDS, "cancel", "edit", "shipped_in_part", "short pick overdue"]
+    steps = [*WORDS, *CHANGES, "shipped_in_part", "short pick overdue"]
     first, shelf = World(an_order_with(a_fulfillment(State.SUBMITTED))), Shelf(3)
     visited = {_where(first, shelf, Counter())}
     frontier: list[tuple[World, Shelf, Counter[str], tuple[str, ...]]] = [(first, shelf, Counter(), ())]
@@ -659,8 +720,11 @@ def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_lo
             for message in new:
                 its_shelf.hear(message)
                 if isinstance(message, OrderEdited):
-                    state = following.order.fulfillment(FULFILLMENT).state
-                    assert state not in STARTED | LEFT, f"edited although the 3PL had started, after {(*path, step)}"
+                    item = following.order.fulfillment(FULFILLMENT)
+                    kept = sum(line.quantity for line in message.lines)
+                    # A cancellation of units takes off what is not in the parcel; an edit is not made once the 3PL has started.
+                    gone = item.left + sum(line.shipped for line in item.lines) if item.state in STARTED | LEFT else 0
+                    assert gone <= kept if message.cancelled else not gone, f"edited under the 3PL's hands, after {(*path, step)}"
             its_shelf.check(following)
             now_told = told + Counter(type(message).__name__ for message in new if isinstance(message, TOLD_ONCE))
             assert now_told["OrderCancelled"] <= 1

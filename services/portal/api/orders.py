@@ -138,9 +138,12 @@ async def read_order(call: Call) -> web.StreamResponse:
 
 
 async def cancel_order(call: Call) -> web.StreamResponse:
-    """Cancels what has not shipped; what the warehouse has started it is asked to hold back. 200 ``cancelled``; 202 ``pending`` while a 3PL
-    is asked: what does not leave is refunded then, what leaves all the same gets a prepaid return. 409 when everything has shipped.
-    Cancelling a cancelled order is 200 ``cancelled`` too."""
+    """Cancels what has not shipped, or what is named of it in ``lines``; what the warehouse has started it is asked to hold back. 200
+    ``cancelled``; 202 ``pending`` while a 3PL is asked: what does not leave is refunded then, what leaves all the same gets a prepaid
+    return. 409 when everything has shipped. Cancelling a cancelled order is 200 ``cancelled`` too.
+
+    When lines are named the order goes on without them: 200 ``edited``, with ``not_cancelled`` for units that ship all the same (a parcel
+    is held back only as a whole); 409 with the reason of each line when none of them can be stopped."""
     wanted: CancelOrder = call.body
     order_id = call.uuid("order_id")
     change_id = call.request_id("cancel", order_id)
@@ -150,6 +153,7 @@ async def cancel_order(call: Call) -> web.StreamResponse:
         actor=Actor(kind="support", name=wanted.operator),
         expected_order_version=wanted.expected_order_version,
         reason=wanted.reason,
+        lines=wanted.lines,
     )
     return await told(call, "routing", command, event_id=change_id, order_id=order_id, names=[in_address(call, "order", "order_id")])
 

@@ -98,6 +98,8 @@ def _(message: OrderEdited, event_id: UUID) -> Fact:
         "actor": message.actor.kind,
         "money_delta_cents": message.money_delta_cents,
         "withdrawn_fulfillments": len(message.withdrawn_fulfillment_ids),
+        "cancelled": sum(line.quantity for line in message.cancelled),
+        "not_cancelled": sum(line.quantity for line in message.not_cancelled),
     }
     return Fact(message.order_id, message.change_id, message.edited_at, data, "changed")
 

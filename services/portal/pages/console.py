@@ -24,6 +24,7 @@ from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
 from shared.contracts.orders import (
     Actor,
+    LineToCancel,
     OrderCancelled,
     OrderCancelRejected,
     OrderCancelRequested,
@@ -31,6 +32,7 @@ from shared.contracts.orders import (
     OrderDelayAnswered,
     OrderDelayAnswerRejected,
     OrderDelayConsentSettled,
+    OrderEdited,
 )
 from shared.contracts.stock import ShortagePolicyRequested, StockAdjusted, StockAdjustmentRejected, StockAdjustmentRequested
 from shared.messaging.reading import problems_of
@@ -117,6 +119,10 @@ def _words(answer: Answer) -> str:
             return f"Refused ({message.reason}): {message.detail}"
         if isinstance(message, OrderCancelled):
             return "The order is cancelled."
+        if isinstance(message, OrderEdited):
+            missed = "; ".join(f"not line {line.line_id} ({line.quantity}): {line.detail}" for line in message.not_cancelled)
+            units = sum(line.quantity for line in message.cancelled)
+            return f"{units} units are cancelled{'; ' if missed else ''}{missed}."[:500]
         if isinstance(message, OrderChangePending):
             return "The warehouse is asked; its word decides."
         if isinstance(message, OrderCancelRejected):
@@ -135,6 +141,29 @@ async def cancel_order(session: Session) -> web.StreamResponse:
     command = OrderCancelRequested(order_id=order_id, change_id=change_id, actor=OPERATOR, reason=reason)
     notice = await _told(session, command, change_id, order_id)
     return _back(session, f"/console/orders/{order_id}", notice)
+
+
+async def cancel_lines(session: Session) -> web.StreamResponse:
+    """``POST /console/orders/{order_id}/cancel-lines``: calls off the units that were filled in, and nothing else."""
+    order_id = as_uuid(session.request.match_info["order_id"])
+    fields = await session.form("cancel", of="request_id")
+    if order_id is None or fields is None:
+        return _stale(session, f"/console/orders/{session.request.match_info['order_id']}")
+    back = f"/console/orders/{order_id}"
+    named = [(name.removeprefix("units "), text.strip()) for name, text in fields.items() if name.startswith("units ") and text.strip()]
+    try:
+        lines = [LineToCancel.model_validate({"line_id": line_id, "quantity": _count(text)}) for line_id, text in named if text != "0"]
+    except ValidationError as error:
+        problem = problems_of(error, "the form")[0]
+        return _back(session, back, f"Nothing was cancelled. {problem.field}: {problem.problem}")
+    if not lines:
+        return _back(session, back, "Nothing was cancelled: fill in how many units of which line.")
+    # One page has two buttons: what was asked for is part of the request's name.
+    asked = " ".join(f"{line.line_id}={line.quantity}" for line in lines)
+    change_id = uuid5(order_id, f"console cancel {fields['request_id']} {asked}")
+    reason = fields.get("reason", "").strip()[:120] or "cancelled by an operator"
+    command = OrderCancelRequested(order_id=order_id, change_id=change_id, actor=OPERATOR, reason=reason, lines=lines)
+    return _back(session, back, await _told(session, command, change_id, order_id))
 
 
 async def answer_delay(session: Session) -> web.StreamResponse:

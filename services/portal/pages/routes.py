@@ -18,6 +18,7 @@ ROUTES = [
     get("/console", for_operators(console.search_orders), public=True),
     get("/console/orders/{order_id}", for_operators(console.read_order), public=True),
     post("/console/orders/{order_id}/cancel", for_operators(console.cancel_order), public=True),
+    post("/console/orders/{order_id}/cancel-lines", for_operators(console.cancel_lines), public=True),
     post("/console/orders/{order_id}/delay", for_operators(console.answer_delay), public=True),
     get("/console/parked", for_operators(messages.list_messages), public=True),
     get("/console/parked/{service}/{event_id}", for_operators(messages.read_message), public=True),

@@ -3,16 +3,19 @@
 An order has at most one open change. It waits for the word of every 3PL that holds a request. An edit is made only when each of them has
 called off; the first that has started refuses it for all. A cancellation goes further: what has started is to be held back
 (``decide/interception.py``), and when every parcel's fate is known all that did not leave is cancelled and refunded, and what left may come
-back for nothing. Source: blueprint section 5, choreography 8 and 9.
+back for nothing. A cancellation of some lines makes an edit of all that it can have (``decide/cancelling.py``). Source: blueprint
+section 5, choreography 8 and 9.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from services.routing.decide.editing import Edited, Refusal, edit_lines
+from services.routing.decide.cancelling import Wish, carried_alone, cutoff_refusal, is_whole_order, outcome_of, returning, wishes_of
+from services.routing.decide.editing import Edited, Refusal, edit_lines, with_fewer_units
 from services.routing.decide.handover import cancel_request_of, submit_assigned, take_back
 from services.routing.decide.interception import ask_for_returns, ask_to_intercept, departed, note_departures
 from services.routing.decide.money import cancellation_refund, edit_refund
@@ -27,11 +30,14 @@ from services.routing.decide.order import (
     Say,
     State,
     StockWait,
+    started_units,
 )
 from services.routing.decide.values import replace
 from shared.contracts.orders import (
     Address,
     KitPart,
+    LineNotCancelled,
+    LineToCancel,
     LineUnits,
     OrderCancelled,
     OrderCancelRejected,
@@ -69,15 +75,43 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
             refusal = edited
         elif not postal_code_known:
             refusal = Refusal("invalid", "ship_to.postal_code: unknown postal code; correct it")
+    if refusal is None and isinstance(request, OrderCancelRequested) and request.lines:
+        wishes = wishes_of(order, request)
+        if isinstance(wishes, Refusal):
+            refusal = wishes
+        elif is_whole_order(order, wishes):
+            request = request.model_copy(update={"lines": []})
+        else:
+            return _request_cancellation_of_lines(order, request, wishes, now, deadlines)
     if refusal is not None:
         return _refuse(order, request, refusal)
     # What has started is not touched by an edit that has come so far; a cancellation has it held back.
-    concerned = AT_WORK if isinstance(request, OrderCancelRequested) else AT_WORK - STARTED
-    if not any(item.state in concerned for item in order.fulfillments):
-        return _make(order, request, frozenset(), now, deadlines)
-    return _ask_partners(order, request, now, deadlines).then(
-        lambda asked: ask_to_intercept(asked, now, deadlines) if isinstance(request, OrderCancelRequested) else Outcome(asked)
-    )
+    if isinstance(request, OrderEditRequested):
+        return _ask_or_make(order, request, frozenset(), now, deadlines)
+    started = frozenset(item.fulfillment_id for item in order.fulfillments if item.state in STARTED)
+    return _ask_or_make(order, request, started, now, deadlines).then(lambda asked: ask_to_intercept(asked, now, deadlines))
+
+
+def _request_cancellation_of_lines(
+    order: Order, request: OrderCancelRequested, wishes: Sequence[Wish], now: datetime, deadlines: Deadlines
+) -> Outcome:
+    """What no warehouse has started of the named lines is cancelled; a started parcel is held back where it carries nothing else."""
+    held_back = carried_alone(order, wishes, request.change_id)
+    missed = cutoff_refusal(order, wishes, held_back)
+    if missed is not None:
+        return _refuse(order, request, missed, not_cancelled=outcome_of(order, wishes, request.change_id).missed)
+    # "All of it" means what had not shipped when it was asked for.
+    asked_for = [LineToCancel(line_id=wish.line_id, quantity=wish.quantity) for wish in wishes]
+    request = request.model_copy(update={"lines": asked_for})
+    asked = _ask_or_make(order, request, held_back, now, deadlines)
+    return asked.then(lambda pending: ask_to_intercept(pending, now, deadlines, held_back))
+
+
+def _ask_or_make(order: Order, request: Request, started: frozenset[UUID], now: datetime, deadlines: Deadlines) -> Outcome:
+    """Makes a change that no 3PL need be asked about. ``started`` are the parcels past their cutoff that it concerns."""
+    if any(item.state in AT_WORK - STARTED or item.fulfillment_id in started for item in order.fulfillments):
+        return _ask_partners(order, request, started, now, deadlines)
+    return _make(order, request, frozenset(), now, deadlines)
 
 
 def cancel_unshipped(order: Order, request: OrderCancelRequested, now: datetime, deadlines: Deadlines) -> Outcome:
@@ -88,7 +122,8 @@ def cancel_unshipped(order: Order, request: OrderCancelRequested, now: datetime,
     """
     if not any(item.state in AT_WORK for item in order.fulfillments):
         return _cancel(order, request, now)
-    return _ask_partners(order, request, now, deadlines)
+    started = frozenset(item.fulfillment_id for item in order.fulfillments if item.state in STARTED)
+    return _ask_partners(order, request, started, now, deadlines)
 
 
 def gate(order: Order, request: Request) -> Refusal | None:
@@ -107,9 +142,9 @@ def gate(order: Order, request: Request) -> Refusal | None:
     return None
 
 
-def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Deadlines) -> Outcome:
-    """Opens the change and asks every 3PL that holds a request. One that is being asked already is not asked twice. What has started is
-    waited for by a cancellation, which is made all the same; an edit leaves it alone."""
+def _ask_partners(order: Order, request: Request, started: frozenset[UUID], now: datetime, deadlines: Deadlines) -> Outcome:
+    """Opens the change and asks every 3PL that holds a request. One that is being asked already is not asked twice. Of what has started a
+    cancellation waits for ``started``, and is made all the same; an edit leaves it alone."""
     kind = "cancel" if isinstance(request, OrderCancelRequested) else "edit"
     says = []
     awaiting = set()
@@ -118,7 +153,7 @@ def _ask_partners(order: Order, request: Request, now: datetime, deadlines: Dead
     for fulfillment in order.fulfillments:
         if fulfillment.state is State.CANCELLING:
             awaiting.add(fulfillment.fulfillment_id)
-        elif fulfillment.state in STARTED and kind == "cancel":
+        elif fulfillment.fulfillment_id in started:
             awaiting.add(fulfillment.fulfillment_id)
             if fulfillment.state is State.INCOMPLETE or gives_up:
                 answer_due_at = max(answer_due_at, fulfillment.due_at or answer_due_at)
@@ -157,11 +192,12 @@ def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
             return Outcome(order)
         return _make(replace(order, change=None), request, change.awaiting, now, deadlines)
     if isinstance(request, OrderCancelRequested):
-        return _settle_cancellation(order, change, request, now, deadlines)
+        settle = _settle_cancellation_of_lines if request.lines else _settle_cancellation
+        return settle(order, change, request, now, deadlines)
     started = next((item for item in awaited if item.state in STARTED or item.state in LEFT), None)
     if started is not None:
         detail = f"{started.location} had started before it could be called off"
-        return _give_up(order, request, Refusal("fulfillment_started", detail), now, deadlines)
+        return _give_up(order, request, Refusal("fulfillment_started", detail), change.awaiting, now, deadlines)
     if all(item.state in NO_MORE for item in awaited):
         return _make(replace(order, change=None), request, change.awaiting, now, deadlines)
     return Outcome(order)
@@ -177,19 +213,41 @@ def _settle_cancellation(order: Order, change: Change, request: OrderCancelReque
     return made.then(lambda known: ask_for_returns(known, change.awaiting, request.actor))
 
 
-def _give_up(order: Order, request: Request, refusal: Refusal, now: datetime, deadlines: Deadlines) -> Outcome:
+def _settle_cancellation_of_lines(
+    order: Order, change: Change, request: OrderCancelRequested, now: datetime, deadlines: Deadlines
+) -> Outcome:
+    """As above for some lines: decided when no 3PL need be waited for any more. A parcel that was started meanwhile and carries other units
+    too goes its way; its units of these lines are told as not cancelled."""
+    wishes = wishes_of(order, request)
+    assert not isinstance(wishes, Refusal), "no other change could touch these lines meanwhile"
+    held_back = carried_alone(order, wishes, change.change_id, change.awaiting)
+    asked = ask_to_intercept(order, now, deadlines, held_back).then(lambda changed: note_departures(changed, now, held_back))
+    awaited = [item for item in asked.order.fulfillments if item.fulfillment_id in change.awaiting]
+    if any(item.state in AT_WORK - STARTED or (item.state in STARTED and item.fulfillment_id in held_back) for item in awaited):
+        return asked
+    made = asked.then(lambda known: _cancel_lines(replace(known, change=None), request, wishes, change.awaiting, now, deadlines))
+    return made.then(lambda known: ask_for_returns(known, held_back, request.actor))
+
+
+def _give_up(
+    order: Order, request: Request, refusal: Refusal, awaited: frozenset[UUID], now: datetime, deadlines: Deadlines, **more: Any
+) -> Outcome:
     """The change is refused. What was already called off for it goes back to be planned anew, what was held back is handed over."""
-    assert order.change is not None
-    awaiting = order.change.awaiting
-    outcome = _refuse(replace(order, change=None), request, refusal)
+    outcome = _refuse(replace(order, change=None), request, refusal, **more)
     for fulfillment in order.fulfillments:
-        if fulfillment.fulfillment_id in awaiting and fulfillment.state in GIVEN_UP:
+        if fulfillment.fulfillment_id in awaited and fulfillment.state in GIVEN_UP:
             returned = take_back(outcome.order, fulfillment, "cancelled", now, {}, now + deadlines.allocation)
             outcome = Outcome(returned.order, outcome.says + returned.says)
     return outcome.then(lambda changed: submit_assigned(changed, now, deadlines))
 
 
-def _refuse(order: Order, request: Request, refusal: Refusal, return_ids: Sequence[UUID] = ()) -> Outcome:
+def _refuse(
+    order: Order,
+    request: Request,
+    refusal: Refusal,
+    return_ids: Sequence[UUID] = (),
+    not_cancelled: Sequence[LineNotCancelled] = (),
+) -> Outcome:
     """The answer no; ``return_ids`` are what happens instead of a cancellation that came too late."""
     words = {
         "order_id": order.order_id,
@@ -200,14 +258,19 @@ def _refuse(order: Order, request: Request, refusal: Refusal, return_ids: Sequen
         "detail": refusal.detail[:500],
     }
     if isinstance(request, OrderCancelRequested):
-        return Outcome(order, (Say(OrderCancelRejected.model_validate({**words, "return_ids": return_ids})),))
+        said = {**words, "return_ids": return_ids, "not_cancelled": not_cancelled}
+        return Outcome(order, (Say(OrderCancelRejected.model_validate(said)),))
     return Outcome(order, (Say(OrderEditRejected.model_validate(words)),))
 
 
 def _make(order: Order, request: Request, awaited: frozenset[UUID], now: datetime, deadlines: Deadlines) -> Outcome:
     """Nothing of the order is in a 3PL's hands any more: the change takes effect. ``awaited`` were called off for it."""
     if isinstance(request, OrderCancelRequested):
-        return _cancel(order, request, now, awaited)
+        if not request.lines:
+            return _cancel(order, request, now, awaited)
+        wishes = wishes_of(order, request)
+        assert not isinstance(wishes, Refusal), "it was looked at before"
+        return _cancel_lines(order, request, wishes, awaited, now, deadlines)
     edited = edit_lines(order, request)
     if isinstance(edited, Refusal):
         return _refuse(order, request, edited)
@@ -257,8 +320,34 @@ def _cancel(order: Order, request: OrderCancelRequested, now: datetime, awaited:
     return Outcome(cancelled, (Say(event),) if refund is None else (Say(event), Say(refund)))
 
 
+def _cancel_lines(
+    order: Order,
+    request: OrderCancelRequested,
+    wishes: Sequence[Wish],
+    awaited: frozenset[UUID],
+    now: datetime,
+    deadlines: Deadlines,
+) -> Outcome:
+    """The named units that did not leave and are not being packed come off the order, as an edit would take them off."""
+    cancelled = outcome_of(order, wishes, request.change_id)
+    return_ids = returning(order, request.change_id)
+    if not cancelled.units:
+        reason = cancelled.missed[0].reason if cancelled.missed else "already_shipped"
+        detail = cancelled.missed[0].detail if cancelled.missed else "it has shipped; a prepaid return label is on its way to the customer"
+        refusal = Refusal(reason, detail)
+        more = {"return_ids": return_ids, "not_cancelled": cancelled.missed}
+        return _give_up(order, request, refusal, awaited, now, deadlines, **more)
+    units = [
+        LineUnits(line_id=line.line_id, sku=line.sku, quantity=count)
+        for line in order.lines
+        if (count := cancelled.units.get(line.line_id))
+    ]
+    more = {"cancelled": units, "not_cancelled": cancelled.missed, "return_ids": return_ids}
+    return _edit(order, request, with_fewer_units(order, cancelled.units), awaited, now, deadlines, **more)
+
+
 def _edit(
-    order: Order, request: OrderEditRequested, edited: Edited, awaited: frozenset[UUID], now: datetime, deadlines: Deadlines
+    order: Order, request: Request, edited: Edited, awaited: frozenset[UUID], now: datetime, deadlines: Deadlines, **more: Any
 ) -> Outcome:
     """The new version of the order. Everything is planned anew, from what allocation says under that version."""
     withdrawn = [
@@ -266,10 +355,13 @@ def _edit(
         for item in order.fulfillments
         if item.state is State.PLANNED or (item.state in GIVEN_UP and item.fulfillment_id in awaited)
     ]
+    started = started_units(order)
     changed = replace(
         _withdraw_plans(order, "order edited"),
         order_version=order.order_version + 1,
-        lines=tuple(replace(line, unplanned=0, coming_back=min(line.coming_back, line.quantity)) for line in edited.lines),
+        lines=tuple(
+            replace(line, unplanned=0, coming_back=min(line.coming_back, line.open - started.get(line.line_id, 0))) for line in edited.lines
+        ),
         ship_to=edited.ship_to,
         assignable={},
         plan_due_at=None,
@@ -287,6 +379,7 @@ def _edit(
         withdrawn_fulfillment_ids=withdrawn,
         money_delta_cents=edited.money_delta_cents,
         edited_at=now,
+        **more,
     )
     refund = edit_refund(order, request.change_id, edited.falls, -edited.money_delta_cents)
     return Outcome(changed, (Say(event),) if refund is None else (Say(event), Say(refund)))

@@ -104,6 +104,12 @@ def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal
     return Edited(lines, ship_to, _falls(order.lines, lines), delta_cents)
 
 
+def with_fewer_units(order: Order, units: Mapping[str, int]) -> Edited:
+    """The order without these units of its lines; what has left or is being packed stays."""
+    lines = tuple(_with_quantity(line, line.quantity - units.get(line.line_id, 0)) for line in order.lines)
+    return Edited(lines, order.ship_to, _falls(order.lines, lines), total_cents(lines) - total_cents(order.lines))
+
+
 def _quantities(order: Order, changes: Sequence[LineChange]) -> dict[str, int] | Refusal:
     """New quantities of lines that the order has. A kit is named by the line id of the kit, and all its lines change together."""
     wanted: dict[str, int] = {}

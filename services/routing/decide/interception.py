@@ -46,14 +46,18 @@ def intercept_request_of(fulfillment: Fulfillment) -> Say:
     )
 
 
-def ask_to_intercept(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
-    """Asks for every parcel that the open cancellation waits for and that its 3PL has started meanwhile; each is asked for once."""
+def ask_to_intercept(order: Order, now: datetime, deadlines: Deadlines, only: frozenset[UUID] | None = None) -> Outcome:
+    """Asks for every parcel that the open cancellation waits for and that its 3PL has started meanwhile; each is asked for once.
+
+    ``only`` are the parcels that may be held back, where not all may.
+    """
     change = order.change
     if change is None:
         return Outcome(order)
+    wanted = change.awaiting if only is None else change.awaiting & only
     says = []
     for fulfillment in order.fulfillments:
-        if fulfillment.fulfillment_id in change.awaiting and fulfillment.state in INTERCEPTABLE:
+        if fulfillment.fulfillment_id in wanted and fulfillment.state in INTERCEPTABLE:
             asked = replace(fulfillment, state=State.INTERCEPTING, attempts=1, due_at=now + deadlines.answer)
             order = order.with_fulfillment(asked)
             says += [_moved(order, asked, change, "requested", "", now), intercept_request_of(asked)]
@@ -89,10 +93,11 @@ def departed(order: Order, awaited: frozenset[UUID]) -> list[Fulfillment]:
     return [item for item in order.fulfillments if item.fulfillment_id in awaited and item.state in LEFT]
 
 
-def note_departures(order: Order, now: datetime) -> Outcome:
+def note_departures(order: Order, now: datetime, only: frozenset[UUID] | None = None) -> Outcome:
     """Parcels that the open cancellation waited for and that left before their 3PL said anything about holding them back."""
     says: tuple[Say, ...] = ()
-    for fulfillment in departed(order, frozenset() if order.change is None else order.change.awaiting):
+    awaited = frozenset() if order.change is None else order.change.awaiting
+    for fulfillment in departed(order, awaited if only is None else awaited & only):
         if fulfillment.return_id is None:
             failed = _fail(order, fulfillment, "it had left already", now)
             order, says = failed.order, says + failed.says

@@ -437,6 +437,16 @@ def live_units(order: Order) -> dict[str, int]:
     return units
 
 
+def started_units(order: Order) -> dict[str, int]:
+    """Units per line that a warehouse has started with and that have not left."""
+    units: dict[str, int] = {}
+    for fulfillment in order.fulfillments:
+        if fulfillment.state in STARTED:
+            for line in fulfillment.lines:
+                units[line.line_id] = units.get(line.line_id, 0) + line.left
+    return units
+
+
 def uncovered_units(order: Order) -> int:
     """Units that no reservation covers, as far as we were told."""
     live = live_units(order)

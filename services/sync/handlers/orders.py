@@ -8,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from services.sync.decide import orders as decide
+from services.sync.decide.cancellations import order_as_cancelled, order_as_edited
 from services.sync.decide.texts import is_storable, reason_of
+from services.sync.handlers.cancellations import tell_outcomes
 from services.sync.queries import orders as queries
 from services.sync.queries.orders import NewOrder
 from shared.contracts.channels import ChannelOrderReceived, FieldProblem
@@ -119,31 +121,39 @@ async def answer_unreadable_orders(tx: Transaction, unreadable: Sequence[Unreada
 
 
 async def record_edits(tx: Transaction, messages: Sequence[Received[OrderEdited]]) -> list[Outgoing]:
-    """Keeps the newest lines of each order."""
+    """Keeps the newest lines of each order and tells its channel, once."""
     known = await queries.read_addresses(tx.connection, {message.data.order_id for message in messages})
-    newest: dict[UUID, OrderEdited] = {}
+    newest: dict[UUID, Received[OrderEdited]] = {}
     for message in messages:
         edited = message.data
         if edited.order_id not in known:
             tx.defer(message, f"order {edited.order_id} has not been placed here yet")
-        elif edited.order_id not in newest or newest[edited.order_id].order_version < edited.order_version:
-            newest[edited.order_id] = edited
-    edits = [(edited.order_id, edited.order_version, _lines(edited.lines)) for edited in newest.values()]
-    if edits:
-        await queries.record_edits(tx.connection, edits)
-    return []
+        elif edited.order_id not in newest or newest[edited.order_id].data.order_version < edited.order_version:
+            newest[edited.order_id] = message
+    edits = [(order_id, message.data.order_version, _lines(message.data.lines)) for order_id, message in newest.items()]
+    applied = await queries.record_edits(tx.connection, edits) if edits else set()
+    told = [
+        Outgoing(order_as_edited(message.data, known[order_id]), subject=str(order_id), because=message, partner=known[order_id][0])
+        for order_id, message in newest.items()
+        if order_id in applied
+    ]
+    return told + await tell_outcomes(tx, [message for message in messages if message.data.order_id in known])
 
 
 async def record_cancellations(tx: Transaction, messages: Sequence[Received[OrderCancelled]]) -> list[Outgoing]:
-    """Notes which orders were called off, when and why."""
-    known = await queries.read_addresses(tx.connection, {message.data.order_id for message in messages})
-    first: dict[UUID, OrderCancelled] = {}
+    """Notes which orders were called off, when and why, and tells their channels, once."""
+    known = await queries.read_order_lines(tx.connection, {message.data.order_id for message in messages})
+    first: dict[UUID, Received[OrderCancelled]] = {}
     for message in messages:
         if message.data.order_id in known:
-            first.setdefault(message.data.order_id, message.data)
+            first.setdefault(message.data.order_id, message)
         else:
             tx.defer(message, f"order {message.data.order_id} has not been placed here yet")
-    cancellations = [(cancelled.order_id, cancelled.cancelled_at, cancelled.reason) for cancelled in first.values()]
-    if cancellations:
-        await queries.record_cancellations(tx.connection, cancellations)
-    return []
+    cancellations = [(order_id, message.data.cancelled_at, message.data.reason) for order_id, message in first.items()]
+    applied = await queries.record_cancellations(tx.connection, cancellations) if cancellations else set()
+    told = [
+        Outgoing(order_as_cancelled(message.data, *known[order_id]), subject=str(order_id), because=message, partner=known[order_id][0][0])
+        for order_id, message in first.items()
+        if order_id in applied
+    ]
+    return told + await tell_outcomes(tx, [message for message in messages if message.data.order_id in known])

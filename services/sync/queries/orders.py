@@ -110,9 +110,9 @@ async def read_order_lines(connection: Connection, order_ids: Collection[UUID]) 
     return {row["order_id"]: ((row["channel"], row["external_id"]), row["lines"]) for row in rows}
 
 
-async def record_edits(connection: Connection, edits: Sequence[tuple[UUID, int, list[dict[str, Any]]]]) -> None:
-    """The newest version of each order and its lines; an older version changes nothing."""
-    await connection.execute(
+async def record_edits(connection: Connection, edits: Sequence[tuple[UUID, int, list[dict[str, Any]]]]) -> set[UUID]:
+    """The newest version of each order and its lines; an older version changes nothing. Returns the orders that changed."""
+    rows = await connection.fetch(
         """
         WITH edits AS (
             SELECT order_id, order_version, lines::jsonb
@@ -123,16 +123,18 @@ async def record_edits(connection: Connection, edits: Sequence[tuple[UUID, int, 
         UPDATE channel_orders AS orders SET order_version = edits.order_version, lines = edits.lines
         FROM edits JOIN locked USING (order_id)
         WHERE orders.order_id = edits.order_id AND orders.order_version < edits.order_version
+        RETURNING orders.order_id
         """,
         [order_id for order_id, _, _ in edits],
         [order_version for _, order_version, _ in edits],
         [json.dumps(lines) for _, _, lines in edits],
     )
+    return {row["order_id"] for row in rows}
 
 
-async def record_cancellations(connection: Connection, cancellations: Sequence[tuple[UUID, datetime, str]]) -> None:
-    """Orders that ship nothing more; the first word about it stands."""
-    await connection.execute(
+async def record_cancellations(connection: Connection, cancellations: Sequence[tuple[UUID, datetime, str]]) -> set[UUID]:
+    """Orders that ship nothing more; the first word about it stands. Returns the orders of which it is the first."""
+    rows = await connection.fetch(
         """
         WITH cancellations AS (
             SELECT order_id, cancelled_at, reason
@@ -143,11 +145,13 @@ async def record_cancellations(connection: Connection, cancellations: Sequence[t
         UPDATE channel_orders AS orders SET cancelled_at = cancellations.cancelled_at, cancel_reason = cancellations.reason
         FROM cancellations JOIN locked USING (order_id)
         WHERE orders.order_id = cancellations.order_id AND orders.cancelled_at IS NULL
+        RETURNING orders.order_id
         """,
         [order_id for order_id, _, _ in cancellations],
         [cancelled_at for _, cancelled_at, _ in cancellations],
         [reason for _, _, reason in cancellations],
     )
+    return {row["order_id"] for row in rows}
 
 
 async def read_order(connection: Connection, order_id: UUID) -> Record | None:

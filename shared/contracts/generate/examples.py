@@ -29,6 +29,7 @@ LATER_FIELDS = frozenset(
 )
 
 TEXTS = {
+    "cancellation_id": "cancellation-1",
     "capabilities": "bulk",
     "carrier": "UPS",
     "channel": "web-shop",

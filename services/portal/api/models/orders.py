@@ -12,7 +12,7 @@ from services.portal.api.models.shapes import Request, Response
 from services.portal.decide.order import OrderStatus, ReturnStatus
 from shared.contracts.base import LineId, ShortText
 from shared.contracts.channels import ChannelOrderReceived
-from shared.contracts.orders import Address, LineChange, OrderVersion
+from shared.contracts.orders import Address, LineChange, LineToCancel, OrderVersion
 
 
 class PlaceOrder(ChannelOrderReceived):
@@ -20,11 +20,15 @@ class PlaceOrder(ChannelOrderReceived):
 
 
 class CancelOrder(Request):
-    """Why an order is called off, and by whom."""
+    """Why an order, or the ``lines`` of it that are named, is called off, and by whom.
+
+    A kit is named by its line id and counted in kits.
+    """
 
     reason: ShortText
     operator: ShortText = "operator"
     expected_order_version: OrderVersion | None = None
+    lines: list[LineToCancel] = Field(default=[], max_length=500)
 
 
 class AnswerDelay(Request):
