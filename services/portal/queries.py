@@ -108,12 +108,13 @@ async def record_orders(connection: Connection, orders: Sequence[OrderPlaced]) -
 
 
 async def record_versions(connection: Connection, orders: Sequence[OrderPlaced | OrderEdited]) -> None:
-    """Keeps the lines and the address of each order version."""
+    """Keeps the lines, the address and the service of each order version."""
     await connection.execute(
         """
-        INSERT INTO order_versions (order_id, order_version, lines, ship_to)
-        SELECT DISTINCT ON (order_id, order_version) order_id, order_version, lines::jsonb, ship_to::jsonb
-        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) AS version (order_id, order_version, lines, ship_to)
+        INSERT INTO order_versions (order_id, order_version, lines, ship_to, service_level, deliver_by)
+        SELECT DISTINCT ON (order_id, order_version) order_id, order_version, lines::jsonb, ship_to::jsonb, service_level, deliver_by
+        FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+             AS version (order_id, order_version, lines, ship_to, service_level, deliver_by)
         ORDER BY order_id, order_version
         ON CONFLICT (order_id, order_version) DO NOTHING
         """,
@@ -121,6 +122,8 @@ async def record_versions(connection: Connection, orders: Sequence[OrderPlaced |
         [order.order_version for order in orders],
         [ORDER_LINES.dump_json(order.lines).decode() for order in orders],
         [order.ship_to.model_dump_json() for order in orders],
+        [order.service_level for order in orders],
+        [order.deliver_by for order in orders],
     )
 
 
@@ -129,12 +132,14 @@ async def read_order(connection: Connection, order_id: UUID) -> Record | None:
     return await connection.fetchrow(
         """
         SELECT known.order_id, orders.channel, orders.external_id, orders.placed_at, orders.currency, orders.shipping_paid_cents,
-               orders.service_level, orders.deliver_by, orders.customer_email, orders.customer_name, orders.locale,
+               COALESCE(version.service_level, orders.service_level) AS service_level,
+               CASE WHEN version.service_level IS NULL THEN orders.deliver_by ELSE version.deliver_by END AS deliver_by,
+               orders.customer_email, orders.customer_name, orders.locale,
                version.order_version, version.lines, version.ship_to
         FROM (SELECT order_id FROM timeline WHERE order_id = $1 LIMIT 1) AS known
         LEFT JOIN orders USING (order_id)
         LEFT JOIN LATERAL (
-            SELECT order_version, lines, ship_to FROM order_versions
+            SELECT order_version, lines, ship_to, service_level, deliver_by FROM order_versions
             WHERE order_versions.order_id = known.order_id ORDER BY order_version DESC LIMIT 1
         ) AS version ON true
         """,

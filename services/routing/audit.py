@@ -188,13 +188,14 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "D5-what-left-cancelled-may-come-back",
-        "a parcel that left although a cancellation waited for it has a prepaid return",
+        "a parcel that left although a cancellation of the whole order waited for it has a prepaid return",
         """
         SELECT c.order_id::text, format('fulfillment %s is %s although cancellation %s was answered with %s', f.fulfillment_id,
                                         f.state, c.change_id, c.answer_type)
         FROM changes c JOIN fulfillments f ON f.fulfillment_id = ANY (c.awaiting)
         WHERE c.kind = 'cancel' AND c.answered_at IS NOT NULL AND c.answer ->> 'reason' IS DISTINCT FROM 'fulfillment_started'
           AND NOT EXISTS (SELECT FROM delay_consents d WHERE d.consent_id = c.change_id)
+          AND coalesce(jsonb_array_length(c.request -> 'lines'), 0) = 0
           AND f.state IN ('incomplete', 'shipped', 'delivered') AND f.return_id IS NULL
         """,
     ),

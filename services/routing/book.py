@@ -257,6 +257,9 @@ def _beyond_progress(order: Order) -> tuple[object, ...]:
     return (
         order.order_version,
         order.ship_to,
+        order.service_level,
+        order.deliver_by,
+        order.split_policy,
         order.promise_from,
         order.stock_wait,
         order.assignable,

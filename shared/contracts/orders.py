@@ -162,7 +162,10 @@ class LineChange(Part):
 
 
 class OrderEditRequested(Command):
-    """A change asked for before the cutoff. portal, channel -> routing. ``change_id`` makes the request safe to repeat."""
+    """A change asked for before the cutoff. portal, channel -> routing. ``change_id`` makes the request safe to repeat.
+
+    Another ``service_level`` counts from when it is asked for, and a date that the customer was told before is void with it.
+    """
 
     type: ClassVar[str] = "order.edit_requested.v1"
 
@@ -172,6 +175,8 @@ class OrderEditRequested(Command):
     expected_order_version: OrderVersion | None = None
     ship_to: Address | None = None
     line_changes: Annotated[list[LineChange], Field(max_length=500)] = []
+    service_level: ServiceLevel | None = None
+    split_policy: SplitPolicy | None = None
 
 
 class LineToCancel(Part):
@@ -229,6 +234,9 @@ class OrderEdited(Event):
     ``lines`` is the whole order, so consumers apply the newest ``order_version`` and ignore older ones. ``withdrawn_fulfillment_ids`` are
     plans that no longer hold: their units go back to unassigned. ``money_delta_cents`` is new total minus old total.
 
+    ``service_level``, ``split_policy`` and ``deliver_by`` are the order's too; without ``service_level`` (messages from before it was told)
+    all three are as they were.
+
     After a cancellation of some lines ``cancelled`` are the units that will not ship, ``not_cancelled`` those that could not be stopped any
     more, and ``return_ids`` the prepaid returns of parcels that left all the same.
     """
@@ -246,6 +254,9 @@ class OrderEdited(Event):
     cancelled: list[LineUnits] = []
     not_cancelled: list[LineNotCancelled] = []
     return_ids: list[UUID] = []
+    service_level: ServiceLevel | None = None
+    split_policy: SplitPolicy | None = None
+    deliver_by: Time | None = None
     edited_at: Time
 
 

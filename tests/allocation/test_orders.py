@@ -191,6 +191,16 @@ async def test_an_edit_shrinks_and_grows_lines_and_lists_everything_that_may_be_
     assert await stocked.line(placed.order_id, "2") == {}
 
 
+async def test_an_edit_of_the_split_policy_holds_for_all_of_the_order_and_an_older_one_changes_nothing(stocked: Desk) -> None:
+    placed = order(line(5))
+    await stocked.hear(placed)
+    whole = edit(placed, line(5), line(2, "CUP", "2"), version=3).model_copy(update={"split_policy": "hold_all"})
+    await stocked.hear(whole)
+    await stocked.hear(edit(placed, version=2).model_copy(update={"split_policy": "ship_available"}))
+    rows = await stocked.connection.fetch("SELECT split_policy, hold_all FROM demand JOIN orders USING (order_id)")
+    assert [tuple(row) for row in rows] == [("hold_all", True)] * 2
+
+
 async def test_units_added_by_an_edit_queue_behind_everybody_who_waits(stocked: Desk) -> None:
     placed, waiting = order(line(14)), order(line(3))
     await stocked.hear(placed)

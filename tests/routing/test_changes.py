@@ -310,6 +310,36 @@ def test_cancelling_every_line_is_cancelling_the_order_and_some_units_what_the_s
     assert by_cancellation[1:] == by_edit[1:]
 
 
+@pytest.mark.parametrize(("state", "reason"), [(State.ACCEPTED, "fulfillment_started"), (State.SHIPPED, "already_shipped")])
+def test_service_level_and_split_policy_are_changed_until_the_first_line_has_started(state: State, reason: str) -> None:
+    order = a_copy(a_line("1", 3), a_line("2", 1), deliver_by=NOON + timedelta(days=9))
+    for field, wanted in (("service_level", "next_day"), ("split_policy", "hold_all")):
+        gone = a_fulfillment(state)
+        started = replace(order, fulfillments=(gone,), lines=(replace(order.lines[0], shipped=gone.lines[0].shipped), order.lines[1]))
+        [late] = said(started, edit(order, **{field: wanted}))
+        assert (late.reason, late.detail.startswith(f"{field}: ")) == (reason, True)
+        assert refusal(order, edit(order, **{field: getattr(order, field)})) == "nothing_to_change"
+        changed = request_change(order, edit(order, **{field: wanted}), NOON + timedelta(hours=1), PATIENCE)
+        [edited] = [say.data for say in changed.says]
+        assert isinstance(edited, OrderEdited)
+        assert (getattr(edited, field), getattr(changed.order, field), edited.money_delta_cents) == (wanted, wanted, 0)
+        promise = (changed.order.promise_from, changed.order.deliver_by)
+        kept = (order.promise_from, order.deliver_by)
+        assert promise == ((NOON + timedelta(hours=1), None) if field == "service_level" else kept), "the new level is a new promise"
+
+
+async def test_a_faster_service_is_planned_anew_and_kept(desk: Desk) -> None:
+    placed = an_order(a_line("1", 2))
+    slow = await desk.plan(placed, AMPLE)
+    await desk.hear(edit(placed, service_level="next_day", split_policy="hold_all"))
+    fast = (await desk.hear(reserved(placed, AMPLE, cause="edited", version=2))).one(FulfillmentPlanned)
+    heard = await desk.hear(FulfillmentAssigned(plan_id=fast.plan_id, order_id=placed.order_id))
+    assert heard.one(FulfillmentRequested).service_level == "next_day"
+    assert slow.plan_id != fast.plan_id
+    row = await desk.order(placed.order_id)
+    assert (row["service_level"], row["split_policy"]) == ("next_day", "hold_all")
+
+
 async def test_a_cancelled_order_drops_its_plan_and_whatever_is_said_later_changes_nothing(desk: Desk) -> None:
     placed = an_order()
     plan = await desk.plan(placed, AMPLE)
@@ -365,6 +395,12 @@ async def test_a_cancellation_of_a_line_waits_for_the_3pl_and_the_rest_is_planne
     assert (await desk.hear(request)).one(OrderEdited) == done.one(OrderEdited)
     plan = (await desk.hear(reserved(placed, AMPLE, {"2": 1}, cause="edited", version=2))).one(FulfillmentPlanned)
     assert [(line.line_id, line.quantity) for line in plan.fulfillments[0].lines] == [("2", 1)]
+    both = an_order(a_line("1", 3), a_line("2", 1), external_id="#1002")
+    [pick] = await desk.hand_over(both, AMPLE)
+    await desk.hear(cancel(both, lines=[LineToCancel(line_id="1")]))
+    left = await desk.hear(shipped(pick.fulfillment_id, (3, "1"), (1, "2")), partner="west")
+    assert left.types == ["fulfillment.shipped.v1", "order.cancel_rejected.v1"], "it carried a line that nobody cancelled"
+    assert [line.reason for line in left.one(OrderCancelRejected).not_cancelled] == ["already_shipped"]
 
 
 async def test_a_change_of_an_order_that_has_not_arrived_waits_for_it(desk: Desk) -> None:

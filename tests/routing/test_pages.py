@@ -210,6 +210,12 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: De
     _, more = await preview({}, line_changes=[LineChange(line_id="1", quantity=5)])
     assert (more["refusal"]["reason"], more["money_delta_cents"]) == ("payment_required", 2_067)
     assert (more["added"], more["shipping_after"]["unplaced"]) == ([{"sku": "SKU-1", "units": 2}], {"SKU-1": 2})
+    _, fast = await preview({}, ship_to=east, service_level="next_day")
+    assert (fast["refusal"], fast["money_delta_cents"]) == (None, 0)
+    assert fast["shipping_after"]["cost_cents"] > far["shipping_after"]["cost_cents"]
+    assert fast["shipping_after"]["parcels"][0]["service"] != far["shipping_after"]["parcels"][0]["service"]
+    _, whole = await preview({}, line_changes=[LineChange(line_id="1", quantity=5)], split_policy="hold_all")
+    assert (whole["shipping_after"]["parcels"], whole["shipping_after"]["unplaced"]) == ([], {"SKU-1": 5})
     _, nowhere = await preview(ship_to=HOME.model_copy(update={"postal_code": "00000"}))
     assert (nowhere["refusal"]["reason"], nowhere["shipping_after"]) == ("invalid", None)
     _, stale = await preview(ship_to=east, expected_order_version=7)

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import permutations
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -377,9 +377,9 @@ def cancel_unit_of(order: Order, line_id: str = "1", quantity: int | None = 1) -
     return OrderCancelRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, reason="one too many", lines=lines)
 
 
-def edit_of(order: Order) -> OrderEditRequested:
-    changes = [LineChange(line_id="1", quantity=2)]
-    return OrderEditRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, line_changes=changes)
+def edit_of(order: Order, **whole: Any) -> OrderEditRequested:
+    changes = {} if whole else {"line_changes": [LineChange(line_id="1", quantity=2)]}
+    return OrderEditRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, **changes, **whole)
 
 
 PARTIAL = ThirdPartyShipped(fulfillment_id=FULFILLMENT, carrier="UPS", tracking_number="1Z1", lines=[units(2)], shipped_at=NOON)
@@ -391,6 +391,7 @@ CHANGES: dict[str, Callable[[Order], OrderCancelRequested | OrderEditRequested]]
     "cancel two units": lambda order: cancel_unit_of(order, quantity=2),
     "cancel the line": lambda order: cancel_unit_of(order, quantity=None),
     "edit": edit_of,
+    "edit the service": lambda order: edit_of(order, service_level="next_day", split_policy="hold_all"),
 }
 
 
@@ -686,7 +687,13 @@ def _where(world: World, shelf: Shelf, seen: Counter[str]) -> tuple[object, ...]
     change = world.order.change
     return (
         *(item.state, item.lines, item.short_picks, item.tracking_number, item.return_id is None),
-        *(world.order.lines, world.order.order_version, world.order.status, change and (change.kind, change.awaiting)),
+        *(
+            world.order.lines,
+            world.order.order_version,
+            world.order.service_level,
+            world.order.status,
+            change and (change.kind, change.awaiting),
+        ),
         *(shelf.tied, shelf.reserved, shelf.free, shelf.shipped, shelf.lost, bool(world.deferred)),
         *(frozenset(seen.items()), sum(refund.amount_cents for refund in world.says(RefundRequested))),  # type: ignore[attr-defined]
     )

@@ -11,7 +11,7 @@ from services.allocation.decide.changing import cancel_order, edit_order
 from services.allocation.decide.stock import Cause
 from services.allocation.handlers.loading import load_orders, open_books
 from services.allocation.handlers.settling import settle
-from services.allocation.queries.books import lock_orders, read_skus_of_orders
+from services.allocation.queries.books import lock_orders, read_skus_of_orders, set_split_policies
 from shared.contracts.orders import OrderCancelled, OrderEdited
 from shared.messaging.message import Outgoing, Received, Transaction
 
@@ -52,7 +52,13 @@ async def apply_edited_orders(tx: Transaction, messages: Sequence[Received[Order
     for message in sorted(ready, key=lambda message: message.data.order_version):
         event = message.data
         edit_order(books, event, Cause(message.event_id, event.edited_at, event.change_id), tx.new_id)
-    return await settle(tx, books, ready) if ready else []
+    if not ready:
+        return []
+    said = await settle(tx, books, ready)
+    policies = [(event.order_id, event.order_version, event.split_policy) for message in ready if (event := message.data).split_policy]
+    if policies:
+        await set_split_policies(tx.connection, policies)
+    return said
 
 
 async def _known(tx: Transaction, messages: Sequence[Received[ChangeT]]) -> list[Received[ChangeT]]:

@@ -197,6 +197,26 @@ async def update_orders(
     )
 
 
+async def set_split_policies(connection: Connection, policies: Sequence[tuple[UUID, int, str]]) -> None:
+    """What an edit made of the split policy of orders that stand at its version and live. Their place in every queue stays."""
+    await connection.execute(
+        """
+        WITH wanted AS (
+            SELECT orders.order_id, new.split_policy
+            FROM unnest($1::uuid[], $2::int[], $3::text[]) AS new (order_id, order_version, split_policy)
+            JOIN orders USING (order_id, order_version)
+            WHERE orders.split_policy <> new.split_policy AND orders.cancelled_version IS NULL
+        ), changed AS (
+            UPDATE orders SET split_policy = wanted.split_policy FROM wanted WHERE orders.order_id = wanted.order_id
+        )
+        UPDATE demand SET hold_all = wanted.split_policy = 'hold_all' FROM wanted WHERE demand.order_id = wanted.order_id
+        """,
+        [order_id for order_id, _, _ in policies],
+        [order_version for _, order_version, _ in policies],
+        [split_policy for _, _, split_policy in policies],
+    )
+
+
 class DemandRows(NamedTuple):
     """Differences of demand; of new demand everything. Lists have the same length."""
 

@@ -210,8 +210,8 @@ async def _completed(call: Call, number: int, change: LineChange) -> LineChange:
 
 async def _edit_command(call: Call, order_id: UUID, change_id: UUID) -> OrderEditRequested:
     wanted: EditOrder = call.body
-    if wanted.ship_to is None and not wanted.line_changes:
-        raise invalid("line_changes", "nothing is to be changed", "send ship_to, line_changes, or both")
+    if wanted.ship_to is None and not wanted.line_changes and wanted.service_level is None and wanted.split_policy is None:
+        raise invalid("line_changes", "nothing is to be changed", "send ship_to, line_changes, service_level or split_policy")
     return OrderEditRequested(
         order_id=order_id,
         change_id=change_id,
@@ -219,12 +219,14 @@ async def _edit_command(call: Call, order_id: UUID, change_id: UUID) -> OrderEdi
         expected_order_version=wanted.expected_order_version,
         ship_to=wanted.ship_to,
         line_changes=[await _completed(call, number, change) for number, change in enumerate(wanted.line_changes)],
+        service_level=wanted.service_level,
+        split_policy=wanted.split_policy,
     )
 
 
 async def preview_edit(call: Call) -> web.StreamResponse:
-    """Shows what a change of address or lines would do: the new lines, the money, whether what it adds can be had, and what shipping it
-    would cost. Nothing is changed, and nobody is asked or told."""
+    """Shows what a change of address, lines, service level or split policy would do: the new lines, the money, whether what it adds can be
+    had, and what shipping it would cost. Nothing is changed, and nobody is asked or told."""
     order_id = call.uuid("order_id")
     command = await _edit_command(call, order_id, new_id())
     async with call.environment.database.acquire(timeout=10) as connection:
@@ -238,8 +240,8 @@ async def preview_edit(call: Call) -> web.StreamResponse:
 
 
 async def edit_order(call: Call) -> web.StreamResponse:
-    """Changes address or lines before the cutoff. 200 ``edited``; 202 ``pending`` while a 3PL is asked; 409 when it may not be changed, for
-    instance when the new total is higher than what was paid."""
+    """Changes address, lines, service level or split policy before the cutoff. 200 ``edited``; 202 ``pending`` while a 3PL is asked; 409
+    when it may not be changed, for instance when the new total is higher than what was paid."""
     order_id = call.uuid("order_id")
     change_id = call.request_id("edit", order_id)
     command = await _edit_command(call, order_id, change_id)

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from services.routing.decide.cancelling import Wish, carried_alone, cutoff_refusal, is_whole_order, outcome_of, returning, wishes_of
-from services.routing.decide.editing import Edited, Refusal, edit_lines, with_fewer_units
+from services.routing.decide.editing import Edited, Refusal, edit_lines, edited_order, with_fewer_units
 from services.routing.decide.handover import cancel_request_of, submit_assigned, take_back
 from services.routing.decide.interception import ask_for_returns, ask_to_intercept, departed, note_departures
 from services.routing.decide.money import cancellation_refund, edit_refund
@@ -357,12 +357,11 @@ def _edit(
     ]
     started = started_units(order)
     changed = replace(
-        _withdraw_plans(order, "order edited"),
+        edited_order(_withdraw_plans(order, "order edited"), edited, now),
         order_version=order.order_version + 1,
         lines=tuple(
             replace(line, unplanned=0, coming_back=min(line.coming_back, line.open - started.get(line.line_id, 0))) for line in edited.lines
         ),
-        ship_to=edited.ship_to,
         assignable={},
         plan_due_at=None,
         refused_plans=0,
@@ -378,6 +377,9 @@ def _edit(
         ship_to=Address.model_validate(edited.ship_to),
         withdrawn_fulfillment_ids=withdrawn,
         money_delta_cents=edited.money_delta_cents,
+        service_level=changed.service_level,
+        split_policy=changed.split_policy,
+        deliver_by=changed.deliver_by,
         edited_at=now,
         **more,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.routing.decide.kits import lines_of_kit
 from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import STARTED, Line, Order, line_of
 from services.routing.decide.values import replace
-from shared.contracts.orders import Address, ChangeRefusal, LineChange, OrderEditRequested
+from shared.contracts.orders import Address, ChangeRefusal, LineChange, OrderEditRequested, ServiceLevel, SplitPolicy
 from shared.kits import MOST_UNITS_OF_A_LINE, Kit, lines_of, oversized_component
 
 MOST_LINES = 2_000
@@ -32,6 +33,8 @@ class Edited:
     ship_to: Mapping[str, Any]
     falls: tuple[Fall, ...]
     money_delta_cents: int
+    service_level: ServiceLevel
+    split_policy: SplitPolicy
 
 
 def address_as_json(address: Address) -> dict[str, Any]:
@@ -50,18 +53,19 @@ def edit_lines(order: Order, request: OrderEditRequested) -> Edited | Refusal:
 
 def started_refusal(order: Order, edited: Edited) -> Refusal | None:
     """Why an edit comes too late: a line of it has been started by a warehouse or has shipped. Lines before their cutoff stay free, and so
-    do new ones; the address is the whole order's, so it stands once anything has started."""
+    do new ones; address, service level and split policy are the whole order's, so they stand once anything has started."""
     places: dict[str, str] = {}
     for fulfillment in order.fulfillments:
         if fulfillment.state in STARTED:
             places |= {line.line_id: fulfillment.location for line in fulfillment.lines if line.left or line.shipped}
     shipped = {line.line_id for line in order.lines if line.shipped}
-    if edited.ship_to != order.ship_to and (places or shipped):
+    whole = _changes_of_the_whole(order, edited)
+    if whole and (places or shipped):
         if places:
-            return Refusal("fulfillment_started", f"ship_to: {min(places.values())} has started to pick; what has shipped can be sent back")
-        return Refusal(
-            "already_shipped", "ship_to: a part of the order has shipped; cancel the rest and order it anew for the other address"
-        )
+            return Refusal(
+                "fulfillment_started", f"{whole[0]}: {min(places.values())} has started to pick; what has shipped can be sent back"
+            )
+        return Refusal("already_shipped", f"{whole[0]}: a part of the order has shipped; cancel the rest and order it anew")
     for before, after in zip(order.lines, edited.lines, strict=False):
         if before.quantity == after.quantity:
             continue
@@ -71,6 +75,25 @@ def started_refusal(order: Order, edited: Edited) -> Refusal | None:
         if before.line_id in shipped:
             return Refusal("already_shipped", f"line_changes: line {before.line_id} has shipped; what has shipped can be sent back")
     return None
+
+
+def _changes_of_the_whole(order: Order, edited: Edited) -> list[str]:
+    """Fields of an edit that concern every line."""
+    fields = {
+        "ship_to": edited.ship_to != order.ship_to,
+        "service_level": edited.service_level != order.service_level,
+        "split_policy": edited.split_policy != order.split_policy,
+    }
+    return [field for field, changed in fields.items() if changed]
+
+
+def edited_order(order: Order, edited: Edited, now: datetime) -> Order:
+    """The order with lines, address, service and split policy of an edit. Another service level is promised from now on, and replaces the
+    date that the customer was told for the old one."""
+    changed = replace(order, lines=edited.lines, ship_to=edited.ship_to, split_policy=edited.split_policy)
+    if edited.service_level == order.service_level:
+        return changed
+    return replace(changed, service_level=edited.service_level, promise_from=now, deliver_by=None)
 
 
 def payment_refusal(order: Order, edited: Edited) -> Refusal | None:
@@ -94,20 +117,22 @@ def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal
         return added
     lines = tuple(_with_quantity(line, wanted.get(line.line_id, line.quantity)) for line in order.lines) + added
     ship_to = order.ship_to if request.ship_to is None else address_as_json(request.ship_to)
-    if lines == order.lines and ship_to == order.ship_to:
+    service_level, split_policy = request.service_level or order.service_level, request.split_policy or order.split_policy
+    if (lines, ship_to, service_level, split_policy) == (order.lines, order.ship_to, order.service_level, order.split_policy):
         return Refusal("nothing_to_change", "the order already is as asked for")
     if not any(line.quantity for line in lines):
         return Refusal("empties_order", "nothing would be left of the order: cancel it instead")
     if sum(1 for line in lines if line.quantity) > MOST_LINES:
         return Refusal("invalid", f"line_changes: an order has at most {MOST_LINES} lines")
     delta_cents = total_cents(lines) - total_cents(order.lines)
-    return Edited(lines, ship_to, _falls(order.lines, lines), delta_cents)
+    return Edited(lines, ship_to, _falls(order.lines, lines), delta_cents, service_level, split_policy)
 
 
 def with_fewer_units(order: Order, units: Mapping[str, int]) -> Edited:
     """The order without these units of its lines; what has left or is being packed stays."""
     lines = tuple(_with_quantity(line, line.quantity - units.get(line.line_id, 0)) for line in order.lines)
-    return Edited(lines, order.ship_to, _falls(order.lines, lines), total_cents(lines) - total_cents(order.lines))
+    delta_cents = total_cents(lines) - total_cents(order.lines)
+    return Edited(lines, order.ship_to, _falls(order.lines, lines), delta_cents, order.service_level, order.split_policy)
 
 
 def _quantities(order: Order, changes: Sequence[LineChange]) -> dict[str, int] | Refusal:

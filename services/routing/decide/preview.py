@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 from services.routing.decide.capacity import Openings, SlotKey
 from services.routing.decide.changes import gate
-from services.routing.decide.editing import Edited, Refusal, apply_changes, payment_refusal, started_refusal
+from services.routing.decide.editing import Edited, Refusal, apply_changes, edited_order, payment_refusal, started_refusal
 from services.routing.decide.geography import Place
 from services.routing.decide.kits import plan_whole_kits
 from services.routing.decide.money import total_cents
@@ -105,7 +105,7 @@ def preview_edit(
         return Preview(refusal or edited)
     if refusal is None and place_after is None:
         refusal = Refusal("invalid", "ship_to.postal_code: unknown postal code; correct it")
-    changed = replace(order, lines=edited.lines, ship_to=edited.ship_to)
+    changed = edited_order(order, edited, now)
     available = _with_own_units(order, stock)
     return Preview(
         refusal=refusal or started_refusal(order, edited) or payment_refusal(order, edited),
@@ -172,7 +172,7 @@ def _quote(order: Order, place: Place | None, available: Stock, planner: Planner
         now=now,
         residential=order.segment == "dtc",
         excluded=order.excluded_locations,
-        partly=True,
+        partly=order.split_policy == "ship_available",
         slots=slots_for(wanted, available, openings),
     )
     unhandled = replace(order, fulfillments=())

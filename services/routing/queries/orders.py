@@ -162,16 +162,18 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
             coming_back_until = new.coming_back_until, change_id = new.change_id, attention_reason = new.attention_reason,
             attention_detail = new.attention_detail, attention_due_at = new.attention_due_at, promised = new.promised,
             original_ship_at = new.original_ship_at, agreed_ship_at = new.agreed_ship_at, open_ended = new.open_ended,
-            consent_id = new.consent_id, holds_lifted = new.holds_lifted,
+            consent_id = new.consent_id, holds_lifted = new.holds_lifted, service_level = new.service_level, deliver_by = new.deliver_by,
+            split_policy = new.split_policy,
             waiting_for = new.waiting_for, waiting_until = new.waiting_until, due_at = new.due_at
         FROM unnest($1::uuid[], $2::int[], $3::jsonb[], $4::timestamptz[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[],
                     $9::text[], $10::int[], $11::int[], $12::timestamptz[], $13::timestamptz[], $14::uuid[], $15::text[],
                     $16::text[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::jsonb[],
-                    $22::timestamptz[], $23::timestamptz[], $24::boolean[], $25::uuid[], $26::boolean[])
+                    $22::timestamptz[], $23::timestamptz[], $24::boolean[], $25::uuid[], $26::boolean[], $27::text[],
+                    $28::timestamptz[], $29::text[])
              AS new (order_id, order_version, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                      excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id, attention_reason,
                      attention_detail, attention_due_at, waiting_for, waiting_until, due_at, promised, original_ship_at, agreed_ship_at,
-                     open_ended, consent_id, holds_lifted)
+                     open_ended, consent_id, holds_lifted, service_level, deliver_by, split_policy)
         WHERE orders.order_id = new.order_id
         """,
         [order.order_id for order in orders],
@@ -200,6 +202,9 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
         [order.open_ended for order in orders],
         [order.question.consent_id if order.question else None for order in orders],
         [order.holds_lifted for order in orders],
+        [order.service_level for order in orders],
+        [order.deliver_by for order in orders],
+        [order.split_policy for order in orders],
     )
 
 

@@ -12,7 +12,7 @@ from services.portal.api.models.shapes import Request, Response
 from services.portal.decide.order import OrderStatus, ReturnStatus
 from shared.contracts.base import LineId, ShortText
 from shared.contracts.channels import ChannelOrderReceived
-from shared.contracts.orders import Address, LineChange, LineToCancel, OrderVersion
+from shared.contracts.orders import Address, LineChange, LineToCancel, OrderVersion, ServiceLevel, SplitPolicy
 
 
 class PlaceOrder(ChannelOrderReceived):
@@ -50,6 +50,8 @@ class EditOrder(Request):
     expected_order_version: OrderVersion | None = None
     ship_to: Address | None = None
     line_changes: list[LineChange] = Field(default=[], max_length=500)
+    service_level: ServiceLevel | None = None
+    split_policy: SplitPolicy | None = None
 
 
 class StockOutlook(Response):
