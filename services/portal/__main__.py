@@ -18,7 +18,7 @@ SERVICE = Service(
             consume(message, handlers.record_progress)
             for message in (
                 *(orders.OrderEditRejected, orders.OrderChangePending, orders.OrderCancelled, orders.OrderCancelRejected),
-                *(orders.OrderDelayed, orders.OrderDelayConsentSettled),
+                *(orders.OrderDelayed, orders.OrderDelayConsentSettled, orders.OrderPaymentRequested),
                 *(stock.StockReserved, stock.StockBackordered, stock.StockPromiseChanged, stock.StockReservationReleased),
                 *(fulfillment.FulfillmentStarted, fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered),
                 *(fulfillment.FulfillmentCancelled, fulfillment.FulfillmentInterceptionMoved, fulfillment.OrderNeedsAttention),

@@ -15,6 +15,7 @@ SERVICE = Service(
         consume(fulfillment.LocationRegistered, handlers.register_locations),
         consume(returns.ReturnAuthorisationRequested, handlers.authorise_returns),
         consume(returns.ReturnScanRequested, handlers.book_scans),
+        consume(orders.PaymentCollected, handlers.book_payments),
         consume(returns.RefundRequested, handlers.book_requested_refunds),
         consume(returns.RefundSucceeded, handlers.settle_succeeded_refunds),
         consume(returns.RefundFailed, handlers.settle_failed_refunds),

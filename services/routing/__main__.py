@@ -19,6 +19,7 @@ SERVICE = Service(
         *(consume(answer, handlers.hear_third_parties) for answer in handlers.ANSWERS),
         consume(orders.OrderCancelRequested, handlers.cancel_orders),
         consume(orders.OrderEditRequested, handlers.edit_orders),
+        *(consume(orders.PaymentCollected, handlers.take_payments), consume(orders.PaymentRefused, handlers.drop_refused_payments)),
         *(consume(orders.OrderDelayAnswered, handlers.answer_delays), *ruling.CONSUMES),
     ],
     publishes=[
@@ -27,7 +28,7 @@ SERVICE = Service(
         *(fulfillment.FulfillmentShipped, fulfillment.FulfillmentDelivered, fulfillment.FulfillmentCancelled, orders.OrderEdited),
         *(orders.OrderEditRejected, orders.OrderChangePending, orders.OrderCancelled, orders.OrderCancelRejected, orders.OrderDelayed),
         *(orders.OrderDelayConsentSettled, orders.OrderDelayAnswerRejected, returns.RefundRequested, returns.ReturnAuthorisationRequested),
-        fulfillment.OrderNeedsAttention,
+        *(fulfillment.OrderNeedsAttention, orders.OrderPaymentRequested, orders.OrderPaymentVoided),
         *ruling.PUBLISHES,
     ],
     schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],

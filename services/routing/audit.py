@@ -117,6 +117,21 @@ INVARIANTS: Sequence[Invariant] = (
         LEFT JOIN changes c ON c.change_id = r.cause_id AND c.order_id = r.order_id
         WHERE r.amount_cents <> s.cents OR n.refunds > 1
            OR c.answer_type IS DISTINCT FROM CASE r.cause WHEN 'cancelled' THEN 'order.cancelled.v1' ELSE 'order.edited.v1' END
+              AND NOT EXISTS (SELECT FROM changes p
+                              WHERE p.payment_id = r.cause_id AND p.order_id = r.order_id AND p.payment_cents = r.amount_cents
+                                AND p.answer_type = 'order.edit_rejected.v1')
+        """,
+    ),
+    Invariant(
+        "I4-paid-edits",
+        "money that was collected for an edit belongs to one that was made, or went back; no edit that costs more was made unpaid",
+        """
+        SELECT c.order_id::text, format('change %s: payment %s, answered with %s', c.change_id, coalesce(c.payment, 'none'), c.answer_type)
+        FROM changes c
+        WHERE c.payment IN ('collected', 'paid_back') AND c.answered_at IS NOT NULL
+              AND (c.answer_type = 'order.edited.v1') = EXISTS (SELECT FROM refunds r WHERE r.cause_id = c.payment_id)
+           OR c.answer_type = 'order.edited.v1' AND (c.answer ->> 'money_delta_cents')::bigint > 0
+              AND (c.payment, c.payment_cents) IS DISTINCT FROM ('collected', (c.answer ->> 'money_delta_cents')::bigint)
         """,
     ),
     Invariant(
@@ -176,7 +191,7 @@ INVARIANTS: Sequence[Invariant] = (
         """
         SELECT c.order_id::text, format('change %s is open since %s, but every 3PL has answered', c.change_id, c.requested_at)
         FROM changes c
-        WHERE c.answered_at IS NULL
+        WHERE c.answered_at IS NULL AND c.payment IS DISTINCT FROM 'asked'
           AND NOT EXISTS (SELECT FROM fulfillments f
                           WHERE f.fulfillment_id = ANY (c.awaiting)
                             AND (f.request_status = 'cancellation_requested'

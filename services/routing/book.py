@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from asyncpg import Record
@@ -25,11 +25,12 @@ from shared.contracts.orders import (
     OrderDelayed,
     OrderEdited,
     OrderEditRejected,
+    OrderPaymentRequested,
 )
 from shared.contracts.returns import RefundRequested
 from shared.messaging.message import Connection, Outgoing, Received, Transaction
 
-ChangeAnswer = OrderCancelled | OrderCancelRejected | OrderChangePending | OrderEdited | OrderEditRejected
+ChangeAnswer = OrderCancelled | OrderCancelRejected | OrderChangePending | OrderEdited | OrderEditRejected | OrderPaymentRequested
 
 
 class Book:
@@ -48,6 +49,7 @@ class Book:
         self._refunds: list[RefundRequested] = []
         self._asked: list[OrderDelayed] = []
         self._settled: list[OrderDelayConsentSettled] = []
+        self._payments: dict[UUID, str] = {}
 
     async def open(self, order_ids: Collection[UUID]) -> None:
         """Loads and locks orders by id; those that are not known are left out."""
@@ -112,11 +114,20 @@ class Book:
         """The change of this id, if it was answered in this transaction."""
         return self._changes.get(change_id)
 
+    def note_payment(self, change_id: UUID, became: Literal["collected", "paid_back"]) -> None:
+        """What became of the money for an edit."""
+        self._payments[change_id] = became
+
+    def payment_of(self, change_id: UUID) -> str | None:
+        """The same, as far as this transaction has noted it."""
+        return self._payments.get(change_id)
+
     def _note_answer(self, before: Order, after: Order, answer: ChangeAnswer, request: Message | None) -> None:
-        pending = isinstance(answer, OrderChangePending)
-        change = after.change if pending else before.change
+        pending = isinstance(answer, OrderChangePending | OrderPaymentRequested)
+        change = next((item for item in (after.change, before.change) if item is not None and item.change_id == answer.change_id), None)
         # An open change keeps its request as it was understood when it was asked.
-        asked = dict(change.request if change else {}) if request is None or pending else request.model_dump(mode="json")
+        asked = dict(change.request) if change is not None else request.model_dump(mode="json") if request is not None else {}
+        payment = None if change is None else change.payment
         self._changes[answer.change_id] = ChangeRow(
             change_id=answer.change_id,
             order_id=answer.order_id,
@@ -128,6 +139,9 @@ class Book:
             answer=answer.model_dump(mode="json"),
             requested_at=self.tx.now,
             answered_at=None if pending else self.tx.now,
+            payment_id=None if payment is None else payment.payment_id,
+            payment_cents=None if payment is None else payment.amount_cents,
+            payment=None if payment is None else "collected" if payment.collected else "asked",
         )
 
     def slot_changes(self) -> dict[SlotKey, int]:
@@ -158,6 +172,8 @@ class Book:
             await capacity.change_slots(connection, slots)
         if self._changes:
             await changes.save_changes(connection, list(self._changes.values()))
+        if self._payments:
+            await changes.note_payments(connection, list(self._payments.items()))
         beyond_progress = [order for order in changed if _beyond_progress(order) != _beyond_progress(self._before[order.order_id])]
         if beyond_progress:
             await orders.update_orders(connection, beyond_progress)

@@ -46,7 +46,8 @@ async def preview_edit_of_order(environment: Environment, request: web.Request) 
     wanted = question.request.ship_to
     before = find_place(order.ship_to["postal_code"], order.ship_to["country"])
     after = before if wanted is None else find_place(wanted.postal_code, wanted.country)
-    preview = preview_edit(order, question.request, before, after, question.stock, planner, environment.now(), openings)
+    collects = bool(current.deadlines().payment)
+    preview = preview_edit(order, question.request, before, after, question.stock, planner, environment.now(), openings, collects=collects)
     return web.json_response(_document(order.order_id, order.order_version, order.currency, preview))
 
 

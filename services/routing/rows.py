@@ -16,6 +16,7 @@ from services.routing.decide.order import (
     Line,
     Order,
     PartOfKit,
+    Payment,
     Promised,
     Question,
     ShortPick,
@@ -89,7 +90,10 @@ def _fulfillment(rows: Sequence[Record]) -> Fulfillment:
 
 def change_of(row: Record) -> Change:
     """An open change."""
-    return Change(row["change_id"], row["kind"], row["request"], frozenset(row["awaiting"]), row["answer_due_at"])
+    payment = None
+    if row["payment_id"] is not None:
+        payment = Payment(row["payment_id"], row["payment_cents"], row["payment"] == "collected")
+    return Change(row["change_id"], row["kind"], row["request"], frozenset(row["awaiting"]), row["answer_due_at"], payment)
 
 
 def question_of(row: Record) -> Question:

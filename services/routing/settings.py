@@ -60,6 +60,9 @@ class PlanningSettings(MapSettings):
     short_pick_seconds: float = Field(60.0, gt=0, description="how long an incomplete parcel waits for its short pick")
     allocation_seconds: float = Field(600.0, gt=0, description="before allocation's answer counts as overdue")
     attention_seconds: float = Field(14_400.0, gt=0, description="within which a person must decide")
+    payment_seconds: float = Field(
+        0.0, ge=0, le=604_800, description="how long an edit that costs more waits for channel.payment_collected; 0 refuses such edits"
+    )
     consent_seconds: float = Field(259_200.0, gt=0, description="least time a customer has to answer whether to wait (72 hours)")
     shipment_grace_seconds: float = Field(86_400.0, gt=0, description="after ship_by, before somebody should look why nothing left")
     most_rejections: int = Field(3, ge=0, le=100, description="3PL rejections of one order before a person must look")
@@ -84,6 +87,7 @@ class PlanningSettings(MapSettings):
             short_pick=timedelta(seconds=self.short_pick_seconds),
             attention=timedelta(seconds=self.attention_seconds),
             consent=timedelta(seconds=self.consent_seconds),
+            payment=timedelta(seconds=self.payment_seconds),
             plans=self.most_refused_plans,
             rejections=self.most_rejections,
         )

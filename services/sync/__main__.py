@@ -1,7 +1,7 @@
 """The sync service: orders in from channels; stock numbers, tracking and refunds out to them."""
 
 from services.sync.errands import errands
-from services.sync.handlers import cancellations, catalogue, orders, refunds, shipments, stock
+from services.sync.handlers import cancellations, catalogue, orders, payments, refunds, shipments, stock
 from services.sync.pages import cancelling, placing, reading
 from services.sync.settings import Settings
 from shared.contracts import channels, fulfillment, returns
@@ -22,12 +22,17 @@ SERVICE = Service(
         consume(order_messages.OrderEdited, orders.record_edits),
         consume(order_messages.OrderCancelled, orders.record_cancellations),
         consume(order_messages.OrderCancelRejected, cancellations.tell_refusals),
+        consume(order_messages.OrderPaymentRequested, payments.ask_for_payments),
+        consume(order_messages.OrderPaymentVoided, payments.void_payments),
+        consume(channels.ChannelPaymentCollected, payments.take_collections),
+        consume(channels.ChannelPaymentRefused, payments.take_refusals),
         consume(returns.RefundExecutionRequested, refunds.request_refunds),
     ],
     publishes=[
         *(order_messages.OrderPlaced, channels.ChannelOrderRejected, channels.ProductRegistered),
         *(channels.ListingRegistered, channels.ListingRegistrationRejected, returns.RefundSucceeded, returns.RefundFailed),
         *(order_messages.OrderCancelRequested, channels.ChannelCancelDecided, channels.ChannelOrderChanged),
+        *(channels.ChannelPaymentRequested, channels.ChannelPaymentVoided, order_messages.PaymentCollected, order_messages.PaymentRefused),
     ],
     schedules=[every(seconds=600, run=stock.forget_old_latencies), every(seconds=1, run=cancellations.take_up_waiting_cancellations)],
     errands=errands,

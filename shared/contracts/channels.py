@@ -175,6 +175,59 @@ class ChannelOrderChanged(PartnerCommand):
     changed_at: Time
 
 
+class ChannelPaymentRequested(PartnerCommand):
+    """Collect this amount of the customer: an edit of the order costs more than was paid. sync -> ``channel.<code>.commands``.
+
+    Answer with ``channel.payment_collected`` or ``channel.payment_refused``; after ``due_at`` the edit is dropped, and what is paid all the
+    same goes back by a refund.
+    """
+
+    type: ClassVar[str] = "channel.payment_requested.v1"
+
+    channel: Code
+    external_id: ShortText
+    payment_id: UUID
+    change_id: UUID
+    amount_cents: Cents
+    currency: Currency
+    due_at: Time
+
+
+class ChannelPaymentVoided(PartnerCommand):
+    """Do not collect this payment any more. sync -> ``channel.<code>.commands``."""
+
+    type: ClassVar[str] = "channel.payment_voided.v1"
+
+    channel: Code
+    external_id: ShortText
+    payment_id: UUID
+    reason: ShortText
+    voided_at: Time
+
+
+class ChannelPaymentCollected(PartnerMessage):
+    """The customer has paid what an edit costs more, all of it. adapter -> sync."""
+
+    type: ClassVar[str] = "channel.payment_collected.v1"
+
+    channel: Code
+    payment_id: UUID
+    amount_cents: Cents
+    currency: Currency
+    provider_reference: ShortText
+    collected_at: Time
+
+
+class ChannelPaymentRefused(PartnerMessage):
+    """The customer does not pay, or cannot. adapter -> sync."""
+
+    type: ClassVar[str] = "channel.payment_refused.v1"
+
+    channel: Code
+    payment_id: UUID
+    detail: Text = ""
+
+
 class KitComponent(Part):
     """How many units of an ordinary product one kit is made of."""
 

@@ -288,6 +288,62 @@ class OrderChangePending(Event):
     answer_due_at: Time
 
 
+class OrderPaymentRequested(Event):
+    """An edit costs more than was paid: it waits until this amount is paid, at the latest until ``due_at``. routing -> sync (which asks the
+    channel), portal. ``payment_id`` follows from order and change, so that one edit is paid once."""
+
+    type: ClassVar[str] = "order.payment_requested.v1"
+
+    order_id: UUID
+    order_version: OrderVersion
+    change_id: UUID
+    actor: Actor
+    payment_id: UUID
+    amount_cents: Cents
+    currency: Currency
+    due_at: Time
+
+
+class OrderPaymentVoided(Event):
+    """What was asked for is not wanted any more: the order was cancelled meanwhile, or the time is over. routing -> sync. Whatever is paid
+    all the same goes back."""
+
+    type: ClassVar[str] = "order.payment_voided.v1"
+
+    order_id: UUID
+    change_id: UUID
+    payment_id: UUID
+    reason: Literal["cancelled", "lapsed"]
+    voided_at: Time
+
+
+class PaymentCollected(Event):
+    """The channel has the money for an edit. sync -> routing (which makes the edit, or gives the money back), returns. Said once per
+    payment, also when it comes too late."""
+
+    type: ClassVar[str] = "payment.collected.v1"
+
+    payment_id: UUID
+    order_id: UUID
+    change_id: UUID
+    amount_cents: Cents
+    currency: Currency
+    provider_reference: ShortText
+    collected_at: Time
+
+
+class PaymentRefused(Event):
+    """The customer does not pay for an edit. sync -> routing."""
+
+    type: ClassVar[str] = "payment.refused.v1"
+
+    payment_id: UUID
+    order_id: UUID
+    change_id: UUID
+    detail: Text
+    refused_at: Time
+
+
 class OrderCancelled(Event):
     """The order ships nothing more. routing -> all. ``lines`` are the units that will not ship, ``refund_cents`` the money for them.
 

@@ -19,7 +19,14 @@ from aiormq.exceptions import AMQPError, PublishError
 from pydantic import BaseModel, ValidationError
 
 from shared.contracts.base import INBOUND_EXCHANGE, PartnerMessage
-from shared.contracts.channels import ChannelCancelDecided, ChannelOrderChanged, ChannelOrderReceived, ChannelOrderRejected
+from shared.contracts.channels import (
+    ChannelCancelDecided,
+    ChannelOrderChanged,
+    ChannelOrderReceived,
+    ChannelOrderRejected,
+    ChannelPaymentRequested,
+    ChannelPaymentVoided,
+)
 from shared.contracts.envelope import CONTENT_TYPE, Envelope, new_id
 from shared.contracts.holds import ChannelHoldAnswered
 from shared.contracts.registry import partner_kind_of, routing_key_of
@@ -33,7 +40,9 @@ CONFIRM_TIMEOUT_SECONDS = 15.0
 ATTEMPTS = 8
 RETRY_SECONDS = 0.5
 HEARTBEAT_SECONDS = 10
-PASSED_OVER = frozenset({ChannelOrderChanged.type, ChannelCancelDecided.type})
+PASSED_OVER = frozenset(
+    message.type for message in (ChannelOrderChanged, ChannelCancelDecided, ChannelPaymentRequested, ChannelPaymentVoided)
+)
 """What a channel's queue carries beside that this adapter has no use for."""
 
 

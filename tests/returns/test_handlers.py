@@ -10,9 +10,11 @@ import pytest
 
 from services.returns.handlers import expire_returns, retry_refund
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import OrderLine, OrderPlaced
+from shared.contracts.orders import OrderLine, OrderPlaced, PaymentCollected
 from shared.contracts.returns import (
     RefundExecutionRequested,
+    RefundLine,
+    RefundRequested,
     ReturnApproved,
     ReturnClosed,
     ReturnDeclined,
@@ -307,6 +309,43 @@ async def test_an_edit_that_was_not_paid_for_is_parked(desk: Desk) -> None:
     await desk.hear(order)
     heard = await desk.hear(an_edit(order, a_line("1", 2, 1_000, 0)))
     assert "payment_required" in heard.parked[0]
+
+
+async def test_a_payment_adds_once_to_what_was_paid_and_its_edit_waits_for_it(desk: Desk) -> None:
+    order = an_order(a_line("1", 1, 1_000, 0), shipping_cents=0)
+    await desk.hear(order)
+
+    def paid(cents: int) -> PaymentCollected:
+        return PaymentCollected(
+            payment_id=new_id(),
+            order_id=order.order_id,
+            change_id=new_id(),
+            amount_cents=cents,
+            currency="USD",
+            provider_reference="p-1",
+            collected_at=NOW,
+        )
+
+    in_time, late = paid(1_000), paid(500)
+    edit = an_edit(order, a_line("1", 2, 1_000, 0)).model_copy(update={"money_delta_cents": 1_000})
+    assert "a payment has not arrived" in (await desk.hear(edit)).deferred[0]
+    back = RefundRequested(
+        refund_id=new_id(),
+        order_id=order.order_id,
+        cause="edited",
+        cause_id=late.payment_id,
+        lines=[RefundLine(line_id="1", quantity=0, amount_cents=500)],
+        amount_cents=500,
+        currency="USD",
+    )
+    assert (await desk.hear(back)).one(RefundExecutionRequested).amount_cents == 500, "it may overtake the payment that it gives back"
+    for _ in range(2):
+        await desk.hear(in_time, in_time, late)
+    assert (await desk.hear(edit)).deferred == []
+    books = "SELECT o.captured_cents, unapportioned_cents, l.captured_cents, edited_cents FROM orders o JOIN order_lines l USING (order_id)"
+    row = await desk.connection.fetchrow(books)
+    assert row is not None
+    assert tuple(row) == (2_500, 0, 2_500, 500), "both units can be paid back in full"
 
 
 async def test_an_order_cancelled_twice_is_cancelled_once(desk: Desk) -> None:

@@ -39,6 +39,14 @@ CORRUPTIONS: list[Corruption] = [
         "INSERT INTO refunds SELECT gen_random_uuid(), order_id, cause, cause_id, lines, shipping_cents, amount_cents,"
         " currency, requested_at FROM refunds",
     ),
+    (
+        "I4-paid-edits",
+        "UPDATE changes SET answer_type = 'order.edited.v1', answer = '{\"money_delta_cents\": 100}' WHERE answered_at IS NOT NULL",
+    ),
+    (
+        "I4-paid-edits",
+        "UPDATE changes SET payment_id = gen_random_uuid(), payment_cents = 5, payment = 'collected' WHERE answered_at IS NOT NULL",
+    ),
     ("I6-terminal-or-waiting", "UPDATE orders SET status = 'closed', waiting_for = NULL, waiting_until = NULL, due_at = NULL"),
     ("I6-terminal-or-waiting", "UPDATE order_lines SET cancelled = 0 WHERE cancelled > 0"),
     ("I6-deadlines-are-kept", "UPDATE orders SET due_at = now() - interval '1 hour' WHERE due_at IS NOT NULL"),

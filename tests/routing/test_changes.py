@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.routing import current
 from services.routing.decide.answers import answer
 from services.routing.decide.changes import request_change
 from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
 from services.routing.decide.order import Order, State
+from services.routing.decide.paying import take_payment
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
@@ -36,6 +38,9 @@ from shared.contracts.orders import (
     OrderEdited,
     OrderEditRejected,
     OrderEditRequested,
+    OrderPaymentRequested,
+    PaymentCollected,
+    PaymentRefused,
 )
 from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequested
 from tests.routing.conftest import Desk
@@ -482,3 +487,90 @@ async def test_a_parcel_that_was_held_back_is_cancelled_refunded_and_told_of_in_
     assert (await desk.hear(word, partner="west")).types == []
     assert await desk.states(placed.order_id) == ["intercepted"]
     assert await desk.connection.fetchval("SELECT interception FROM fulfillments") == "succeeded"
+
+
+COLLECTS = replace(PATIENCE, payment=timedelta(minutes=30))
+
+
+def one_more(order: Any, **more: Any) -> OrderEditRequested:
+    return edit(order, LineChange(line_id="1", quantity=4), **more)
+
+
+def paid(asked: OrderPaymentRequested) -> PaymentCollected:
+    words = {name: getattr(asked, name) for name in ("payment_id", "order_id", "change_id", "amount_cents", "currency")}
+    return PaymentCollected(**words, provider_reference="p-1", collected_at=NOON)
+
+
+def unpaid(asked: OrderPaymentRequested) -> PaymentRefused:
+    return PaymentRefused(
+        payment_id=asked.payment_id, order_id=asked.order_id, change_id=asked.change_id, detail="card declined", refused_at=NOON
+    )
+
+
+def test_an_edit_that_costs_more_asks_for_the_difference_and_a_cancellation_wins_over_it() -> None:
+    order = a_copy(a_line("1", 3, tax_cents=0))
+    request = one_more(order)
+    waiting = request_change(order, request, NOON, COLLECTS)
+    [asked] = [say.data for say in waiting.says]
+    assert isinstance(asked, OrderPaymentRequested)
+    assert (asked.amount_cents, asked.currency, asked.due_at) == (1_000, "USD", NOON + timedelta(minutes=30))
+    assert waiting.order.lines == order.lines
+    assert refusal(waiting.order, one_more(order)) == "change_in_progress"
+    stale = request_change(waiting.order, cancel(order, expected_order_version=9), NOON, COLLECTS)
+    assert ([say.data.type for say in stale.says], stale.order) == (["order.cancel_rejected.v1"], waiting.order)
+    made = request_change(waiting.order, cancel(order), NOON, COLLECTS)
+    told: list[Any] = [say.data for say in made.says]
+    dropped, voided, cancelled, refund = told
+    assert (dropped.type, dropped.change_id, dropped.reason) == ("order.edit_rejected.v1", request.change_id, "payment_required")
+    assert (voided.type, voided.payment_id, voided.reason) == ("order.payment_voided.v1", asked.payment_id, "cancelled")
+    assert (cancelled.type, refund.amount_cents) == ("order.cancelled.v1", 3_500)
+    late = take_payment(made.order, paid(asked), NOON, COLLECTS)
+    [back] = [say.data for say in late.says]
+    assert isinstance(back, RefundRequested)
+    assert (back.amount_cents, back.cause_id, late.order) == (1_000, asked.payment_id, made.order)
+
+
+@pytest.mark.parametrize("end", ["refused", "lapsed"])
+async def test_an_edit_that_is_not_paid_is_dropped_and_told_once_and_late_money_goes_back_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    placed = an_order(a_line("1", 3))
+    await desk.hear(placed)
+    request = one_more(placed)
+    asked = (await desk.hear(request)).one(OrderPaymentRequested)
+    assert (await desk.hear(request)).one(OrderPaymentRequested) == asked
+    assert (await desk.hear(reserved(placed, AMPLE))).types == [], "nothing is planned while the edit waits"
+    row = await desk.order(placed.order_id)
+    assert (row["waiting_for"], await desk.violations()) == ("payment", [])
+    heard = await (desk.hear(unpaid(asked)) if end == "refused" else desk.wake(timedelta(minutes=31)))
+    told = ["order.edit_rejected.v1", *([] if end == "refused" else ["order.payment_voided.v1"]), "fulfillment.planned.v1"]
+    assert heard.types == told
+    assert (await desk.hear(unpaid(asked))).types == []
+    assert (await desk.hear(request)).one(OrderEditRejected).reason == "payment_required"
+    late = await desk.hear(paid(asked), paid(asked))
+    assert [refund.amount_cents for refund in late.of(RefundRequested)] == [asked.amount_cents]
+    assert (await desk.hear(paid(asked))).types == []
+
+
+async def test_a_paid_edit_is_made_and_when_the_3pl_has_started_the_money_goes_back_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    placed = an_order(a_line("1", 3))
+    await desk.hear(placed)
+    asked = (await desk.hear(one_more(placed))).one(OrderPaymentRequested)
+    made = await desk.hear(paid(asked))
+    assert (made.types, made.one(OrderEdited).money_delta_cents) == (["order.edited.v1"], asked.amount_cents)
+    assert (await desk.hear(paid(asked))).types == []
+    late = an_order(a_line("1", 3), external_id="#1002")
+    [pick] = await desk.hand_over(late, AMPLE)
+    asked = (await desk.hear(one_more(late))).one(OrderPaymentRequested)
+    pending = await desk.hear(paid(asked))
+    assert pending.types == ["order.change_pending.v1", "fulfillment.cancel_requested.v1"]
+    started = await desk.hear(ThirdPartyAccepted(fulfillment_id=pick.fulfillment_id, accepted_at=NOON), partner="west")
+    assert started.types == ["fulfillment.started.v1", "order.edit_rejected.v1", "refund.requested.v1"]
+    assert started.one(RefundRequested).amount_cents == asked.amount_cents
+    assert (await desk.hear(paid(asked))).types == []
+    stray = await desk.hear(paid(asked).model_copy(update={"payment_id": new_id()}))
+    assert "was never asked for" in stray.parked[0]

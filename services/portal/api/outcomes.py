@@ -19,7 +19,14 @@ from shared.contracts.base import Message, Refusal
 from shared.contracts.channels import FieldProblem, ListingRegistrationRejected
 from shared.contracts.fulfillment import LocationRegistrationRejected
 from shared.contracts.holds import StockHoldRejected
-from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderChangePending, OrderEdited, OrderEditRejected
+from shared.contracts.orders import (
+    OrderCancelled,
+    OrderCancelRejected,
+    OrderChangePending,
+    OrderEdited,
+    OrderEditRejected,
+    OrderPaymentRequested,
+)
 from shared.contracts.returns import ReturnApproved, ReturnDeclined, ReturnScanRejected
 from shared.contracts.routing_rules import RoutingRulesRejected
 from shared.contracts.stock import SupplyRejected
@@ -30,6 +37,7 @@ DECISIONS: dict[type[Message], Result] = {
     OrderCancelled: "cancelled",
     OrderChangePending: "pending",
     OrderEdited: "edited",
+    OrderPaymentRequested: "pending",
     ReturnApproved: "approved",
 }
 FIELD_FIRST = re.compile(r"([a-z][a-z0-9_.]{0,119}): (.+)", re.DOTALL)

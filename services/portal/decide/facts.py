@@ -27,6 +27,7 @@ from shared.contracts.orders import (
     OrderDelayed,
     OrderEdited,
     OrderEditRejected,
+    OrderPaymentRequested,
     OrderPlaced,
 )
 from shared.contracts.returns import RefundFailed, RefundSucceeded, ReturnApproved, ReturnClosed, ReturnDeclined, ReturnInspected
@@ -136,6 +137,18 @@ def _(message: OrderChangePending, event_id: UUID) -> Fact:
         "change": message.change,
         "actor": message.actor.kind if message.actor else None,
         "answer_due_at": _moment(message.answer_due_at),
+    }
+    return Fact(message.order_id, message.change_id, None, data)
+
+
+@fact_of.register
+def _(message: OrderPaymentRequested, event_id: UUID) -> Fact:
+    data = {
+        "change_id": str(message.change_id),
+        "change": "payment",
+        "actor": message.actor.kind,
+        "amount_cents": message.amount_cents,
+        "answer_due_at": _moment(message.due_at),
     }
     return Fact(message.order_id, message.change_id, None, data)
 

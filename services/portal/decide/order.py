@@ -215,9 +215,11 @@ class OrderView:
 
     @property
     def may_ask_to_cancel(self) -> bool:
-        """Whether asking makes sense: while something has not shipped, and no change waits. What the warehouse has started is held back if
-        it still can be. Routing decides all the same."""
-        return self.status not in ("announced", "shipped", "delivered", "cancelled") and not self.pending_changes
+        """Whether asking makes sense: while something has not shipped, and no change waits for a warehouse. What the warehouse has started
+        is held back if it still can be. Routing decides all the same."""
+        return self.status not in ("announced", "shipped", "delivered", "cancelled") and all(
+            change.change == "payment" for change in self.pending_changes
+        )
 
     @property
     def is_started(self) -> bool:

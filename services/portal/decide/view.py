@@ -143,7 +143,7 @@ def _fold_change(story: _Story, kind: str, entry: Entry) -> None:
             story.asked.setdefault(entry.data["consent_id"], entry)
     elif kind == "order.delay_consent_settled":
         story.consents[entry.data["consent_id"]] = entry.data["outcome"]
-    elif kind == "order.change_pending":
+    elif kind in ("order.change_pending", "order.payment_requested"):
         story.pending[entry.data["change_id"]] = entry
     elif kind in ("order.edited", "order.edit_rejected", "order.cancel_rejected"):
         story.answered.add(entry.data["change_id"])

@@ -1,4 +1,4 @@
-"""What an edit does to the books. It moves captured money between lines; it never adds any and never takes any away.
+"""What an edit does to the books. It moves captured money between lines; it never adds any (a payment does) and never takes any away.
 
 Only a refund gives money back, so after an edit that makes the order cheaper the difference waits as ``unapportioned_cents`` for the
 refund that routing asks for with the edit. Edit and refund may arrive in either order and end in the same books: a refund that came first
@@ -49,6 +49,19 @@ def apply_edit(books: OrderBooks, edit: OrderEdited) -> OrderBooks | EditRefused
         changes=changes,
     )
     return edited.with_lines(replace(line, captured_cents=line.needed_cents) for line in lines)
+
+
+def add_payment(books: OrderBooks, amount_cents: int) -> OrderBooks:
+    """The books once more was paid for an edit: no line needs the money before the edit comes, unless a refund has drawn on a line for it
+    that came first."""
+    left = books.unapportioned_cents + amount_cents
+    lines = []
+    for line in books.lines.values():
+        lacking = min(left, max(0, line.needed_cents - line.captured_cents))
+        if lacking:
+            left -= lacking
+            lines.append(replace(line, captured_cents=line.captured_cents + lacking))
+    return replace(books, captured_cents=books.captured_cents + amount_cents, unapportioned_cents=left).with_lines(lines)
 
 
 def _as_edited(known: LineBooks | None, line: OrderLine) -> LineBooks:

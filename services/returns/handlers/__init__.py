@@ -5,6 +5,7 @@ from services.returns.handlers.locations import register_locations
 from services.returns.handlers.orders import (
     apply_cancellations,
     apply_edits,
+    book_payments,
     open_books_of_placed_orders,
     record_deliveries,
     record_shipments,
@@ -16,6 +17,7 @@ __all__ = [
     "apply_cancellations",
     "apply_edits",
     "authorise_returns",
+    "book_payments",
     "book_requested_refunds",
     "book_scans",
     "expire_returns",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from uuid import UUID
 
 from services.returns.decide.books import OrderBooks, open_books, repeated_line
-from services.returns.decide.edits import EditRefused, apply_edit
+from services.returns.decide.edits import EditRefused, add_payment, apply_edit
 from services.returns.handlers.loading import lock_books, save_books
 from services.returns.queries import orders as queries
 from shared.contracts.fulfillment import FulfillmentDelivered, FulfillmentShipped
-from shared.contracts.orders import OrderCancelled, OrderEdited, OrderPlaced
+from shared.contracts.orders import OrderCancelled, OrderEdited, OrderPlaced, PaymentCollected
 from shared.messaging.message import Outgoing, Received, Transaction
 
 
@@ -45,13 +45,38 @@ async def apply_edits(tx: Transaction, messages: Sequence[Received[OrderEdited]]
             continue
         edited = apply_edit(books, edit)
         if isinstance(edited, EditRefused):
-            tx.park(message, edited.reason)
+            if edit.money_delta_cents > 0 or edit.order_version > books.lines_version + 1:
+                # Routing makes an edit that costs more only once it is paid: the payment's message is on its way.
+                tx.defer(message, f"order {edit.order_id}: a payment has not arrived; {edited.reason}")
+            else:
+                tx.park(message, edited.reason)
             continue
         after[edit.order_id] = edited
         changes.append((edit.order_id, edit.change_id, "edited", edit.order_version))
     await save_books(tx.connection, before, after)
     if changes:
         await queries.insert_changes(tx.connection, changes)
+    return []
+
+
+async def book_payments(tx: Transaction, messages: Sequence[Received[PaymentCollected]]) -> Sequence[Outgoing]:
+    """An order has paid more: until its edit arrives, or the refund of it, no line needs the money."""
+    before = await lock_books(tx.connection, (message.data.order_id for message in messages))
+    after = dict(before)
+    paid: dict[UUID, PaymentCollected] = {}
+    for message in messages:
+        books = before.get(message.data.order_id)
+        if books is None:
+            tx.defer(message, f"order {message.data.order_id} has not arrived")
+        elif books.currency != message.data.currency:
+            tx.park(message, f"currency: {message.data.currency}, but the order was paid in {books.currency}")
+        else:
+            paid.setdefault(message.data.payment_id, message.data)
+    new = await queries.insert_payments(tx.connection, list(paid.values())) if paid else set()
+    for payment_id in new:
+        order_id = paid[payment_id].order_id
+        after[order_id] = add_payment(after[order_id], paid[payment_id].amount_cents)
+    await save_books(tx.connection, before, after)
     return []
 
 

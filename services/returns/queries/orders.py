@@ -8,6 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.returns.decide.books import LineBooks, OrderBooks, Policy
+from shared.contracts.orders import PaymentCollected
 from shared.messaging.message import Connection
 
 
@@ -131,9 +132,9 @@ async def update_orders(connection: Connection, orders: Sequence[OrderBooks]) ->
         """
         UPDATE orders
         SET lines_version = new.lines_version, shipping_refunded_cents = new.shipping_refunded_cents,
-            unapportioned_cents = new.unapportioned_cents, cancelled_at = new.cancelled_at
-        FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::timestamptz[])
-             AS new (order_id, lines_version, shipping_refunded_cents, unapportioned_cents, cancelled_at)
+            unapportioned_cents = new.unapportioned_cents, cancelled_at = new.cancelled_at, captured_cents = new.captured_cents
+        FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::bigint[])
+             AS new (order_id, lines_version, shipping_refunded_cents, unapportioned_cents, cancelled_at, captured_cents)
         WHERE orders.order_id = new.order_id
         """,
         [order.order_id for order in orders],
@@ -141,7 +142,26 @@ async def update_orders(connection: Connection, orders: Sequence[OrderBooks]) ->
         [order.shipping_refunded_cents for order in orders],
         [order.unapportioned_cents for order in orders],
         [order.cancelled_at for order in orders],
+        [order.captured_cents for order in orders],
     )
+
+
+async def insert_payments(connection: Connection, payments: Sequence[PaymentCollected]) -> set[UUID]:
+    """Payments for edits; returns those that were not known. Their orders are locked."""
+    rows = await connection.fetch(
+        """
+        INSERT INTO payments (payment_id, order_id, amount_cents, collected_at)
+        SELECT payment_id, order_id, amount_cents, collected_at
+        FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[]) AS new (payment_id, order_id, amount_cents, collected_at)
+        ON CONFLICT (payment_id) DO NOTHING
+        RETURNING payment_id
+        """,
+        [payment.payment_id for payment in payments],
+        [payment.order_id for payment in payments],
+        [payment.amount_cents for payment in payments],
+        [payment.collected_at for payment in payments],
+    )
+    return {row["payment_id"] for row in rows}
 
 
 async def upsert_lines(connection: Connection, lines: Sequence[tuple[UUID, LineBooks]]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from services.routing.decide.cancelling import Wish, carried_alone, cutoff_refusal, is_whole_order, outcome_of, returning, wishes_of
-from services.routing.decide.editing import Edited, Refusal, edit_lines, edited_order, with_fewer_units
+from services.routing.decide.collecting import ask_for_payment, awaits_payment, drop_unpaid, paid_back_if_refused
+from services.routing.decide.editing import Edited, Refusal, edit_lines, edited_order, payment_refusal, with_fewer_units
 from services.routing.decide.handover import cancel_request_of, submit_assigned, take_back
 from services.routing.decide.interception import ask_for_returns, ask_to_intercept, departed, note_departures
 from services.routing.decide.money import cancellation_refund, edit_refund
@@ -27,6 +28,7 @@ from services.routing.decide.order import (
     Line,
     Order,
     Outcome,
+    Payment,
     Say,
     State,
     StockWait,
@@ -68,6 +70,8 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
         deadlines: how long 3PLs may take.
         postal_code_known: whether the new address, if there is one, can be found on the map.
     """
+    if isinstance(request, OrderCancelRequested) and awaits_payment(order):
+        return _cancel_unpaid(order, request, now, deadlines)
     refusal = gate(order, request)
     if refusal is None and isinstance(request, OrderEditRequested):
         edited = edit_lines(order, request)
@@ -75,6 +79,10 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
             refusal = edited
         elif not postal_code_known:
             refusal = Refusal("invalid", "ship_to.postal_code: unknown postal code; correct it")
+        elif edited.money_delta_cents > 0 and deadlines.payment:
+            return ask_for_payment(order, request, edited.money_delta_cents, now, deadlines)
+        else:
+            refusal = payment_refusal(order, edited)
     if refusal is None and isinstance(request, OrderCancelRequested) and request.lines:
         wishes = wishes_of(order, request)
         if isinstance(wishes, Refusal):
@@ -90,6 +98,28 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
         return _ask_or_make(order, request, frozenset(), now, deadlines)
     started = frozenset(item.fulfillment_id for item in order.fulfillments if item.state in STARTED)
     return _ask_or_make(order, request, started, now, deadlines).then(lambda asked: ask_to_intercept(asked, now, deadlines))
+
+
+def _cancel_unpaid(order: Order, request: OrderCancelRequested, now: datetime, deadlines: Deadlines) -> Outcome:
+    """A cancellation wins over an edit that nobody has paid for; one that cannot be made leaves it waiting."""
+    dropped = drop_unpaid(order, "cancelled", now)
+    made = request_change(dropped.order, request, now, deadlines)
+    if any(isinstance(say.data, OrderCancelRejected) for say in made.says):
+        return Outcome(order, made.says)
+    return Outcome(made.order, dropped.says + made.says, made.problem)
+
+
+def make_paid_edit(order: Order, request: OrderEditRequested, payment: Payment, now: datetime, deadlines: Deadlines) -> Outcome:
+    """The money for an edit is there: it is made as any other, if it still can be. No change may be open."""
+    edited = edit_lines(order, request)
+    if isinstance(edited, Refusal):
+        refused = _refuse(order, request, edited).then(lambda free: submit_assigned(free, now, deadlines))
+        return paid_back_if_refused(refused, payment)
+    outcome = _ask_or_make(order, request, frozenset(), now, deadlines)
+    pending = outcome.order.change
+    if pending is None:
+        return outcome
+    return replace(outcome, order=replace(outcome.order, change=replace(pending, payment=payment)))
 
 
 def _request_cancellation_of_lines(
@@ -133,7 +163,8 @@ def gate(order: Order, request: Request) -> Refusal | None:
     if order.open_units == 0:
         return Refusal("already_shipped", "everything has shipped; send it back instead")
     if order.change is not None:
-        return Refusal("change_in_progress", f"change {order.change.change_id} is open until the warehouse answers; try again then")
+        until = "it is paid" if awaits_payment(order) else "the warehouse answers"
+        return Refusal("change_in_progress", f"change {order.change.change_id} is open until {until}; try again then")
     expected = request.expected_order_version
     if expected is not None and expected != order.order_version:
         return Refusal(
@@ -183,7 +214,7 @@ def _ask_partners(order: Order, request: Request, started: frozenset[UUID], now:
 def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
     """Decides the open change, if the 3PLs' words allow it by now."""
     change = order.change
-    if change is None:
+    if change is None or awaits_payment(order):
         return Outcome(order)
     request = (OrderCancelRequested if change.kind == "cancel" else OrderEditRequested).model_validate(change.request)
     awaited = [item for item in order.fulfillments if item.fulfillment_id in change.awaiting]
@@ -197,9 +228,10 @@ def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
     started = next((item for item in awaited if item.state in STARTED or item.state in LEFT), None)
     if started is not None:
         detail = f"{started.location} had started before it could be called off"
-        return _give_up(order, request, Refusal("fulfillment_started", detail), change.awaiting, now, deadlines)
+        given_up = _give_up(order, request, Refusal("fulfillment_started", detail), change.awaiting, now, deadlines)
+        return paid_back_if_refused(given_up, change.payment)
     if all(item.state in NO_MORE for item in awaited):
-        return _make(replace(order, change=None), request, change.awaiting, now, deadlines)
+        return paid_back_if_refused(_make(replace(order, change=None), request, change.awaiting, now, deadlines), change.payment)
     return Outcome(order)
 
 

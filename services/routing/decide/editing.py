@@ -43,12 +43,9 @@ def address_as_json(address: Address) -> dict[str, Any]:
 
 
 def edit_lines(order: Order, request: OrderEditRequested) -> Edited | Refusal:
-    """Applies the wished changes, or says which of them can not be made and why.
-
-    An order may become cheaper or stay as it is; an edit that costs more would have to be paid for first.
-    """
+    """Applies the wished changes, or says which of them can not be made and why. What they cost more has to be paid for first."""
     edited = apply_changes(order, request)
-    return edited if isinstance(edited, Refusal) else started_refusal(order, edited) or payment_refusal(order, edited) or edited
+    return edited if isinstance(edited, Refusal) else started_refusal(order, edited) or edited
 
 
 def started_refusal(order: Order, edited: Edited) -> Refusal | None:
@@ -97,7 +94,7 @@ def edited_order(order: Order, edited: Edited, now: datetime) -> Order:
 
 
 def payment_refusal(order: Order, edited: Edited) -> Refusal | None:
-    """Why an edit that costs more is not made."""
+    """Why an edit that costs more is not made where no payments are asked for."""
     if edited.money_delta_cents <= 0:
         return None
     detail = f"the change costs {edited.money_delta_cents} cents ({order.currency}) more, which must be paid first"

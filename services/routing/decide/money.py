@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
-from services.routing.decide.order import Line, Order
+from services.routing.decide.order import Line, Order, Payment
 from shared.contracts.returns import RefundLine, RefundRequested
 
 REFUNDS = UUID("5b0b6a4e-6f0e-5b52-9f2a-2f3c1d5b7a10")
@@ -79,7 +79,7 @@ def edit_refund(order: Order, change_id: UUID, falls: Sequence[Fall], amount_cen
 
     Lines that rose are paid out of those that fell, so a line may give back less than it fell by.
     """
-    if amount_cents == 0:
+    if amount_cents <= 0:
         return None
     lines = []
     open_cents = amount_cents
@@ -95,5 +95,18 @@ def edit_refund(order: Order, change_id: UUID, falls: Sequence[Fall], amount_cen
         cause_id=change_id,
         lines=lines,
         amount_cents=amount_cents,
+        currency=order.currency,
+    )
+
+
+def payment_refund(order: Order, payment: Payment) -> RefundRequested:
+    """What was paid for an edit that was not made, all of it. It is money of no unit: the first line carries it."""
+    return RefundRequested(
+        refund_id=refund_id_of(order.order_id, payment.payment_id),
+        order_id=order.order_id,
+        cause="edited",
+        cause_id=payment.payment_id,
+        lines=[RefundLine(line_id=order.lines[0].line_id, quantity=0, amount_cents=payment.amount_cents)],
+        amount_cents=payment.amount_cents,
         currency=order.currency,
     )

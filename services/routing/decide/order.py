@@ -92,6 +92,8 @@ class Deadlines:
     """Beyond the promised ship date of a backordered line."""
     attention: timedelta = timedelta(hours=4)
     """For a person to decide; then the order is announced again."""
+    payment: timedelta = timedelta(0)
+    """For the customer to pay what an edit costs more; zero refuses such edits."""
     consent: timedelta = timedelta(hours=72)
     """The least time that a customer has to answer whether to wait, counted from when the question was asked."""
     replan: timedelta = timedelta(seconds=1)
@@ -216,15 +218,26 @@ class Fulfillment:
         return sum(line.left for line in self.lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class Payment:
+    """What an edit costs more than was paid; ``collected`` once the channel has it."""
+
+    payment_id: UUID
+    amount_cents: int
+    collected: bool = False
+
+
+@dataclass(frozen=True)
 class Change:
-    """The one open change of an order: it waits for the word of these 3PLs. ``request`` is the command as it was asked."""
+    """The one open change of an order: it waits for its ``payment``, then for the word of these 3PLs. ``request`` is the command as it was
+    asked."""
 
     change_id: UUID
     kind: Literal["cancel", "edit"]
     request: Mapping[str, Any]
     awaiting: frozenset[UUID]
     answer_due_at: datetime
+    payment: Payment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def preview_edit(
     planner: Planner,
     now: datetime,
     openings: Openings | None = None,
+    *,
+    collects: bool = False,
 ) -> Preview:
     """What an edit would do.
 
@@ -97,6 +99,7 @@ def preview_edit(
         planner: network, tariffs and objective.
         now: the time.
         openings: free slots of the locations that limit their work, if any does.
+        collects: whether what an edit costs more is asked for; else it is refused.
     """
     refusal = gate(order, request)
     edited = apply_changes(order, request)
@@ -108,7 +111,7 @@ def preview_edit(
     changed = edited_order(order, edited, now)
     available = _with_own_units(order, stock)
     return Preview(
-        refusal=refusal or started_refusal(order, edited) or payment_refusal(order, edited),
+        refusal=refusal or started_refusal(order, edited) or (None if collects else payment_refusal(order, edited)),
         asks=tuple(sorted({item.partner for item in order.fulfillments if item.state in (State.SUBMITTED, State.CANCELLING)})),
         lines=tuple(line for line in edited.lines if line.quantity),
         total_before_cents=total_cents(order.lines),

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from services.routing.decide.answers import close_incomplete
 from services.routing.decide.changes import settle_change
+from services.routing.decide.collecting import awaits_payment
 from services.routing.decide.consent import ask_on_the_day, asks_at
 from services.routing.decide.handover import cancel_request_of, request_of
 from services.routing.decide.interception import intercept_request_of
@@ -26,6 +27,7 @@ from services.routing.decide.order import (
     live_units,
     uncovered_units,
 )
+from services.routing.decide.paying import lapse_payment
 from services.routing.decide.values import replace
 from shared.contracts.fulfillment import FulfillmentPlanned, PlannedFulfillment
 from shared.contracts.orders import LineUnits
@@ -96,6 +98,8 @@ def _waits(order: Order, now: datetime, deadlines: Deadlines) -> Iterator[Wait]:
         if fulfillment.due_at is not None:
             yield Wait(WAITS_FOR[fulfillment.state], fulfillment.due_at)
     if order.change is not None:
+        if awaits_payment(order):
+            yield Wait("payment", order.change.answer_due_at)
         return
     if order.plan_due_at is not None:
         yield Wait("planning", order.plan_due_at)
@@ -122,6 +126,7 @@ def wake(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
         if fulfillment.due_at is not None and fulfillment.due_at <= now:
             woken = _wake_fulfillment(outcome.order, fulfillment, now, deadlines)
             outcome = Outcome(woken.order, outcome.says + woken.says)
+    outcome = outcome.then(lambda changed: lapse_payment(changed, now, deadlines))
     # A cancellation may have waited for the last of a parcel.
     outcome = outcome.then(lambda changed: settle_change(changed, now, deadlines))
     attention = outcome.order.attention

@@ -9,6 +9,7 @@ from services.routing.handlers.due import adopt_early_reservations, wake_due_ord
 from services.routing.handlers.locations import register_locations
 from services.routing.handlers.operators import retry_order
 from services.routing.handlers.orders import take_placed_orders
+from services.routing.handlers.payments import drop_refused_payments, take_payments
 from services.routing.handlers.rules import publish_rules, save_rules
 from services.routing.handlers.stock import move_promises, note_backorders, plan_reserved_units
 
@@ -17,6 +18,7 @@ __all__ = [
     "adopt_early_reservations",
     "answer_delays",
     "cancel_orders",
+    "drop_refused_payments",
     "edit_orders",
     "hand_over_assigned_plans",
     "hear_third_parties",
@@ -28,6 +30,7 @@ __all__ = [
     "register_locations",
     "retry_order",
     "save_rules",
+    "take_payments",
     "take_placed_orders",
     "wake_due_orders",
 ]

@@ -29,13 +29,17 @@ class ChangeRow:
     answer: dict[str, Any]
     requested_at: datetime
     answered_at: datetime | None
+    payment_id: UUID | None = None
+    payment_cents: int | None = None
+    payment: str | None = None
 
 
 async def read_changes(connection: Connection, change_ids: Sequence[UUID]) -> list[Record]:
     """Changes by id."""
     return await connection.fetch(
         """
-        SELECT change_id, order_id, kind, request, awaiting, answer_due_at, answer_type, answer, requested_at, answered_at
+        SELECT change_id, order_id, kind, request, awaiting, answer_due_at, answer_type, answer, requested_at, answered_at,
+               payment_id, payment_cents, payment
         FROM changes WHERE change_id = ANY($1::uuid[])
         """,
         list(change_ids),
@@ -46,14 +50,17 @@ async def save_changes(connection: Connection, changes: Sequence[ChangeRow]) -> 
     """Remembers changes with their answers; a later answer of the same change replaces the earlier one."""
     await connection.execute(
         """
-        INSERT INTO changes (change_id, order_id, kind, request, awaiting, answer_due_at, answer_type, answer, requested_at, answered_at)
+        INSERT INTO changes (change_id, order_id, kind, request, awaiting, answer_due_at, answer_type, answer, requested_at, answered_at,
+                             payment_id, payment_cents, payment)
         SELECT change_id, order_id, kind, request, string_to_array(awaiting, ',')::uuid[], answer_due_at, answer_type,
-               answer, requested_at, answered_at
+               answer, requested_at, answered_at, payment_id, payment_cents, payment
         FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[], $7::text[], $8::jsonb[],
-                    $9::timestamptz[], $10::timestamptz[])
-             AS new (change_id, order_id, kind, request, awaiting, answer_due_at, answer_type, answer, requested_at, answered_at)
+                    $9::timestamptz[], $10::timestamptz[], $11::uuid[], $12::bigint[], $13::text[])
+             AS new (change_id, order_id, kind, request, awaiting, answer_due_at, answer_type, answer, requested_at, answered_at,
+                     payment_id, payment_cents, payment)
         ON CONFLICT (change_id) DO UPDATE
-        SET answer_type = excluded.answer_type, answer = excluded.answer, answered_at = excluded.answered_at
+        SET answer_type = excluded.answer_type, answer = excluded.answer, answered_at = excluded.answered_at,
+            awaiting = excluded.awaiting, answer_due_at = excluded.answer_due_at
         """,
         [change.change_id for change in changes],
         [change.order_id for change in changes],
@@ -65,6 +72,21 @@ async def save_changes(connection: Connection, changes: Sequence[ChangeRow]) -> 
         [change.answer for change in changes],
         [change.requested_at for change in changes],
         [change.answered_at for change in changes],
+        [change.payment_id for change in changes],
+        [change.payment_cents for change in changes],
+        [change.payment for change in changes],
+    )
+
+
+async def note_payments(connection: Connection, payments: Sequence[tuple[UUID, str]]) -> None:
+    """What became of the payments of changes."""
+    await connection.execute(
+        """
+        UPDATE changes SET payment = new.payment FROM unnest($1::uuid[], $2::text[]) AS new (change_id, payment)
+        WHERE changes.change_id = new.change_id AND changes.payment_id IS NOT NULL
+        """,
+        [change_id for change_id, _ in payments],
+        [payment for _, payment in payments],
     )
 
 
