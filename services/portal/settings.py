@@ -20,6 +20,7 @@ class PortalSettings(Settings):
     link_secret: str = Field(min_length=32, description="signs the shoppers' links; whoever has it can open every order")
     previous_link_secret: str | None = Field(None, min_length=32, description="still accepted while links signed with it are in mailboxes")
     link_days: int = Field(90, ge=1, le=3_650, description="how long a link in an e-mail opens the order")
+    shopper_changes: bool = Field(True, description="whether shoppers may change address and quantities on their page; routing decides")
     shop_name: str = Field("Ordermesh", min_length=1, max_length=80, description="whom shoppers believe they bought from")
     console_session_hours: float = Field(12.0, gt=0, le=168, description="how long an operator stays signed in")
 

@@ -283,3 +283,24 @@ def refund_succeeded(order_id: UUID, refund_id: UUID, cents: int = 1300) -> Refu
 def received(data: Message, *, event_id: UUID | None = None, minutes: float = 10, traceparent: str | None = None) -> Received[Any]:
     """A message as the runtime hands it to a handler."""
     return Received(event_id=event_id or new_id(), source="ordermesh/test", data=data, time=at(minutes), traceparent=traceparent)
+
+
+def preview(order_id: UUID, refusal: dict[str, str] | None = None) -> dict[str, Any]:
+    """What routing says a change to one unit would do."""
+    parcel = {"location": "reno", "service": "ground", "cost_cents": 900, "ship_by": NOON.isoformat(), "arrives_on": "2026-01-05"}
+    quote = {"cost_cents": 900, "parcels": [parcel], "unplaced": {}}
+    line_after = {"line_id": "1", "sku": "MUG-BLUE", "title": "Blue mug", "quantity": 1, "unit_price_cents": 1_000, "tax_cents": 0}
+    return {
+        "order_id": str(order_id),
+        "order_version": 1,
+        "currency": "USD",
+        "refusal": refusal,
+        "asks": ["west"],
+        "lines": [] if refusal else [line_after],
+        "total_before_cents": 2_000,
+        "total_after_cents": 1_000,
+        "money_delta_cents": -1_000,
+        "added": [],
+        "shipping_before": quote,
+        "shipping_after": quote,
+    }

@@ -345,6 +345,28 @@ class TestAnOrderAcrossServices:
         assert [(line["line_id"], line["quantity"]) for line in console.routing.asked[0]["data"]["lines"]] == [("1", 1), ("2", 1)]
         assert "1 units are cancelled; not line 2 (1): reno has started with line 2." in await text_of(console, answer.headers["Location"])
 
+    async def test_a_change_is_shown_first_and_then_made_on_the_version_that_was_looked_at(
+        self, told_order: tuple[World, UUID], pool: Pool
+    ) -> None:
+        console, order = told_order
+        address = f"/console/orders/{order}/change"
+        page = await text_of(console, address)
+        assert address in await text_of(console, f"/console/orders/{order}")
+        nothing = await console.client.post(address, data={**form_to(page, address), "step": "preview"})
+        assert (nothing.status, "Nothing is different yet" in await nothing.text()) == (422, True)
+        console.routing.shows(f"/orders/{order}/edit/preview", stories.preview(order), method="POST")
+        wish = {"units 1": "1", "service_level": "next_day"}
+        shown = await (await console.client.post(address, data={**form_to(page, address), **wish, "step": "preview"})).text()
+        for words in ("What would change", "$10.00", "Shipping costs us", "Asked first: west"):
+            assert words in shown
+        assert [asked for asked in console.routing.asked if "data" in asked] == [], "nobody was asked to change anything"
+        console.routing.replies_with("done", stories.edited(order, 2, stories.placed(order).lines))
+        made = await console.client.post(address, data={**form_to(shown, address), **wish, "step": "make"}, allow_redirects=False)
+        command = console.routing.asked[-1]["data"]
+        assert (command["expected_order_version"], command["service_level"]) == (1, "next_day")
+        assert [(line["line_id"], line["quantity"]) for line in command["line_changes"]] == [("1", 1)]
+        assert "The order is changed." in await text_of(console, made.headers["Location"])
+
     async def test_a_forged_cancellation_does_nothing(self, console: World, pool: Pool) -> None:
         order = new_id()
         await happened(pool, stories.placed(order))

@@ -300,7 +300,7 @@ class TestCancelling:
     async def test_a_started_order_offers_the_button_until_everything_has_shipped(self, world: World, pool: Pool) -> None:
         order, parcel = await an_order(pool), new_id()
         await happened(pool, stories.started(order, parcel))
-        assert set(await forms_of(world, order)) == {"cancel"}
+        assert set(await forms_of(world, order)) == {"cancel", "change"}
         await happened(pool, stories.shipped(order, parcel))
         assert "cancel" not in await forms_of(world, order)
 
@@ -524,3 +524,49 @@ class TestDelays:
         order, question = await a_delayed_order(pool)
         await happened(pool, stories.delay_settled(order, question, "not_needed"))
         assert "delay" not in await forms_of(world, order)
+
+
+class TestChanging:
+    async def test_a_shopper_sees_what_changes_before_it_is_made_and_is_told_when_it_is_too_late(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        path = f"/orders/{order}/edit/preview"
+        world.routing.shows(path, stories.preview(order), method="POST")
+        wish = {"units 1": "1", "address_city": "Sparks", "version": "1"}
+        shown = await send(world, order, "change", **wish, step="preview")
+        page = await shown.text()
+        assert (shown.status, "What would change" in page, "Goes back the way it was paid" in page) == (200, True, True)
+        assert 'value="Sparks"' in page, "what was filled in stays"
+        asked = [question["request"] for question in world.routing.asked if "request" in question]
+        assert (asked[0]["ship_to"]["city"], asked[0]["actor"]["kind"], asked[0]["expected_order_version"]) == ("Sparks", "shopper", 1)
+        assert [line["quantity"] for line in asked[0]["line_changes"]] == [1]
+        world.routing.replies_with("done", stories.edited(order, 2, [line(quantity=1)]))
+        made = await send(world, order, "change", **wish, step="make")
+        assert "Your order is changed" in await (await world.client.get(made.headers["Location"])).text()
+        too_late = {"reason": "fulfillment_started", "detail": "reno has started"}
+        world.routing.shows(path, stories.preview(order, too_late), method="POST")
+        refused = await (await send(world, order, "change", **{**wish, "units 1": "2"}, step="preview")).text()
+        assert "It is too late for this change" in refused
+        assert "Make this change" not in refused
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({}, "Nothing is different yet"),
+            ({"units 1": "many"}, "Choose a whole number"),
+            ({"address_country": "Nevada"}, "as it stands on a parcel"),
+        ],
+    )
+    async def test_what_cannot_be_read_is_marked_and_asks_nobody(
+        self, world: World, pool: Pool, fields: dict[str, str], words: str
+    ) -> None:
+        order = await an_order(pool)
+        answer = await send(world, order, "change", **fields, step="make")
+        assert (answer.status, words in await answer.text(), world.routing.asked) == (422, True, [])
+
+    async def test_a_shop_that_does_not_allow_it_offers_no_form(self, world: World, pool: Pool) -> None:
+        order = await an_order(pool)
+        action, hidden = (await forms_of(world, order))["change"]
+        object.__setattr__(world.settings, "shopper_changes", False)
+        assert "change" not in await forms_of(world, order)
+        answer = await world.client.post(action, data={**hidden, "units 1": "1", "step": "make"}, allow_redirects=False)
+        assert (answer.status, world.routing.asked) == (404, [])

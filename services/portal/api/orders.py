@@ -28,12 +28,12 @@ from services.portal.api.models import (
 from services.portal.api.naming import in_address
 from services.portal.api.operation import Call, Problem, answered, invalid, not_found
 from services.portal.api.outcomes import problem_of, shown, told
-from services.portal.api.previews import free_at_locations, preview_of
+from services.portal.api.previews import completed, preview_with_stock
 from services.portal.decide.order import OrderView
 from services.portal.decide.traces import flatten
 from services.portal.reading import as_uuid, read_order_view, read_order_views
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import Actor, LineChange, OrderCancelRequested, OrderDelayAnswered, OrderEditRequested
+from shared.contracts.orders import Actor, OrderCancelRequested, OrderDelayAnswered, OrderEditRequested
 
 
 async def place_order(call: Call) -> web.StreamResponse:
@@ -191,23 +191,6 @@ async def answer_delay(call: Call) -> web.StreamResponse:
     return await told(call, "routing", command, event_id=event_id, order_id=order_id, identifier=wanted.consent_id, names=names)
 
 
-async def _completed(call: Call, number: int, change: LineChange) -> LineChange:
-    """A line to add, with what the product master knows of its SKU; a kit with its components."""
-    if change.line_id is not None or change.sku is None:
-        return change
-    reply = await neighbours.read_product(call.environment, change.sku)
-    if reply.status == 404:
-        raise invalid(f"line_changes.{number}.sku", f"{change.sku!r} is no registered product", "register it first: POST /api/products")
-    if not reply.succeeded:
-        raise problem_of(reply)
-    product = reply.document
-    known = {name: product[name] for name in ("title", "unit_price_cents", "unit_weight_grams", "hazmat")}
-    if product.get("components"):
-        # Weight and hazard of a kit are told by its components alone.
-        known = {"title": product["title"], "unit_price_cents": product["unit_price_cents"], "components": product["components"]}
-    return LineChange.model_validate({**known, "tax_cents": 0, **change.model_dump(exclude_none=True, exclude_unset=True)})
-
-
 async def _edit_command(call: Call, order_id: UUID, change_id: UUID) -> OrderEditRequested:
     wanted: EditOrder = call.body
     if wanted.ship_to is None and not wanted.line_changes and wanted.service_level is None and wanted.split_policy is None:
@@ -218,7 +201,7 @@ async def _edit_command(call: Call, order_id: UUID, change_id: UUID) -> OrderEdi
         actor=Actor(kind="support", name=wanted.operator),
         expected_order_version=wanted.expected_order_version,
         ship_to=wanted.ship_to,
-        line_changes=[await _completed(call, number, change) for number, change in enumerate(wanted.line_changes)],
+        line_changes=[await completed(call.environment, number, change) for number, change in enumerate(wanted.line_changes)],
         service_level=wanted.service_level,
         split_policy=wanted.split_policy,
     )
@@ -231,12 +214,7 @@ async def preview_edit(call: Call) -> web.StreamResponse:
     command = await _edit_command(call, order_id, new_id())
     async with call.environment.database.acquire(timeout=10) as connection:
         view = await read_order_view(connection, order_id)
-    added = [component.sku for change in command.line_changes for component in change.components]
-    added += [change.sku for change in command.line_changes if change.sku is not None and not change.components]
-    skus = sorted({*added, *(line.sku for line in (view.lines if view is not None else ()))})
-    shelves = dict(zip(skus, await asyncio.gather(*(neighbours.read_stock(call.environment, sku) for sku in skus)), strict=True))
-    stock = {sku: reply.document for sku, reply in shelves.items() if reply.succeeded}
-    return answered(preview_of(await neighbours.preview_edit(call.environment, command, free_at_locations(stock)), stock))
+    return answered(await preview_with_stock(call.environment, command, view))
 
 
 async def edit_order(call: Call) -> web.StreamResponse:

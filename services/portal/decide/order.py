@@ -222,6 +222,11 @@ class OrderView:
         )
 
     @property
+    def may_ask_to_change(self) -> bool:
+        """Whether asking makes sense: while something has not shipped and no change is open. Routing decides all the same, line by line."""
+        return self.status not in ("announced", "shipped", "delivered", "cancelled") and not self.pending_changes
+
+    @property
     def is_started(self) -> bool:
         """Whether a warehouse has started with any of it."""
         return bool(self.parcels)

@@ -18,6 +18,9 @@ from shared.contracts.orders import (
     OrderChangePending,
     OrderDelayAnswerRejected,
     OrderDelayConsentSettled,
+    OrderEdited,
+    OrderEditRejected,
+    OrderPaymentRequested,
 )
 from shared.contracts.returns import ReturnApproved, ReturnDeclined
 
@@ -84,6 +87,33 @@ ANSWERS: dict[str, Notice] = {
     ),
     "return_declined": Notice("bad", "We could not approve this return", "Please choose again, or write to us."),
     "return_form_incomplete": Notice("bad", "We have not asked for a return yet", "Please look at what is marked below."),
+    "changed": Notice(
+        "good", "Your order is changed", "This is how it stands now. If there is money to return, it goes back the way you paid."
+    ),
+    "change_pending": Notice(
+        "waiting",
+        "We have asked the warehouse",
+        "Your order was already handed over. You get an e-mail as soon as the warehouse has answered.",
+    ),
+    "change_unpaid": Notice("waiting", "Your change waits for its payment", "We make it as soon as the difference is paid."),
+    "change_refused_fulfillment_started": Notice(
+        "bad", "It is too late for this change", "The warehouse has started with it. You can send back what you do not want to keep."
+    ),
+    "change_refused_already_shipped": Notice(
+        "bad", "It is too late for this change", "It has left our warehouse. You can send back what you do not want to keep."
+    ),
+    "change_refused_already_cancelled": Notice("bad", "Your order is cancelled", "There is nothing left to change."),
+    "change_refused_stale_version": Notice(
+        "bad", "Your order has changed meanwhile", "Please look at how it stands below, and change it once more."
+    ),
+    "change_refused_change_in_progress": Notice(
+        "waiting", "A change is already on its way", "You get an e-mail as soon as it is decided. Please try again then."
+    ),
+    "change_refused_payment_required": Notice(
+        "bad", "This change costs more than you paid", "We cannot take a payment here: please order what you want to add separately."
+    ),
+    "change_refused_empties_order": Notice("bad", "Nothing would be left", "To call off everything, please cancel the order."),
+    "change_refused": Notice("bad", "We could not change your order", "Please look at it below and try once more, or write to us."),
     "already_done": Notice("good", "We have your request", "It was already on its way, so nothing was done twice."),
     "try_again": Notice("bad", "That did not work just now", "Nothing is lost. Please try again in a minute."),
 }
@@ -125,6 +155,9 @@ BORNE_OUT: Final[Mapping[str, Callable[[OrderView], bool]]] = {
     "cancel_refused_already_cancelled": lambda order: order.status == "cancelled",
     "cancel_refused_change_in_progress": lambda order: bool(order.pending_changes) or _refused_last("change_in_progress")(order),
     "cancel_refused": lambda order: order.status != "cancelled",
+    "changed": lambda order: _newest(order, "order.edited.v1") is not None and order.status != "cancelled",
+    "change_pending": lambda order: bool(order.pending_changes),
+    "change_unpaid": lambda order: bool(order.pending_changes),
     "delay_agreed": lambda order: order.status != "cancelled" and _delay_ended("consented")(order),
     "delay_called_off": _delay_ended("refused"),
     "delay_called_off_pending": lambda order: bool(order.pending_changes),
@@ -153,6 +186,26 @@ def answer_to_cancel(answer: Answer) -> str:
         if isinstance(message, OrderCancelRejected):
             return _known(f"cancel_refused_{message.reason}", "cancel_refused")
     return _without_message(answer, "cancel_refused")
+
+
+def answer_to_change(answer: Answer) -> str:
+    """The code of what routing said to a change."""
+    for message in answer.messages:
+        if isinstance(message, OrderEdited):
+            return "changed"
+        if isinstance(message, OrderPaymentRequested):
+            return "change_unpaid"
+        if isinstance(message, OrderChangePending):
+            return "change_pending"
+        if isinstance(message, OrderEditRejected):
+            return _known(f"change_refused_{message.reason}", "change_refused")
+    return _without_message(answer, "change_refused")
+
+
+def words_of_refusal(reason: str) -> str:
+    """Why a change would not be made, for who only wanted to see it."""
+    notice = ANSWERS[_known(f"change_refused_{reason}", "change_refused")]
+    return f"{notice.title}. {notice.text}"
 
 
 def answer_to_delay(answer: Answer) -> str:

@@ -1,6 +1,6 @@
 """The table of pages. Shoppers are let in by their link, operators by their session; the pages themselves see to it."""
 
-from services.portal.pages import console, feeds, findings, messages, rules, sessions, shopper
+from services.portal.pages import changes, console, feeds, findings, messages, rules, sessions, shopper
 from services.portal.pages.rendering import read_mark, read_style_sheet
 from services.portal.pages.sessions import console as for_operators
 from shared.service import get, post
@@ -8,6 +8,7 @@ from shared.service import get, post
 ROUTES = [
     get("/", console.go_to_orders, public=True),
     get("/orders/{order_id}", shopper.read_order_page, public=True),
+    post("/orders/{order_id}/change", shopper.change_order, public=True),
     post("/orders/{order_id}/cancel", shopper.cancel_order, public=True),
     post("/orders/{order_id}/delay", shopper.answer_delay, public=True),
     post("/orders/{order_id}/returns", shopper.request_return, public=True),
@@ -19,6 +20,8 @@ ROUTES = [
     get("/console/orders/{order_id}", for_operators(console.read_order), public=True),
     post("/console/orders/{order_id}/cancel", for_operators(console.cancel_order), public=True),
     post("/console/orders/{order_id}/cancel-lines", for_operators(console.cancel_lines), public=True),
+    get("/console/orders/{order_id}/change", for_operators(changes.read_change_page), public=True),
+    post("/console/orders/{order_id}/change", for_operators(changes.change_order), public=True),
     post("/console/orders/{order_id}/delay", for_operators(console.answer_delay), public=True),
     get("/console/parked", for_operators(messages.list_messages), public=True),
     get("/console/parked/{service}/{event_id}", for_operators(messages.read_message), public=True),

@@ -1,4 +1,4 @@
-"""The shopper's order page: see, cancel, send back. Opened by the signed link of an e-mail, and by nothing else."""
+"""The shopper's order page: see, change, cancel, send back. Opened by the signed link of an e-mail, and by nothing else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ from pydantic import ValidationError
 
 from services.portal import asking, neighbours
 from services.portal.access import LinkSigner
+from services.portal.api.models import EditPreview
+from services.portal.api.operation import Problem
+from services.portal.api.previews import preview_with_stock
 from services.portal.decide.bought import ReturnableUnits, returnable_units
 from services.portal.decide.order import OrderView
 from services.portal.links import signer_of
-from services.portal.pages.answers import ANSWERS, Notice, answer_to_cancel, answer_to_delay, answer_to_return, notice_of
+from services.portal.pages.answers import (
+    ANSWERS,
+    Notice,
+    answer_to_cancel,
+    answer_to_change,
+    answer_to_delay,
+    answer_to_return,
+    notice_of,
+    words_of_refusal,
+)
+from services.portal.pages.changing import ADDRESS_LABELS, ChangeForm, line_id_of, read_change
 from services.portal.pages.rendering import comes_from_our_page, page, read_form, security_headers, see_other
 from services.portal.reading import read_order_view
 from shared.contracts.envelope import new_id
@@ -132,9 +145,12 @@ async def _show(
     *,
     filled_in: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
+    change_form: ChangeForm | None = None,
+    preview: EditPreview | None = None,
 ) -> web.Response:
-    """The page. ``filled_in`` and ``wrong`` are a return form that could not be sent on, and what is wrong by field."""
-    cancel_id, return_id, delay_id = str(new_id()), str(new_id()), str(new_id())
+    """The page. ``filled_in`` and ``wrong`` are a return form that could not be sent on, and what is wrong by field; ``change_form`` and
+    ``preview`` a change that was filled in, and what it would do."""
+    cancel_id, return_id, delay_id, change_id = (str(new_id()) for _ in range(4))
     return page(
         environment,
         "order.html",
@@ -144,12 +160,19 @@ async def _show(
         cancel={"request_id": cancel_id, "token": visit.token("cancel", cancel_id)},
         send_back={"request_id": return_id, "token": visit.token("returns", return_id)},
         answer_delay={"request_id": delay_id, "token": visit.token("delay", delay_id)},
+        change={"request_id": change_id, "token": visit.token("change", change_id)},
+        may_change=environment.settings.shopper_changes and order.may_ask_to_change,
+        change_form=change_form,
+        preview=preview,
+        change_refusal=words_of_refusal(preview.refusal.reason) if preview and preview.refusal else "",
+        address_labels=ADDRESS_LABELS,
+        change_line_id=line_id_of,
         cancel_reasons=CANCEL_REASONS,
         return_reasons=RETURN_REASONS,
         returnable=await _returnable(environment, order),
         filled_in=filled_in or {},
         wrong=wrong or {},
-        status=422 if wrong else 200,
+        status=422 if wrong or (change_form and change_form.wrong) else 200,
     )
 
 
@@ -182,6 +205,29 @@ async def cancel_order(environment: Environment, request: web.Request) -> web.St
         log.warning("cancel_unanswered", service=away.service, detail=away.detail, order_id=str(visit.order_id))
         return see_other(environment, visit.address("try_again"))
     return see_other(environment, visit.address(answer_to_cancel(answer)))
+
+
+async def change_order(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /orders/{order_id}/change``: shows what a change would do, or asks routing to make it, on the version that was looked at."""
+    form = await _form(environment, request, "change")
+    if isinstance(form, web.Response):
+        return form
+    visit, order, fields = form
+    if not environment.settings.shopper_changes:
+        return not_found(environment)
+    change = read_change(order, fields)
+    if change.wrong:
+        return await _show(environment, visit, order, None, change_form=change)
+    command = change.command(visit.order_id, SHOPPER, "shopper")
+    try:
+        if fields.get("step") != "make":
+            preview = await preview_with_stock(environment, command, order)
+            return await _show(environment, visit, order, None, change_form=change, preview=preview)
+        answer = await asking.ask(environment, "routing", command, event_id=command.change_id, order_id=visit.order_id)
+    except (asking.ServiceAway, Problem) as error:
+        log.warning("change_unanswered", detail=str(error), order_id=str(visit.order_id))
+        return see_other(environment, visit.address("try_again"))
+    return see_other(environment, visit.address(answer_to_change(answer)))
 
 
 async def answer_delay(environment: Environment, request: web.Request) -> web.StreamResponse:

@@ -1,0 +1,99 @@
+"""The form that changes an order, for shoppers and operators alike: what was filled in, as a wish or as what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid5
+
+from pydantic import ValidationError
+
+from services.portal.decide.bought import Item
+from services.portal.decide.order import OrderView
+from shared.contracts.orders import Actor, Address, LineChange, OrderEditRequested
+
+ADDRESS_LABELS = {
+    "name": "Name",
+    "line1": "Street",
+    "line2": "Apartment, floor (if any)",
+    "city": "City",
+    "region": "State or region",
+    "postal_code": "Postal code",
+    "country": "Country (two letters)",
+}
+MOST_UNITS = 999_999
+
+
+@dataclass(frozen=True)
+class ChangeForm:
+    """A form that was filled in. ``changes`` are the fields of the command; ``wrong`` says by field what cannot be read."""
+
+    fields: Mapping[str, str]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    wrong: Mapping[str, str] = field(default_factory=dict)
+    version: int | None = None
+
+    def command(self, order_id: UUID, actor: Actor, who: str) -> OrderEditRequested:
+        """The wish. What is asked for is part of its name: one page may be sent with other figures once more."""
+        said = "\n".join(f"{name}={text}" for name, text in sorted(self.fields.items()) if name not in ("token", "step"))
+        change_id = uuid5(order_id, f"{who} change {said}")
+        return OrderEditRequested(order_id=order_id, change_id=change_id, actor=actor, expected_order_version=self.version, **self.changes)
+
+
+def line_id_of(item: Item) -> str:
+    """By which line id a thing that was bought is changed: a kit as a whole."""
+    return item.kit.line_id if item.kit else item.pieces[0].lines[0].line_id
+
+
+def read_change(order: OrderView, fields: Mapping[str, str], *, for_operators: bool = False) -> ChangeForm:
+    """Reads the form. What stands as it was is no change. Operators may also add a line and change how the order ships."""
+    wrong: dict[str, str] = {}
+    changes: dict[str, Any] = {}
+    lines: list[LineChange] = []
+    for item in order.bought:
+        name = f"units {line_id_of(item)}"
+        text = fields.get(name, "").strip()
+        if not text or text == str(item.ordered):
+            continue
+        units = _count(text)
+        if units is None:
+            wrong[name] = "Choose a whole number; 0 removes it."
+        else:
+            lines.append(LineChange(line_id=line_id_of(item), quantity=units))
+    if for_operators and fields.get("add_sku", "").strip():
+        units = _count(fields.get("add_units", "").strip() or "1")
+        try:
+            lines.append(LineChange.model_validate({"sku": fields["add_sku"], "quantity": units}))
+        except ValidationError:
+            wrong["add_sku"] = "Name a SKU and how many units of it."
+    if lines:
+        changes["line_changes"] = lines
+    address = _address(order, fields, wrong)
+    if address is not None:
+        changes["ship_to"] = address
+    if for_operators:
+        changes |= {name: fields[name] for name in ("service_level", "split_policy") if fields.get(name)}
+    if not changes and not wrong:
+        wrong["form"] = "Nothing is different yet: change what you want to have changed."
+    version = _count(fields.get("version", ""))
+    return ChangeForm(fields, changes, wrong, version)
+
+
+def _address(order: OrderView, fields: Mapping[str, str], wrong: dict[str, str]) -> Address | None:
+    """The new address; None where it stands as it was. Whatever the form does not have is kept."""
+    now = {name: order.ship_to.get(name) or "" for name in ADDRESS_LABELS}
+    filled_in = {name: fields.get(f"address_{name}", now[name]).strip() for name in ADDRESS_LABELS}
+    if filled_in == now:
+        return None
+    wanted = {**order.ship_to, **filled_in}
+    try:
+        return Address.model_validate({name: value for name, value in wanted.items() if value})
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_context=False, include_input=False):
+            wrong[f"address_{problem['loc'][0]}"] = "Please fill this in as it stands on a parcel."
+        return None
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and int(text[:7]) <= MOST_UNITS and len(text) <= 6 else None
