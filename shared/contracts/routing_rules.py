@@ -42,7 +42,7 @@ class RoutingRule(Part):
     ranking: Annotated[list[Code], Field(max_length=20)] = []
     cents: Annotated[int, Field(ge=1, le=100_000, strict=True)] | None = None
     split: Literal["never", "avoid"] | None = None
-    objective: Literal["cheapest", "closest", "fastest"] | None = None
+    objective: Literal["cheapest", "closest", "fastest", "forward_looking"] | None = None
     instructions: Annotated[list[ShortText], Field(max_length=10)] = []
 
 

@@ -83,7 +83,7 @@ def facts(segment: str, units: int, hazmat: bool) -> OrderFacts:
 
 
 @settings(max_examples=150, deadline=None)
-@given(requests(), st.sampled_from(["cheapest", "closest", "fastest"]), st.integers(0, 900))
+@given(requests(), st.sampled_from(["cheapest", "closest", "fastest", "forward_looking"]), st.integers(0, 900))
 def test_whatever_was_asked_the_kept_record_gives_the_same_plan_byte_for_byte(
     asked: PlanRequest, objective: Objective, split_cents: int
 ) -> None:

@@ -8,11 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from services.routing.decide.foresight import recorded_prices
 from services.routing.decide.planner import Plan, Planner, PlanRequest
 
 
 def runner_up(planner: Planner, request: PlanRequest, plan: Plan) -> Plan | None:
-    """The best plan for as many units that leaves out one of the chosen locations; None when every unit needs each of them."""
+    """The best plan for as many units that leaves out one of the chosen locations; None when every unit needs each of them.
+
+    Of a plan that looked ahead, what would have been planned otherwise, where that differs.
+    """
+    if "stock_prices" in plan.record["asked"]:
+        today = replace(planner, stock_prices=None).plan(replace(request, stock_prices=None, assignable=request.assignable))
+        if today.parcels and _places(today) != _places(plan) and _units(today) == _units(plan):
+            return today
     others = [
         planner.plan(replace(request, excluded=request.excluded | {parcel.location.code}, assignable=request.assignable))
         for parcel in plan.parcels
@@ -42,7 +50,28 @@ def _choice(plan: Plan, second: Plan | None) -> str:
     ours = {parcel.location.code for parcel in plan.parcels}
     instead = [parcel.location.name for parcel in second.parcels if parcel.location.code not in ours]
     against = f"not {_listed(instead)}" if instead else f"not {_names(second)} alone"
-    return f"{chosen}, {against}: {_terms(plan, beside=second)} instead of {_terms(second, beside=plan)}"
+    return f"{chosen}, {against}: {_terms(plan, beside=second)} instead of {_terms(second, beside=plan)}{_kept(plan, second)}"
+
+
+def _kept(plan: Plan, second: Plan) -> str:
+    """What a dearer plan leaves on the shelves for later orders: what the other would have taken of it, and what that is worth there."""
+    prices = recorded_prices(plan.record["asked"].get("stock_prices"))
+    if prices is None or plan.cost_cents <= second.cost_cents:
+        return ""
+    taken: dict[tuple[str, str], int] = {}
+    for way, sign in ((plan, -1), (second, 1)):
+        for parcel in way.parcels:
+            for _, sku, count in parcel.units:
+                key = (parcel.location.code, sku)
+                taken[key] = taken.get(key, 0) + sign * count
+    names = {parcel.location.code: parcel.location.name for parcel in second.parcels}
+    kept = []
+    for (code, sku), count in taken.items():
+        cents = prices.cents.get(sku, {}).get(code, 0)
+        if count > 0 and cents:
+            have = plan.record["asked"]["stock"][sku][code]
+            kept.append(f"{count} of {names[code]}'s {have} {sku}, worth {cents // 100}.{cents % 100:02d} each to later orders")
+    return f"; it kept {' and '.join(kept)}" if kept else ""
 
 
 def _rank(planner: Planner, plan: Plan) -> tuple[object, ...]:
@@ -50,7 +79,12 @@ def _rank(planner: Planner, plan: Plan) -> tuple[object, ...]:
     last = max(parcel.arrives_on for parcel in plan.parcels)
     miles = sum(parcel.miles for parcel in plan.parcels) if planner.objective == "closest" else 0
     splits = planner.split_cents * (len(plan.parcels) - 1)
-    return (plan.late, last if plan.late else None, miles, plan.cost_cents + splits, len(plan.parcels))
+    worth = plan.record.get("stock_worth_cents", 0)
+    return (plan.late, last if plan.late else None, miles, plan.cost_cents + splits + worth, len(plan.parcels))
+
+
+def _places(plan: Plan) -> list[tuple[str, tuple[tuple[str, str, int], ...]]]:
+    return [(parcel.location.code, parcel.units) for parcel in plan.parcels]
 
 
 def _units(plan: Plan) -> int:

@@ -14,7 +14,8 @@ from services.routing.decide.conditions import EvaluationError, Facts, facts_abo
 from services.routing.decide.geography import Place
 from services.routing.decide.rules import LocationFacts, Rule, RuleSet
 
-Objective = Literal["cheapest", "closest", "fastest"]
+Objective = Literal["cheapest", "closest", "fastest", "forward_looking"]
+"""``forward_looking``: the cheapest, counting what the units it takes are worth to later orders (``foresight.py``)."""
 
 MOST_RANKS = 30
 """Places in the order of preference that are told apart; all beyond are equal."""

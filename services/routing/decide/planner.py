@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.capacity import Slot, price_cents
+from services.routing.decide.foresight import StockPrices, worth_cents
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import Guidance, Objective, OrderFacts, WantedItem, guide
 from services.routing.decide.network import Location, Network, Reach
@@ -61,7 +62,8 @@ class PlanRequest:
     """What is to be planned, and under which promise. ``partly`` allows to plan what can be and to leave the rest.
 
     ``order`` is what rules may ask of the order; without it none is applied. ``slots`` are the first free slots of locations that limit
-    their work (None: no day has one); a location that is not named takes as much as comes.
+    their work (None: no day has one); a location that is not named takes as much as comes. ``stock_prices`` are those to look ahead by,
+    instead of the planner's.
     """
 
     wanted: Sequence[Wanted]
@@ -76,6 +78,7 @@ class PlanRequest:
     partly: bool = True
     order: OrderFacts | None = None
     slots: Mapping[str, Slot | None] = field(default_factory=dict)
+    stock_prices: StockPrices | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,15 @@ class Planner:
     rules: RuleSet | None = None
     capacity_cents: int = 0
     """What the last slot of a location counts in the choice. In no cost that is told."""
+    stock_prices: StockPrices | None = None
+    """What units are worth to later orders; counts where the objective is ``forward_looking``."""
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether any plan may ask for the prices of stock."""
+        if self.objective == "forward_looking":
+            return True
+        return self.rules is not None and any(rule.written.objective == "forward_looking" for rule in self.rules.rules)
 
     def plan(self, request: PlanRequest) -> Plan:
         """Chooses locations and services. A plan without parcels means that no location can ship anything (or not all, when it must)."""
@@ -326,6 +338,7 @@ class Planner:
         senders: list[int] = []
         known: dict[tuple[int, bool, int, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
         everywhere = 0
+        prices = self._foresight(request)
         for index, candidate in enumerate(candidates):
             reach = candidate.reach
             leaves = None if limit is None else self._leaves(reach, request)
@@ -336,7 +349,7 @@ class Planner:
                 found = known[key] = (own, self.tariffs.prices(reach.zone, own, residential=request.residential))
             services.append(found[0])
             if found[1] is not None:
-                options.append(Option(candidate.whole, found[1], candidate.extra))
+                options.append(Option(candidate.whole, found[1], candidate.extra, 0, _worths(prices, reach.location.code, items)))
                 senders.append(index)
                 everywhere |= candidate.whole
         scattered = [position for position in range(len(items)) if not everywhere >> position & 1]
@@ -351,6 +364,11 @@ class Planner:
             if taken is not None and len(items) > MOST_ITEMS:
                 taken = refined(Wish(options, stock, units, unit_grams, frozenset()), taken)
         return None if taken is None else _Solution({senders[option]: own_units for option, own_units in taken.items()}, services)
+
+    def _foresight(self, request: PlanRequest) -> StockPrices | None:
+        """The prices that the plan counts, of all that was asked for; None where it does not look ahead."""
+        prices = request.stock_prices if request.stock_prices is not None else self.stock_prices
+        return None if prices is None or self.objective != "forward_looking" else prices.of(entry.sku for entry in request.wanted)
 
     def _parcels(
         self, request: PlanRequest, items: Sequence[_Item], candidates: Sequence[_Candidate], solution: _Solution
@@ -412,7 +430,7 @@ class Planner:
             else:
                 row.append(prices[pounds] // SCORE_PER_CENT + self.pick_cents * len(items))
             seen.append(row)
-        record = {
+        record: dict[str, Any] = {
             "objective": self.objective,
             "network": self.network.version,
             "rate_cards": self.tariffs.version,
@@ -435,6 +453,11 @@ class Planner:
         }
         if self.capacity_cents:
             record["capacity_cents"] = self.capacity_cents
+        prices = self._foresight(request)
+        if prices is not None:
+            taken = ((sku, parcel.location.code, count) for parcel in parcels for _, sku, count in parcel.units)
+            record["stock_worth_cents"] = worth_cents(prices, taken)
+            record["asked"]["stock_prices"] = prices.record()
         return record if told is None else record | {"rules": told}
 
     def _why_too_late(self, reach: Reach, limit: date | None, request: PlanRequest) -> str:
@@ -468,6 +491,14 @@ def _question(request: PlanRequest) -> dict[str, Any]:
     if request.slots:
         asked["slots"] = {code: None if slot is None else [slot.day.isoformat(), *slot[1:]] for code, slot in request.slots.items()}
     return asked
+
+
+def _worths(prices: StockPrices | None, location: str, items: Sequence[_Item]) -> tuple[int, ...]:
+    """What each item in full from a location is worth to later orders, as scores; nothing where nothing there has a price."""
+    if prices is None:
+        return ()
+    cents = [prices.cents.get(item.sku, {}).get(location, 0) * item.units for item in items]
+    return tuple(each * SCORE_PER_CENT for each in cents) if any(cents) else ()
 
 
 @lru_cache(maxsize=4_096)

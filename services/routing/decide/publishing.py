@@ -48,7 +48,7 @@ def in_words(rule: RoutingRule) -> str:
         "weight": f"count a parcel from {places} {rule.cents} cents dearer",
         "hold": "hold the order until a person lets it go on",
         "split": "ship everything as one parcel" + (" or not at all" if rule.split == "never" else " where one location has it all"),
-        "objective": f"choose the {rule.objective} plan",
+        "objective": f"choose the {(rule.objective or '').replace('_', '-')} plan",
         "pack": f"tell the packer: {'; '.join(rule.instructions)}",
     }[rule.action]
     only_with = f", if they have{items}" if rule.items and rule.action in ("prefer", "weight", "hold", "split", "objective", "pack") else ""

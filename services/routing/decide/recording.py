@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from services.routing.decide.capacity import Slot
+from services.routing.decide.foresight import recorded_prices
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.planner import PlanRequest, Wanted
@@ -53,6 +54,7 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
         slots={
             code: None if slot is None else Slot(date.fromisoformat(slot[0]), *slot[1:]) for code, slot in asked.get("slots", {}).items()
         },
+        stock_prices=recorded_prices(asked.get("stock_prices")),
     )
 
 

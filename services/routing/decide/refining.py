@@ -54,7 +54,13 @@ class Wish:
         for option, own in taken.items():
             grams = sum(count * self.unit_grams[position] for position, count in own.items())
             total += self.options[option].score(grams) + self.pick_score * len(own)
+            total += sum(self.worth(option, position, count) for position, count in own.items())
         return total
+
+    def worth(self, option: int, position: int, count: int) -> int:
+        """What so many units of an item count beside their parcel, when they are taken there."""
+        worths = self.options[option].worths
+        return count * worths[position] // self.units[position] if worths else 0
 
 
 def placed_at_best(wish: Wish, positions: Sequence[int], loads: Sequence[int]) -> Units | None:
@@ -75,6 +81,10 @@ def placed_at_best(wish: Wish, positions: Sequence[int], loads: Sequence[int]) -
     scores = np.stack(
         [Option(0, option.prices, option.extra, load).scores(grams) for option, load in zip(wish.options, loads, strict=True)]
     )
+    for option in range(len(wish.options)):
+        if wish.options[option].worths:
+            per_lot = [wish.worth(option, position, lot) for position, lot in zip(positions, lots, strict=True)]
+            scores[option] += digits @ np.array(per_lot, dtype=np.int64)
     if wish.pick_score and wish.divided:
         scores += wish.pick_score * (digits[:, [place for place, size in enumerate(sizes) if size > 2]] > 0).sum(axis=1)
     scores[(digits > having[:, None]).any(axis=2)] = NEVER

@@ -68,6 +68,7 @@ def fill_and_join(
         best: tuple[int, list[tuple[int, int]]] | None = None
         for fill in fills(having, units[position]):
             added = _added_score(options, loads, fill, unit_grams[position])
+            added += sum(count * options[option].worths[position] // units[position] for option, count in fill if options[option].worths)
             rest = 0
             if weigh:
                 partition = cheapest_partition(_loaded(options, loads, fill, unit_grams[position], whole), weights)
@@ -107,5 +108,6 @@ def _loaded(
         for bit, position in enumerate(whole):
             if option.whole >> position & 1:
                 mask |= 1 << bit
-        loaded.append(Option(mask, option.prices, option.extra, load))
+        worths = tuple(option.worths[position] for position in whole) if option.worths else ()
+        loaded.append(Option(mask, option.prices, option.extra, load, worths))
     return loaded

@@ -36,12 +36,14 @@ class Option:
     """A location that may ship: what of the wanted items it has in full (a bit per item), and what it asks.
 
     ``extra`` is added for a parcel from there (distance, when closeness is the goal). ``base_grams`` already travel from there.
+    ``worths`` are added for each item taken there in full, and a share of them for a part of it; nothing: none has any.
     """
 
     whole: int
     prices: Prices
     extra: int = 0
     base_grams: int = 0
+    worths: tuple[int, ...] = ()
 
     def score(self, grams: int) -> int:
         """What ``grams`` more from here add to the cost."""
@@ -81,7 +83,16 @@ def cheapest_partition(options: Sequence[Option], weights: Sequence[int]) -> Par
     group_weights = [sum(weights[index] for index in _bits(group)) for group in groups]
     if len(groups) > MOST_ITEMS:
         return _by_location_sets(options, groups, group_weights) or _greedily(options, groups, group_weights)
-    by_group = [Option(_in_groups(option.whole, groups), option.prices, option.extra, option.base_grams) for option in options]
+    by_group = [
+        Option(
+            _in_groups(option.whole, groups),
+            option.prices,
+            option.extra,
+            option.base_grams,
+            tuple(sum(option.worths[index] for index in _bits(group)) for group in groups) if option.worths else (),
+        )
+        for option in options
+    ]
     found = _by_subsets(by_group, group_weights)
     assert found is not None, "every group is somewhere in full"
     items = {option: sum(groups[index] for index in _bits(mask)) for option, mask in found.items.items()}
@@ -119,7 +130,8 @@ def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition 
     size = 1 << len(weights)
     if not options:
         return None
-    if len(options) * size <= FEW_SCORES:
+    worthy = any(option.worths for option in options)
+    if len(options) * size <= FEW_SCORES and not worthy:
         found = _by_a_plain_loop(options, weights)
         if found is not _BY_ARRAYS:
             return found
@@ -137,13 +149,15 @@ def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition 
     scores = np.stack(priced)[row_of]
     if any(option.extra for option in options):
         scores += np.array([[0 if option.base_grams else option.extra] for option in options], dtype=np.int64)
+    if worthy:
+        scores += np.stack([_subset_sums(option.worths or (0,) * len(weights)) for option in options])
     whole = np.array([option.whole for option in options], dtype=np.int16)
     scores[(np.arange(size, dtype=np.int16) & ~whole[:, None]) != 0] = NEVER
     return _cut(scores, len(weights))
 
 
 def _subset_sums(weights: Sequence[int]) -> Numbers:
-    """The weight of every subset."""
+    """The weight of every subset, or what it is worth."""
     sums = np.zeros(1, dtype=np.int64)
     for weight in weights:
         sums = np.concatenate([sums, sums + weight])
