@@ -1,7 +1,7 @@
 """The routing service: which location ships which units, and whether an order may still be changed."""
 
 from services.routing import current, handlers, pages, previews
-from services.routing.chapters import ruling
+from services.routing.chapters import foreseeing, ruling
 from services.routing.settings import RoutingSettings
 from shared.contracts import fulfillment, orders, returns, stock
 from shared.service import Service, consume, every, get, post
@@ -32,10 +32,12 @@ SERVICE = Service(
         *ruling.PUBLISHES,
     ],
     schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],
+    errands=foreseeing.ERRANDS,
+    gauges=foreseeing.GAUGES,
     routes=[
         *(get("/orders", pages.list_orders), get("/orders/{order_id}", pages.read_order), get("/attention", pages.list_attention)),
         *(get("/delays", pages.list_delays), post("/orders/{order_id}/retry", pages.retry_order), *ruling.ROUTES),
-        post("/orders/{order_id}/edit/preview", previews.preview_edit_of_order),
+        *(post("/orders/{order_id}/edit/preview", previews.preview_edit_of_order), *foreseeing.ROUTES),
     ],
 )
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import Any
@@ -11,13 +11,14 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from services.routing.decide.capacity import Capacity, Openings, SlotKey
+from services.routing.decide.foresight import StockPrices
 from services.routing.decide.network import Location, Network
 from services.routing.decide.order import Deadlines
 from services.routing.decide.planner import Planner
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import all_places, find_place
-from services.routing.queries import capacity, locations, rules
+from services.routing.queries import capacity, locations, prices, rules
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import card_files, load_tariffs
 from shared.config import load_partners
@@ -25,7 +26,9 @@ from shared.contracts.routing_rules import RoutingRule
 from shared.messaging.message import Connection
 
 __all__ = [
+    "are_stale",
     "deadlines",
+    "looking_ahead",
     "network_of",
     "openings",
     "partners",
@@ -34,6 +37,7 @@ __all__ = [
     "rule_set_of",
     "rules_of",
     "settings",
+    "stock_prices",
     "tariffs",
     "time_zones",
     "warm_up",
@@ -102,6 +106,33 @@ async def openings(
     for key, change in (changes or {}).items():
         taken[key] = taken.get(key, 0) + change
     return Openings(network.limited, taken, now)
+
+
+async def looking_ahead(connection: Connection, planner: Planner, skus: Collection[str], now: datetime) -> Planner:
+    """The planner with the prices of these SKUs, where it or a rule looks ahead; else the planner, without a question."""
+    return replace(planner, stock_prices=await stock_prices(connection, skus, now)) if planner.looks_ahead else planner
+
+
+async def stock_prices(connection: Connection, skus: Collection[str] | None, now: datetime | None) -> StockPrices | None:
+    """What units of these SKUs are worth; None before that was ever worked out.
+
+    Args:
+        connection: where to read.
+        skus: the SKUs; None: all.
+        now: at which they must not be too old; None: however old they are.
+    """
+    rows = await prices.read_prices(connection, None if skus is None else sorted(skus))
+    version, computed_at = rows[0]["version"], rows[0]["computed_at"]
+    if computed_at is None:
+        return None
+    if now is not None and are_stale(computed_at, now):
+        return StockPrices(version, computed_at, {}, stale=True)
+    return StockPrices(version, computed_at, {row["sku"]: row["cents"] for row in rows if row["sku"] is not None})
+
+
+def are_stale(computed_at: datetime, now: datetime) -> bool:
+    """Whether prices are too old to be used."""
+    return now - computed_at > timedelta(seconds=settings().stock_prices_oldest_seconds)
 
 
 @dataclass

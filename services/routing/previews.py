@@ -41,6 +41,8 @@ async def preview_edit_of_order(environment: Environment, request: web.Request) 
         planner = await current.planner(connection)
         given_back = {} if order is None else slots_given_back(order)
         openings = await current.openings(connection, planner.network, environment.now(), given_back)
+        skus = set(question.stock).union(line.sku for line in order.lines) if order is not None else ()
+        planner = await current.looking_ahead(connection, planner, skus, environment.now())
     if order is None or str(order.order_id) != request.match_info["order_id"]:
         return error_response(404, "not_found", "there is no such order here")
     wanted = question.request.ship_to

@@ -142,8 +142,11 @@ async def _tried(connection: Connection, wanted: TryRules, environment: Environm
     now = environment.now()
     tried = current.planner_with(planner.network, read_rules(wanted.version if wanted.version is not None else -1, rules))
     openings = await current.openings(connection, planner.network, now)
+    skus = {line.sku for line in order.lines}
+    tried = await current.looking_ahead(connection, tried, skus, now)
+    in_force = await current.looking_ahead(connection, planner, skus, now)
     stood_on, by_draft = as_if_new(order, place, tried, wanted.stock, now, openings)
-    _, by_force = as_if_new(order, place, planner, wanted.stock, now, openings)
+    _, by_force = as_if_new(order, place, in_force, wanted.stock, now, openings)
     return web.json_response(
         {
             "order_id": str(wanted.order_id),

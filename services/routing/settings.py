@@ -38,7 +38,9 @@ class PlanningSettings(MapSettings):
 
     partners_file: Path | None = Field(None, description="JSON file naming the channels and 3PLs")
     routing_objective: Objective = Field(
-        "cheapest", description="where no rule says otherwise: cheapest plan that keeps the promise, closest locations, or fastest arrival"
+        "cheapest",
+        description="where no rule says otherwise: cheapest plan that keeps the promise, closest locations, fastest arrival, "
+        "or forward_looking: the cheapest counting what the stock is worth to later orders",
     )
     handling_cents: int = Field(150, ge=0, le=1_000_000, description="our cost of one parcel beside the carrier's price")
     pick_cents: int = Field(35, ge=0, le=1_000_000, description="our cost of picking one item")
@@ -50,6 +52,16 @@ class PlanningSettings(MapSettings):
         ge=0,
         le=1_000_000,
         description="what the last slot of a location that limits its work counts in the choice; less while more are free",
+    )
+    stock_prices_seconds: float = Field(
+        3_600.0, ge=0, description="how often it is worked out anew what scarce stock is worth to later orders; 0: never"
+    )
+    stock_prices_history_days: float = Field(28.0, ge=1, le=400, description="orders of so many days tell what will be ordered")
+    stock_prices_horizon_days: float = Field(
+        14.0, gt=0, le=400, description="for how many days the stock has to last; usually until more comes"
+    )
+    stock_prices_oldest_seconds: float = Field(
+        21_600.0, gt=0, description="older prices are not used: plans that look ahead are then merely the cheapest"
     )
     rate_cards: Path = Field(
         SHIPPED_RATE_CARDS, description="folder with the carrier's rate cards and, optionally, transit_days.csv and zones.csv"

@@ -338,7 +338,7 @@ class Planner:
         senders: list[int] = []
         known: dict[tuple[int, bool, int, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
         everywhere = 0
-        prices = self._foresight(request)
+        foresight = self._foresight(request)
         for index, candidate in enumerate(candidates):
             reach = candidate.reach
             leaves = None if limit is None else self._leaves(reach, request)
@@ -349,7 +349,7 @@ class Planner:
                 found = known[key] = (own, self.tariffs.prices(reach.zone, own, residential=request.residential))
             services.append(found[0])
             if found[1] is not None:
-                options.append(Option(candidate.whole, found[1], candidate.extra, 0, _worths(prices, reach.location.code, items)))
+                options.append(Option(candidate.whole, found[1], candidate.extra, 0, _worths(foresight, reach.location.code, items)))
                 senders.append(index)
                 everywhere |= candidate.whole
         scattered = [position for position in range(len(items)) if not everywhere >> position & 1]
@@ -453,11 +453,11 @@ class Planner:
         }
         if self.capacity_cents:
             record["capacity_cents"] = self.capacity_cents
-        prices = self._foresight(request)
-        if prices is not None:
+        worths = self._foresight(request)
+        if worths is not None:
             taken = ((sku, parcel.location.code, count) for parcel in parcels for _, sku, count in parcel.units)
-            record["stock_worth_cents"] = worth_cents(prices, taken)
-            record["asked"]["stock_prices"] = prices.record()
+            record["stock_worth_cents"] = worth_cents(worths, taken)
+            record["asked"]["stock_prices"] = worths.record()
         return record if told is None else record | {"rules": told}
 
     def _why_too_late(self, reach: Reach, limit: date | None, request: PlanRequest) -> str:

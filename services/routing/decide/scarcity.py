@@ -103,19 +103,19 @@ def _scarce(shelves: Mapping[tuple[str, str], int], demand: Mapping[tuple[str, s
         if units > 0 and location in costs.locations:
             stock_by_sku.setdefault(sku, []).append((location, units))
     demand_by_sku: dict[str, list[tuple[str, float]]] = {}
-    for (sku, region), units in sorted(demand.items()):
-        if not isfinite(units):
-            raise StockPriceError(f"demand[{sku!r}, {region!r}] is {units}; give units from 0 on, or leave it out")
-        if units > 0 and region in costs.regions:
-            demand_by_sku.setdefault(sku, []).append((region, units))
+    for (sku, region), expected in sorted(demand.items()):
+        if not isfinite(expected):
+            raise StockPriceError(f"demand[{sku!r}, {region!r}] is {expected}; give units from 0 on, or leave it out")
+        if expected > 0 and region in costs.regions:
+            demand_by_sku.setdefault(sku, []).append((region, expected))
     for sku, stocked in stock_by_sku.items():
-        expected = demand_by_sku.get(sku, [])
-        if len(stocked) < 2 or not expected:
+        asked = demand_by_sku.get(sku, [])
+        if len(stocked) < 2 or not asked:
             continue
-        cents = costs.table[np.ix_([costs.locations[name] for name, _ in stocked], [costs.regions[name] for name, _ in expected])]
+        cents = costs.table[np.ix_([costs.locations[name] for name, _ in stocked], [costs.regions[name] for name, _ in asked])]
         served = np.isfinite(cents).any(axis=0)
         cents = cents[:, served]
-        wanted = np.array([float(units) for _, units in expected])[served]
+        wanted = np.array([float(units) for _, units in asked])[served]
         stock = np.array([float(units) for _, units in stocked])
         if not len(wanted):
             continue
@@ -141,11 +141,18 @@ def _batches(problems: Iterator[_Problem]) -> Iterator[list[_Problem]]:
         yield batch
 
 
+class _Solver(highspy.Highs):
+    """HiGHS that prints nothing: its greeting comes with the callbacks, which nobody uses here."""
+
+    def enableCallbacks(self) -> None:  # noqa: N802  # the library's name
+        self.silent()
+
+
 def _cheapest_flows(batch: Sequence[_Problem]) -> list[Amounts]:
     """How much each location ships to each region when all of them are served at the least cost."""
     model = _model(batch)
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]  # its stubs leave the return type out
-    for option, setting in (("output_flag", False), ("threads", 1), ("presolve", "off")):
+    solver = _Solver()  # type: ignore[no-untyped-call]  # the stubs of its base leave the return type out
+    for option, setting in (("threads", 1), ("presolve", "off")):
         solver.setOptionValue(option, setting)
     solver.passModel(model)
     solver.run()

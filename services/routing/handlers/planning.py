@@ -29,6 +29,8 @@ async def plan_touched(book: Book, *, guess_stock: bool = False) -> None:
         return
     planner = await current.planner(book.tx.connection, keep_at=now)
     openings = await current.openings(book.tx.connection, planner.network, now, book.slot_changes())
+    skus = {line.sku for order_id in ready for line in book.orders[order_id].lines}
+    planner = await current.looking_ahead(book.tx.connection, planner, skus, now)
     claims: Claims = {}
     plans: dict[UUID, Planned] = {}
     for order_id in ready:

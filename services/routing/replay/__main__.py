@@ -15,15 +15,17 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import asyncpg
 from asyncpg import Record
 
-from services.routing.current import rules_of
+from services.routing.current import rules_of, stock_prices
 from services.routing.decide.comparing import Habits, Totals, baselines_of, side_by_side
+from services.routing.decide.foresight import StockPrices
 from services.routing.decide.geography import Place
+from services.routing.decide.guidance import Objective
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner, PlanRequest
 from services.routing.decide.recording import NotReplayableError, canonical, request_of
@@ -49,7 +51,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--last", type=_count, default=10_000, help="how many decisions, newest first (default 10,000)")
     parser.add_argument("--since", type=_instant, help="none from before this RFC 3339 time")
     what_if = parser.add_argument_group("what if", "plan the same orders with the same stock under something else, and compare")
-    what_if.add_argument("--objective", choices=("cheapest", "closest", "fastest"), help="what is minimised")
+    what_if.add_argument("--objective", choices=get_args(Objective), help="what is minimised")
+    what_if.add_argument(
+        "--stock-prices",
+        choices=("recorded", "current"),
+        help="what stock is worth to later orders, where a plan looks ahead: what the decision recorded, and the prices of now where it "
+        "recorded none (recorded, the default); or the prices of now for all",
+    )
     what_if.add_argument("--rate-cards", type=Path, metavar="FOLDER", help="another carrier's cards")
     what_if.add_argument("--handling-cents", type=_cents, help="our cost of a parcel")
     what_if.add_argument("--pick-cents", type=_cents, help="our cost of picking an item")
@@ -85,19 +93,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def variation(options: argparse.Namespace, rules: RuleSet | None) -> Variation | None:
+def variation(options: argparse.Namespace, rules: RuleSet | None, prices: StockPrices | None) -> Variation | None:
     """How planners are to be changed; None when recorded decisions are only to be made again.
 
     Args:
         options: what was asked.
         rules: instead of those of the day.
+        prices: what stock is worth now, for decisions that recorded nothing of that.
 
     Raises:
         RateCardError: the folder holds no usable rate cards.
     """
     tariffs = load_tariffs(options.rate_cards, handling_cents=0) if options.rate_cards is not None else None
     closed = frozenset(options.without)
-    named = (options.objective, rules, tariffs, options.handling_cents, options.pick_cents, options.split_cents, options.capacity_cents)
+    figures = (options.handling_cents, options.pick_cents, options.split_cents, options.capacity_cents)
+    named = (options.objective, options.stock_prices, rules, tariffs, *figures)
     if not closed and not options.without_capacity and all(value is None for value in named):
         return None
 
@@ -115,6 +125,7 @@ def variation(options: argparse.Namespace, rules: RuleSet | None) -> Variation |
             split_cents=planner.split_cents if options.split_cents is None else options.split_cents,
             rules=planner.rules if rules is None else rules,
             capacity_cents=planner.capacity_cents if options.capacity_cents is None else options.capacity_cents,
+            stock_prices=prices,
         )
 
     return vary
@@ -130,7 +141,8 @@ async def replay(url: str, options: argparse.Namespace) -> int:
     connection = await asyncpg.connect(url, server_settings={"application_name": "routing-replay", "default_transaction_read_only": "on"})
     try:
         await prepare_connection(connection)
-        return await _compare(connection, options, variation(options, await _rules(connection, options.rules)))
+        prices = await stock_prices(connection, None, None)
+        return await _compare(connection, options, variation(options, await _rules(connection, options.rules), prices))
     finally:
         await connection.close()
 
@@ -167,6 +179,7 @@ class _Account:
 
     def __init__(self, options: argparse.Namespace, *, varied: bool) -> None:
         self._varied = varied
+        self._current_prices = options.stock_prices == "current"
         self._savings: bool = options.savings
         self._without: Sequence[str] = options.without
         self._without_capacity: bool = options.without_capacity
@@ -185,7 +198,8 @@ class _Account:
         if canonical(plan.record) != canonical(row["record"]):
             self.different.append(f"  {row['decision_id']} of order {row['order_id']}: {_differences(row['record'], plan.record)}")
         if self._varied:
-            self._other.add(varied.plan(replace(request, slots={}) if self._without_capacity else request))
+            asked = replace(request, slots={}) if self._without_capacity else request
+            self._other.add(varied.plan(replace(asked, stock_prices=None) if self._current_prices else asked))
         if self._savings:
             codes = self._by_hand if self._by_hand is not None else sorted(location.code for location in planner.network.locations)
             self._habits.add(baselines_of(planner, request, codes))
