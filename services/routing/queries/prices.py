@@ -33,8 +33,8 @@ async def first_decision_since(connection: Connection, first_id: UUID) -> dateti
 
 
 async def read_wanted(connection: Connection, first_id: UUID, now: datetime, half_life_seconds: float, most_skus: int) -> Sequence[Record]:
-    """Units by SKU and area (three digits in the US, elsewhere the code itself) of all orders that were planned since, each order once, older ones counting less; of the SKUs
-    that are wanted most. ``postal_code`` is one of the area."""
+    """Units by SKU and area of all orders that were planned since, each order once, older ones counting less; of the SKUs that are wanted
+    most. An area is the first three digits in the US, elsewhere the code itself; ``postal_code`` is one of it."""
     return await connection.fetch(
         """
         WITH planned AS (
