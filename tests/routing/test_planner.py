@@ -274,8 +274,8 @@ def test_a_plan_covers_exactly_what_is_wanted_and_there_and_never_more_than_is_a
         assert planned.get(entry.line_id, 0) == min(entry.units, there)
         assert plan.unplaced.get(entry.sku, 0) == max(0, entry.units - there)
         locations = [code for code, per_line in taken(plan).items() if entry.line_id in per_line]
-        in_full = any(count >= entry.units for count in asked.assignable[entry.sku].values())
-        assert len(locations) <= 1 or not in_full, "an item that one location has in full is never divided"
+        in_full = any(count >= entry.units and code not in asked.slots for code, count in asked.assignable[entry.sku].items())
+        assert len(locations) <= 1 or not in_full, "an item that a location has in full, and can ship in time, is never divided"
 
 
 def cost_of(planner: Planner, asked: PlanRequest, units: Mapping[str, Mapping[str, int]], limit: date | None) -> int | None:
