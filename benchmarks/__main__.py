@@ -24,12 +24,13 @@ from benchmarks.chain.run import measure_chain
 from benchmarks.databases import Databases
 from benchmarks.failure import BenchmarkError
 from benchmarks.holds import HoldsBench
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, describe_processor
 from benchmarks.pgbench import PgbenchBench
 from benchmarks.planner import measure_planner
 from benchmarks.promises import PromisesBench
 from benchmarks.publishing import measure_publishing
 from benchmarks.restock import RestockBench
+from benchmarks.savings.measuring import measure_savings
 from benchmarks.scaling import ScalingBench
 from benchmarks.sizes import FULL, QUICK, Sizes
 from deploy.local.failure import LocalStackError
@@ -48,7 +49,10 @@ PARTS = {
     "scaling": "more products, queue and processes, and a flash sale",
     "history": "years of shipped orders",
     "planner": "routing's planner, against HiGHS",
+    "savings": "what routing saves against named baselines, and how far it is from the optimum (simulated)",
 }
+WITHOUT_SERVERS = frozenset({"planner", "savings"})
+"""Parts that measure nothing but Python code: alone, they need no ``make bench``."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,16 +74,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _opening(parts: Sequence[str], sizes: Sizes) -> dict[str, Any]:
+    return {"measured_at": datetime.now(UTC).replace(microsecond=0).isoformat(), "parts": list(parts), "sizes": sizes.as_json()}
+
+
+def measure_without_servers(parts: Sequence[str], sizes: Sizes, progress: Progress) -> dict[str, Any]:
+    """Runs those of the chosen parts that need no servers."""
+    found: dict[str, Any] = {}
+    if "planner" in parts:
+        found["planner"] = measure_planner(sizes, progress)
+    if "savings" in parts:
+        found["savings"] = measure_savings(sizes, progress)
+    return found
+
+
 async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Progress) -> report.Document:
     """Runs the chosen parts one after the other."""
     databases = Databases(stack)
     await databases.drop_all()
-    document: dict[str, Any] = {
-        "measured_at": datetime.now(UTC).replace(microsecond=0).isoformat(),
-        "parts": list(parts),
-        "sizes": sizes.as_json(),
-        "machine": await describe_machine(stack, databases),
-    }
+    document = {**_opening(parts, sizes), "machine": await describe_machine(stack, databases)}
     try:
         if "publishing" in parts:
             document["publishing"] = [run.as_json() for run in await measure_publishing(stack, databases, sizes, progress)]
@@ -96,8 +109,7 @@ async def measure(stack: Stack, parts: Sequence[str], sizes: Sizes, progress: Pr
             document["scaling"] = await ScalingBench(stack, databases, sizes, progress).measure()
         if "history" in parts:
             document["history"] = await ScalingBench(stack, databases, sizes, progress).measure_history()
-        if "planner" in parts:
-            document["planner"] = measure_planner(sizes, progress)
+        document.update(measure_without_servers(parts, sizes, progress))
         if {"b", "c"} & set(parts):
             document["chain"] = await measure_chain(stack, databases, sizes, progress)
     finally:
@@ -139,8 +151,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.from_results:
             document = report.load(options.output or report.RESULTS)
+        elif WITHOUT_SERVERS.issuperset(parts):
+            found = measure_without_servers(parts, sizes, Progress())
+            document = {**_opening(parts, sizes), "machine": describe_processor(), **found}
         else:
             document = uvloop.run(_until_told_to_stop(_stack(), parts, sizes))
+        if not options.from_results:
             complete = not options.quick and set(parts) == set(PARTS)
             kept = options.output or report.RESULTS
             if options.add:

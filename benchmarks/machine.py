@@ -17,14 +17,21 @@ from deploy.local.stack import Stack
 LIBRARIES = ("faststream", "aio-pika", "asyncpg", "pydantic", "uvloop", "aiohttp")
 
 
-async def describe_machine(stack: Stack, databases: Databases) -> dict[str, str]:
-    """The machine and the versions of everything that matters, as text for a person."""
+def describe_processor() -> dict[str, str]:
+    """What there is to tell of a measurement without servers."""
     return {
         "processors": f"{os.cpu_count()} x {_processor_model()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "load before": f"{os.getloadavg()[0]:.1f}",
         "Python": platform.python_version(),
+    }
+
+
+async def describe_machine(stack: Stack, databases: Databases) -> dict[str, str]:
+    """The machine and the versions of everything that matters, as text for a person."""
+    return {
+        **describe_processor(),
         "Postgres": await databases.server_version(),
         "RabbitMQ": await _broker_version(stack),
         **{library: version(library) for library in LIBRARIES},

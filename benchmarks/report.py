@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.failure import BenchmarkError
+from benchmarks.markdown import table
+from benchmarks.savings import telling
 from deploy.local.processes import CHECKOUT
 
 Document = Mapping[str, Any]
 
 RESULTS = Path(__file__).resolve().parent / "results" / "latest.json"
-DOCUMENTS = (CHECKOUT / "docs" / "performance.md", CHECKOUT / "docs" / "decisions" / "0004-consumer-driver.md")
+DOCUMENTS = (
+    CHECKOUT / "docs" / "performance.md",
+    CHECKOUT / "docs" / "savings.md",
+    CHECKOUT / "docs" / "decisions" / "0004-consumer-driver.md",
+)
 
 UNIFORM_RATIO = 1.0
 HOT_RATIO = 3.0
@@ -60,21 +66,6 @@ class Target:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 20 else f"{value:.2f}"
-
-
-def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table that reads well as plain text too: the first column to the left, the others to the right."""
-    lines = [list(heading), *(list(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
-
-    def written(line: Sequence[str]) -> str:
-        cells = [
-            cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    rule = [("-" * width) if column == 0 else ("-" * (width - 1) + ":") for column, width in enumerate(widths)]
-    return "\n".join([written(lines[0]), written(rule), *(written(line) for line in lines[1:])])
 
 
 def _run(document: Document, *, driver: str, hot: bool) -> Mapping[str, Any] | None:
@@ -366,7 +357,7 @@ def _machine_table(document: Document) -> str:
     return table(["machine", ""], [[name, value] for name, value in document["machine"].items()])
 
 
-BLOCKS = {
+BLOCKS: Mapping[str, Callable[[Document], str]] = {
     "targets": _targets_table,
     "machine": _machine_table,
     "pgbench": _pgbench_table,
@@ -380,6 +371,12 @@ BLOCKS = {
     "scaling": _scaling_table,
     "flash sale": _flash_sale_table,
     "planner": _planner_table,
+    "savings targets": lambda document: telling.targets_table(document["savings"]),
+    "savings": lambda document: telling.savings_table(document["savings"]),
+    "savings gap": lambda document: telling.gap_table(document["savings"]),
+    "savings costs": lambda document: telling.costs_table(document["savings"]),
+    "savings parcels": lambda document: telling.parcels_table(document["savings"]),
+    "savings standard": lambda document: telling.standard_table(document["savings"]),
 }
 NEEDS = {
     "pgbench": "pgbench",
@@ -392,6 +389,7 @@ NEEDS = {
     "scaling": "scaling",
     "flash sale": "scaling",
     "planner": "planner",
+    **dict.fromkeys((name for name in BLOCKS if name.startswith("savings")), "savings"),
 }
 
 

@@ -53,6 +53,17 @@ class Sizes:
     """How many of these HiGHS is asked about."""
     planner_rounds: int = 5
 
+    savings_orders: int = 900
+    """Of one period of the savings report."""
+    savings_seeds: int = 5
+    savings_solve_seconds: float = 6.0
+    """Processor time for the optimum of one period."""
+    standard_instances: int = 30
+    standard_sequences: int = 1
+    """Of each standard instance of the literature."""
+    standard_arrivals: int = 10_000
+    standard_solve_seconds: float = 20.0
+
     def with_options(self, *, orders: int | None, skus: int | None, most_history: int | None) -> Sizes:
         """The same with what the command line asks for."""
         historic_lines = tuple(lines for lines in self.historic_lines if most_history is None or lines <= most_history)
@@ -92,4 +103,11 @@ QUICK = Sizes(
     planner_orders=50,
     planner_solved=2,
     planner_rounds=1,
+    savings_orders=60,
+    savings_seeds=2,
+    savings_solve_seconds=1.0,
+    standard_instances=2,
+    standard_sequences=1,
+    standard_arrivals=500,
+    standard_solve_seconds=2.0,
 )
