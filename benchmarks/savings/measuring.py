@@ -9,16 +9,19 @@ from typing import Any
 
 from benchmarks.savings.clairvoyant import best_in_hindsight
 from benchmarks.savings.history import HISTORY, baskets_of_history, drawn_baskets
-from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Live, Nearest
+from benchmarks.savings.plan_prices import PlanPrices
+from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Forward, Live, Nearest, ProductPrices
 from benchmarks.savings.scenario import NETWORKS, TIGHTNESS, Scenario, draw_scenario
 from benchmarks.savings.simulation import Outcome, Policy, play
 from benchmarks.savings.standard import OUTSIDE, draw_instance
-from benchmarks.savings.telling import FORWARD, LIVE, NEAREST, above
+from benchmarks.savings.telling import FORWARD, LIVE, NEAREST, WHOLE_PLANS, above
 from benchmarks.sizes import Sizes
 from deploy.local.progress import Progress
 
 NEAREST_EACH = "each product from the nearest"
 """The myopic rule that the standard instances are published with."""
+RENEWALS = 36
+"""How often in a period the prices of stock are worked out anew."""
 
 
 def measure_savings(sizes: Sizes, progress: Progress) -> dict[str, Any]:
@@ -54,7 +57,12 @@ def measure_savings(sizes: Sizes, progress: Progress) -> dict[str, Any]:
 
 
 def _planners(scenario: Scenario) -> dict[str, Callable[[], Policy]]:
-    return {LIVE: partial(Live, scenario)}
+    every = max(1, len(scenario.orders) // RENEWALS)
+    return {
+        LIVE: partial(Live, scenario),
+        FORWARD: lambda: Forward(scenario, ProductPrices(scenario), every),
+        WHOLE_PLANS: lambda: Forward(scenario, PlanPrices(scenario), every),
+    }
 
 
 def _policies(scenario: Scenario) -> dict[str, Callable[[], Policy]]:
@@ -77,6 +85,5 @@ def _compare(scenario: Scenario, policies: Mapping[str, Callable[[], Policy]], s
 
 
 def _told(runs: list[dict[str, Any]]) -> str:
-    names = [name for name in (LIVE, FORWARD) if name in runs[0]["policies"]]
-    far = ", ".join(f"{name} {fmean(above(run, name) for run in runs):.1%}" for name in names)
+    far = ", ".join(f"{name} {fmean(above(run, name) for run in runs):.1%}" for name in (LIVE, FORWARD, WHOLE_PLANS))
     return f"{far} above the best in hindsight"

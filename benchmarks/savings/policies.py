@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
-from benchmarks.savings.scenario import Order, Scenario, Shelves
+from benchmarks.savings.scenario import NOON, Order, Scenario, Shelves
+from services.routing.decide.foresight import StockPrices
 from services.routing.decide.planner import Plan
+from services.routing.decide.scarcity import stock_prices
 
 
 class ByList:
@@ -76,6 +79,46 @@ class Live:
     def plan(self, order: Order, shelves: Shelves, number: int) -> Plan:
         """The planner's plan."""
         return self._scenario.planner.plan(self._scenario.request(order, shelves))
+
+
+class Prices(Protocol):
+    """Works out what scarce stock is worth."""
+
+    def prices(self, shelves: Mapping[str, Mapping[str, int]], to_come: int) -> Mapping[tuple[str, str], float]:
+        """Cents per unit, by product and location, with so many orders to come after this one."""
+
+
+class ProductPrices:
+    """The product's own prices, on the demand that the period before tells of."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+
+    def prices(self, shelves: Mapping[str, Mapping[str, int]], to_come: int) -> Mapping[tuple[str, str], float]:
+        """Each product by itself."""
+        units = {(sku, code): have for sku, places in shelves.items() for code, have in places.items()}
+        demand = {key: per_order * to_come for key, per_order in self._scenario.demand.items()}
+        return stock_prices(units, demand, self._scenario.parcel_cents)
+
+
+class Forward:
+    """The planner with its objective ``forward_looking``; the prices are worked out anew after every so many orders."""
+
+    def __init__(self, scenario: Scenario, prices: Prices, every: int) -> None:
+        self._scenario = scenario
+        self._planner = replace(scenario.planner, objective="forward_looking")
+        self._prices = prices
+        self._every = every
+        self._known = StockPrices(0, NOON, {})
+
+    def plan(self, order: Order, shelves: Shelves, number: int) -> Plan:
+        """The planner's plan."""
+        if number % self._every == 0:
+            cents: dict[str, dict[str, int]] = {}
+            for (sku, code), price in self._prices.prices(shelves, len(self._scenario.orders) - number - 1).items():
+                cents.setdefault(sku, {})[code] = round(price)
+            self._known = StockPrices(number // self._every, NOON, cents)
+        return self._planner.plan(replace(self._scenario.request(order, shelves), stock_prices=self._known))
 
 
 def filled_from(codes: Sequence[str], skus: Sequence[str], shelves: Mapping[str, Mapping[str, int]]) -> dict[str, str]:

@@ -71,8 +71,9 @@ class Scenario:
     """Everything that a policy may know, and the orders, of which it is told one after the other.
 
     Args:
+        before: the orders of the period before.
         demand: units that an average order has, by product and region: what the period before tells of this one.
-        unit_cents: what a unit of an average parcel costs, by location and region.
+        parcel_cents: what a parcel with an average order costs, by location and region.
         lists: fixed lists of locations, by what they are called.
     """
 
@@ -80,8 +81,9 @@ class Scenario:
     unit_grams: Mapping[str, int]
     stock: Mapping[str, Mapping[str, int]]
     orders: Sequence[Order]
+    before: Sequence[Order]
     demand: Mapping[tuple[str, str], float]
-    unit_cents: Mapping[tuple[str, str], int]
+    parcel_cents: Mapping[tuple[str, str], int]
     lists: Mapping[str, Sequence[str]]
 
     def request(self, order: Order, shelves: Mapping[str, Mapping[str, int]]) -> PlanRequest:
@@ -127,7 +129,7 @@ def draw_scenario(baskets: Baskets, network: str, tightness: str, seed: int, cou
     planner = Planner(Network(locations), load_tariffs(SHIPPED_RATE_CARDS, handling_cents=HANDLING_CENTS), pick_cents=PICK_CENTS)
     sold = Counter(sku for order in before for sku in order.skus)
     regions = Counter(order.region for order in before)
-    average = _unit_cents(planner, before, unit_grams)
+    average = _average_cents(planner, before, unit_grams)
     home_first = [location.code for location in locations]
     central_first = sorted(home_first, key=lambda code: (sum(average[code, region] * count for region, count in regions.items()), code))
     return Scenario(
@@ -135,10 +137,11 @@ def draw_scenario(baskets: Baskets, network: str, tightness: str, seed: int, cou
         unit_grams=unit_grams,
         stock={sku: _placed(placing, planner.network, before, max(1, round(TIGHTNESS[tightness] * sold[sku]))) for sku in products},
         orders=orders,
+        before=before,
         demand={
             (sku, region): units * share / len(before) ** 2 for sku, units in sold.items() for region, share in sorted(regions.items())
         },
-        unit_cents=average,
+        parcel_cents=average,
         lists={"by hand, home first": home_first, "by hand, central first": central_first},
     )
 
@@ -164,9 +167,8 @@ def _placed(random: Random, network: Network, before: Sequence[Order], units: in
     return placed
 
 
-def _unit_cents(planner: Planner, before: Sequence[Order], unit_grams: Mapping[str, int]) -> dict[tuple[str, str], int]:
-    """What a unit costs in a parcel with an average order, by ground, from each location to the customers of each region."""
-    lines = sum(len(order.skus) for order in before) / len(before)
+def _average_cents(planner: Planner, before: Sequence[Order], unit_grams: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    """What a parcel with an average order costs from each location to the customers of each region."""
     grams = sum(unit_grams[sku] for order in before for sku in order.skus) / len(before)
     pounds = billable_pounds(round(grams))
     cents: dict[tuple[str, str], list[int]] = {}
@@ -175,4 +177,4 @@ def _unit_cents(planner: Planner, before: Sequence[Order], unit_grams: Mapping[s
             prices = planner.tariffs.prices(zone_between(location.place, order.destination), SERVICES, residential=order.residential)
             assert prices is not None, "the shipped cards carry into every zone"
             cents.setdefault((location.code, order.region), []).append(prices[pounds] // 1_000)
-    return {key: round(sum(found) / len(found) / lines) for key, found in cents.items()}
+    return {key: round(sum(found) / len(found)) for key, found in cents.items()}

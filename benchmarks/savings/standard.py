@@ -20,7 +20,7 @@ from math import sqrt
 from random import Random
 
 from benchmarks.savings.scenario import Order, Scenario, a_location
-from services.routing.decide.geography import Place, miles_between
+from services.routing.decide.geography import Place, ZoneChart, miles_between
 from services.routing.decide.network import Location, Network, Reach
 from services.routing.decide.planner import Planner
 from services.routing.decide.tariffs import RateCard, Tariffs
@@ -61,7 +61,7 @@ class PairedNetwork(Network):
     zones: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """By location and postal code: zone and miles."""
 
-    def _look(self, destination: Place) -> tuple[Reach, ...]:
+    def _look(self, destination: Place, chart: ZoneChart | None) -> tuple[Reach, ...]:
         seen = [
             Reach(index, location, *self.zones[location.code, destination.postal_code], offshore=False)
             for index, location in enumerate(self.locations)
@@ -81,7 +81,7 @@ def the_planner() -> tuple[Planner, Mapping[tuple[str, str], float]]:
         for code in (*miles, OUTSIDE):
             times = TIMES_OUTSIDE if code == OUTSIDE else 1
             units[code, postal_code] = times * (UNIT_DOLLARS + UNIT_MILE_DOLLARS * miles.get(code, max(miles.values())))
-            zone = len(cards)
+            zone = len(cards) + 1
             zones[code, postal_code] = zone, round(miles.get(code, OUTSIDE_MILES))
             dollars = (times * PARCEL_DOLLARS + count * units[code, postal_code] for count in range(1, MOST_UNITS + 1))
             cards[zone] = tuple(round(PER_DOLLAR * price) for price in dollars)
@@ -120,17 +120,21 @@ def draw_instance(instance: int, sequence: int, arrivals: int) -> Scenario:
     per_product = {product: sum(chance for kind, chance in zip(types, chances, strict=True) if product in kind) for product in products}
     demand = {(product, city): per_product[product] * count / people for product in products for city, count in CITIES.items()}
     stock = {product: _opening(random, planner, product, demand, arrivals) for product in products}
-    drawn = Random(f"instance {instance}, sequence {sequence}")
-    chosen = drawn.choices([*types, ()], [*chances, sizes[0] / sum(sizes)], k=arrivals)
-    cities = drawn.choices(list(CITIES), list(CITIES.values()), k=arrivals)
-    orders = [Order(kind, all_places()[city], city) for kind, city in zip(chosen, cities, strict=True) if kind]
+
+    def arriving(sequence: str) -> list[Order]:
+        drawn = Random(f"instance {instance}, sequence {sequence}")
+        chosen = drawn.choices([*types, ()], [*chances, sizes[0] / sum(sizes)], k=arrivals)
+        cities = drawn.choices(list(CITIES), list(CITIES.values()), k=arrivals)
+        return [Order(kind, all_places()[city], city) for kind, city in zip(chosen, cities, strict=True) if kind]
+
+    orders = arriving(str(sequence))
     units_of_a_parcel = sum(len(kind) * chance for kind, chance in zip(types, chances, strict=True)) / sum(chances)
-    unit_cents = {
-        (code, city): round(PER_DOLLAR * ((TIMES_OUTSIDE if code == OUTSIDE else 1) * PARCEL_DOLLARS / units_of_a_parcel + price))
+    parcel_cents = {
+        (code, city): round(PER_DOLLAR * ((TIMES_OUTSIDE if code == OUTSIDE else 1) * PARCEL_DOLLARS + units_of_a_parcel * price))
         for (code, city), price in units.items()
     }
     ordered = {key: share * arrivals / len(orders) for key, share in demand.items()}
-    return Scenario(planner, dict.fromkeys(products, POUND_GRAMS), stock, orders, ordered, unit_cents, lists={})
+    return Scenario(planner, dict.fromkeys(products, POUND_GRAMS), stock, orders, arriving("before"), ordered, parcel_cents, lists={})
 
 
 def _opening(random: Random, planner: Planner, product: str, demand: Mapping[tuple[str, str], float], arrivals: int) -> dict[str, int]:

@@ -14,6 +14,8 @@ Runs = Sequence[Mapping[str, Any]]
 Found = Mapping[str, Any]
 
 LIVE, FORWARD, NEAREST = "live", "forward-looking", "nearest"
+WHOLE_PLANS = "by prices of whole plans"
+LOOKING_FORWARD = (FORWARD, WHOLE_PLANS)
 BY_HAND = ("by hand, home first", "by hand, central first")
 BASELINES = (*BY_HAND, "biggest first", NEAREST)
 
@@ -66,24 +68,19 @@ def unproven(run: Mapping[str, Any]) -> float:
 
 def best_myopic(runs: Runs) -> str:
     """The rule without a thought of later that costs least over all these periods."""
-    names: list[str] = [name for name in runs[0]["policies"] if name != FORWARD]
+    names: list[str] = [name for name in runs[0]["policies"] if name not in LOOKING_FORWARD]
     return min(names, key=lambda name: _cents(runs, name))
 
 
-def closed(runs: Runs, myopic: str) -> float:
+def closed(runs: Runs, forward: str, myopic: str) -> float:
     """The share of the distance between a myopic rule and the best in hindsight that looking forward closes, over several periods."""
     least = sum(float(run["clairvoyant"]["cost_cents"]) for run in runs)
     distance = _cents(runs, myopic) - least
-    return (_cents(runs, myopic) - _cents(runs, FORWARD)) / distance if distance else 0.0
+    return (_cents(runs, myopic) - _cents(runs, forward)) / distance if distance else 0.0
 
 
 def _cents(runs: Runs, name: str) -> float:
     return sum(float(run["policies"][name]["cost_cents"]) for run in runs)
-
-
-def _forward(runs: Runs) -> Sequence[str]:
-    """What looks forward: empty where that was not measured."""
-    return [FORWARD] if FORWARD in runs[0]["policies"] else []
 
 
 def _cells(found: Found) -> Iterator[tuple[str, Runs]]:
@@ -107,24 +104,23 @@ def over_all(runs: Runs, key: str, figure: Callable[[Mapping[str, Any]], float])
     return interval([fmean(figure(run) for run in group) for group in _by(runs, key)])
 
 
-def closed_over_all(runs: Runs, key: str, myopic: str) -> Interval:
+def closed_over_all(runs: Runs, key: str, forward: str, myopic: str) -> Interval:
     """The same of the share that is closed."""
-    return interval([closed(group, myopic) for group in _by(runs, key)])
+    return interval([closed(group, forward, myopic) for group in _by(runs, key)])
 
 
 def targets_table(found: Found) -> str:
     """What was aimed at."""
     rows = []
-    for ours in (LIVE, *_forward(found["runs"])):
+    for ours in (LIVE, FORWARD):
         for name in BY_HAND:
             share = over_all(found["runs"], "seed", partial(saved, ours=ours, baseline=name))
-            rows.append([f"saved by the {ours} planner against {name}", share.percent(), *_aim(share, SAVED)])
+            rows.append([f"{ours}: saved against {name}", share.percent(), *_aim(share, SAVED)])
     for words, runs, key in (("declared networks", found["runs"], "seed"), ("standard instances", found["standard"], "instance")):
-        if _forward(runs):
-            share = closed_over_all(runs, key, best_myopic(runs))
-            rows.append(
-                [f"of the gap from {best_myopic(runs)} to the best in hindsight closed, {words}", share.percent(), *_aim(share, GAP_CLOSED)]
-            )
+        for forward in LOOKING_FORWARD:
+            share = closed_over_all(runs, key, forward, best_myopic(runs))
+            what = f"{forward}: gap from {best_myopic(runs)} to the best in hindsight closed, {words}"
+            rows.append([what, share.percent(), *_aim(share, GAP_CLOSED)])
     return table(["what", "measured", "target", ""], rows)
 
 
@@ -135,7 +131,7 @@ def _aim(share: Interval, target: float) -> tuple[str, str]:
 
 def savings_table(found: Found) -> str:
     """What the live planner saves against each baseline, and what looking forward adds."""
-    more = ["looking forward saves of the rest"] if _forward(found["runs"]) else []
+    more = [f"{forward} saves of the rest" for forward in LOOKING_FORWARD]
     rows = [[name, *_savings(runs)] for name, runs in (*_cells(found), ("all", found["runs"]))]
     return table(["saved by the live planner against", *BASELINES, *more], rows)
 
@@ -143,7 +139,7 @@ def savings_table(found: Found) -> str:
 def _savings(runs: Runs) -> Iterator[str]:
     for baseline in BASELINES:
         yield over_all(runs, "seed", partial(saved, ours=LIVE, baseline=baseline)).percent()
-    for forward in _forward(runs):
+    for forward in LOOKING_FORWARD:
         yield over_all(runs, "seed", partial(saved, ours=forward, baseline=LIVE)).percent()
 
 
@@ -154,11 +150,11 @@ def gap_table(found: Found) -> str:
 
 def _gaps(runs: Runs, key: str, parts: Iterable[tuple[str, Runs]]) -> str:
     names, myopic = tuple(runs[0]["policies"]), best_myopic(runs)
-    closes = [f"of the gap from {myopic} closed"] if _forward(runs) else []
+    closes = [f"{forward} closes" for forward in LOOKING_FORWARD]
     rows = []
     for name, part in parts:
         shares = [f"{100 * fmean(above(run, policy) for run in part):.1f}%" for policy in names]
-        shares += [closed_over_all(part, key, myopic).percent(0) for _ in closes]
+        shares += [closed_over_all(part, key, forward, myopic).percent(0) for forward in LOOKING_FORWARD]
         rows.append([name, *shares, f"{100 * max(unproven(run) for run in part):.2f}%"])
     return table(["above the best in hindsight", *names, *closes, "not proven"], rows)
 

@@ -14,7 +14,8 @@ from benchmarks.failure import BenchmarkError
 from benchmarks.savings import telling
 from benchmarks.savings.clairvoyant import best_in_hindsight
 from benchmarks.savings.history import drawn_baskets
-from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Live, Nearest, filled_from
+from benchmarks.savings.plan_prices import PlanPrices
+from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Forward, Live, Nearest, ProductPrices, filled_from
 from benchmarks.savings.scenario import Order, Scenario, Shelves, draw_scenario
 from benchmarks.savings.simulation import Outcome, Policy, play
 from benchmarks.savings.standard import CITIES, OUTSIDE, PER_DOLLAR, draw_instance
@@ -33,12 +34,13 @@ def tight() -> Scenario:
 def policies_of(scenario: Scenario) -> Sequence[Policy]:
     """Every way to choose of the declared networks."""
     by_hand = [ByList(scenario, codes) for codes in scenario.lists.values()]
-    return [*by_hand, BiggestFirst(scenario), Nearest(scenario), Live(scenario)]
+    forward = [Forward(scenario, prices, every=10) for prices in (ProductPrices(scenario), PlanPrices(scenario))]
+    return [*by_hand, BiggestFirst(scenario), Nearest(scenario), Live(scenario), *forward]
 
 
 def small(scenario: Scenario, orders: Sequence[Order], stock: Shelves) -> Scenario:
     """The same places and prices with other orders and shelves."""
-    return replace(scenario, orders=orders, stock=stock, unit_grams=dict.fromkeys(stock, 400))
+    return replace(scenario, orders=orders, before=orders, stock=stock, unit_grams=dict.fromkeys(stock, 400))
 
 
 @pytest.mark.parametrize(
@@ -118,9 +120,21 @@ def _cents(scenario: Scenario, number: int, units: Sequence[tuple[int, str]], pl
     return scenario.planner.plan(scenario.request(scenario.orders[number], only)).cost_cents
 
 
+@pytest.mark.parametrize("kind", [ProductPrices, PlanPrices])
+def test_who_looks_forward_keeps_the_last_unit_for_whom_it_is_nearest_to(tight: Scenario, kind: type[ProductPrices | PlanPrices]) -> None:
+    """Seattle bought it before. The last unit in Reno goes there; Salt Lake City, not so far from Dallas, is served from Dallas."""
+    seattle, salt_lake_city = (Order(("A",), all_places()[code], code[0]) for code in ("98101", "84101"))
+    scenario = small(tight, [salt_lake_city, seattle], {"A": {"reno": 1, "dallas": 5}})
+    scenario = replace(scenario, before=[seattle, seattle], demand={("A", "9"): 1.0})
+    at_once, later = play(scenario, Live(scenario)), play(scenario, Forward(scenario, kind(scenario), every=1))
+    assert [shipped["A"] for shipped in at_once.shipped] == ["reno", "dallas"]
+    assert [shipped["A"] for shipped in later.shipped] == ["dallas", "reno"]
+    assert later.cost_cents < at_once.cost_cents
+
+
 def test_a_seed_always_draws_the_same_period() -> None:
     one, other = (draw_scenario(drawn_baskets(60), "5 locations", "usual", seed=1, count=20) for _ in range(2))
-    assert (one.orders, one.stock, one.demand, one.unit_cents) == (other.orders, other.stock, other.demand, other.unit_cents)
+    assert (one.orders, one.stock, one.demand, one.parcel_cents) == (other.orders, other.stock, other.demand, other.parcel_cents)
 
 
 def test_a_standard_instance_costs_what_its_paper_says_and_what_is_outside_twice_as_much() -> None:
@@ -143,7 +157,7 @@ def test_a_standard_instance_costs_what_its_paper_says_and_what_is_outside_twice
 
 def _run(seed: int, live: int, forward: int, least: int) -> dict[str, Any]:
     outcome = Outcome(orders=10, units=20, parcels=12).as_json()
-    costs = {**dict.fromkeys(telling.BASELINES, 20_000), telling.LIVE: live, telling.FORWARD: forward}
+    costs = {**dict.fromkeys(telling.BASELINES, 20_000), telling.LIVE: live, telling.FORWARD: forward, telling.WHOLE_PLANS: least}
     return {
         "network": "3 locations",
         "stock": "tight",
@@ -158,7 +172,7 @@ def _run(seed: int, live: int, forward: int, least: int) -> dict[str, Any]:
 def test_savings_and_the_closed_share_are_told_with_what_they_may_be_off_by() -> None:
     runs = [_run(0, 18_000, 17_500, 17_000), _run(1, 16_000, 15_800, 15_000)]
     assert telling.best_myopic(runs) == telling.LIVE
-    assert telling.closed(runs[:1], telling.LIVE) == 0.5
+    assert telling.closed(runs[:1], telling.FORWARD, telling.LIVE) == 0.5
     assert telling.interval([0.1, 0.2]) == pytest.approx((0.15, 12.706 * 0.05), rel=1e-3)
     found = {"runs": runs, "standard": runs, "arrivals": 10_000}
     assert "| 15.0% ± 63.5 |" in telling.savings_table(found)
