@@ -579,6 +579,18 @@ ROUTING = (
         "SELECT :plain::text",
     ),
     Plant(
+        "an edit that costs more was made although nobody paid",
+        ("UPDATE routing.changes SET answer = jsonb_set(answer, '{money_delta_cents}', '500') WHERE order_id = :edited AND kind = 'edit'",),
+        (("routing", "I4-paid-edits"),),
+        "SELECT :edited::text",
+    ),
+    Plant(
+        "a slot of a location is taken by nothing",
+        ("INSERT INTO routing.capacity_slots (location, day, hour, taken, capacity) VALUES ('reno', current_date, -1, 1, 5)",),
+        (("routing", "C7-slots-are-held"),),
+        "SELECT 'reno'",
+    ),
+    Plant(
         "an order was cancelled and is still open",
         ("UPDATE routing.order_lines SET cancelled = 0 WHERE order_id = :cancelled",),
         (("routing", "I9-one-answer-per-change"),),
