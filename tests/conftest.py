@@ -32,8 +32,9 @@ configure_logging("tests", "ERROR")
 # Imported now and not by the first test that draws an id: CPython 3.11 may trip when a module is compiled while another thread compiles.
 uuids().validate()
 
-# Settings of the stack that `make test` runs in are not the tests' own: each test says what its services are to be told.
-for _name in [name for name in os.environ if name.startswith("ORDERMESH_")]:
+# Settings of the stack that `make test` runs in are not the tests' own: each test says what its services are to be told. What the tests
+# themselves are told (ORDERMESH_TEST_...) stays.
+for _name in [name for name in os.environ if name.startswith("ORDERMESH_") and not name.startswith("ORDERMESH_TEST_")]:
     del os.environ[_name]
 
 

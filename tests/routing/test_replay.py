@@ -172,7 +172,11 @@ def _first_with_everything(asked: PlanRequest, by_hand: list[str]) -> str:
     )
 
 
-BUSY: Mapping[str, Any] = {"fulfillments_per_day": 3, "fulfillments_per_hour": 2, "order_cutoff": "11:00"}
+BUSY: Mapping[str, Any] = {
+    "fulfillments_per_day": max(3, DECISIONS // 20),
+    "fulfillments_per_hour": max(2, DECISIONS // 30),
+    "order_cutoff": "11:00",
+}
 """Of Reno, from when it is registered anew."""
 
 
