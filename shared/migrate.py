@@ -16,9 +16,11 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +35,8 @@ OWNER = "ordermesh_owner"
 AUDITOR = "ordermesh_audit"
 PARTITION_DAYS_AHEAD = 3
 LOCK_KEY = 7_305_991_142
+ROLE_ATTEMPTS = 20
+ROLE_PAUSE_SECONDS = 0.1
 
 
 class MigrationChanged(OrdermeshError):
@@ -86,12 +90,34 @@ async def _execute_quoted(connection: Connection, template: str, *names: str) ->
     await connection.execute(await _quoted(connection, template, *names))
 
 
+async def _change_role(connection: Connection, template: str, *names: str) -> None:
+    """Changes a role, and again when another database's migration changed the same role in that moment.
+
+    Roles belong to the whole server but an advisory lock to one database, so two databases on one server cannot wait for each other.
+    """
+    statement = await _quoted(connection, template, *names)
+    for _ in range(ROLE_ATTEMPTS - 1):
+        try:
+            await connection.execute(statement)
+        except asyncpg.InternalServerError as error:
+            if "tuple concurrently updated" not in str(error):
+                raise
+        except asyncpg.UniqueViolationError:
+            # The other one has granted the same membership and not yet committed it when we looked.
+            pass
+        else:
+            return
+        await asyncio.sleep(random.uniform(0, ROLE_PAUSE_SECONDS))  # noqa: S311 - spreading load needs no secrecy
+    await connection.execute(statement)
+
+
 async def ensure_role(connection: Connection, role: str, password: str | None) -> None:
     """Creates a role, or sets its password again. Without a password nobody can log in as it."""
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
-        await _execute_quoted(connection, "CREATE ROLE %I", role)
+        with suppress(asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+            await _execute_quoted(connection, "CREATE ROLE %I", role)
     if password is not None:
-        await _execute_quoted(connection, "ALTER ROLE %I LOGIN PASSWORD %L", role, password)
+        await _change_role(connection, "ALTER ROLE %I LOGIN PASSWORD %L", role, password)
 
 
 async def _prepare_schema(connection: Connection, service: str, password: str | None) -> None:
@@ -99,11 +125,11 @@ async def _prepare_schema(connection: Connection, service: str, password: str | 
     await ensure_role(connection, role, password)
     await _execute_quoted(connection, "CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION %I", service, OWNER)
     await _execute_quoted(connection, "GRANT USAGE ON SCHEMA %I TO %I, %I", service, role, AUDITOR)
-    await _execute_quoted(connection, "ALTER ROLE %I SET search_path = %I", role, service)
+    await _change_role(connection, "ALTER ROLE %I SET search_path = %I", role, service)
     # A stopped process must not keep its row locks for ever, nor a runaway statement a connection.
-    await _execute_quoted(connection, "ALTER ROLE %I SET idle_in_transaction_session_timeout = '15s'", role)
-    await _execute_quoted(connection, "ALTER ROLE %I SET statement_timeout = '30s'", role)
-    await _execute_quoted(connection, "ALTER ROLE %I SET timezone = 'UTC'", role)
+    await _change_role(connection, "ALTER ROLE %I SET idle_in_transaction_session_timeout = '15s'", role)
+    await _change_role(connection, "ALTER ROLE %I SET statement_timeout = '30s'", role)
+    await _change_role(connection, "ALTER ROLE %I SET timezone = 'UTC'", role)
     for privileges, grantee in (("SELECT, INSERT, UPDATE, DELETE", role), ("SELECT", AUDITOR)):
         await _execute_quoted(
             connection,
@@ -177,7 +203,7 @@ async def prepare_owner(connection: Connection, auditor_password: str | None) ->
     database = await connection.fetchval("SELECT current_database()")
     await _execute_quoted(connection, "GRANT CREATE ON DATABASE %I TO %I", database, OWNER)
     user = await connection.fetchval("SELECT current_user")
-    await _execute_quoted(connection, "GRANT %I TO %I", OWNER, user)
+    await _change_role(connection, "GRANT %I TO %I", OWNER, user)
 
 
 async def migrate(database_url: str, passwords: Mapping[str, str], root: Path = ROOT) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 
 from shared.contracts.envelope import new_id, time_of_id
-from shared.migrate import MigrationChanged, migrate_service
+from shared.migrate import MigrationChanged, ensure_role, migrate_service
 from tests.conftest import PASSWORD, Databases
 
 
@@ -42,6 +43,23 @@ async def test_migrations_are_applied_once_and_a_changed_file_stops_the_run(fres
     (root / "services/toy/migrations/0001_toy.sql").write_text("CREATE TABLE others (id uuid PRIMARY KEY);")
     with pytest.raises(MigrationChanged, match=r"toy/0001_toy\.sql was changed after it was applied to schema toy"):
         await migrate_service(admin, "toy", root=root)
+
+
+async def test_databases_on_one_server_may_be_migrated_at_once_though_their_roles_are_the_same(
+    fresh_databases: Databases,
+) -> None:
+    connections = [await fresh_databases.connect_as_admin() for _ in range(6)]
+    role = "ordermesh_toy_of_many"
+
+    async def again_and_again(connection: asyncpg.Connection) -> None:
+        for _ in range(20):
+            await ensure_role(connection, role, PASSWORD)
+
+    try:
+        # Without trying again this stops with "tuple concurrently updated".
+        await asyncio.gather(*(again_and_again(connection) for connection in connections))
+    finally:
+        await connections[0].execute(f"DROP ROLE IF EXISTS {role}")
 
 
 async def test_a_service_may_fill_its_tables_but_not_change_them_nor_rewrite_a_ledger(fresh_databases: Databases, tmp_path: Path) -> None:
