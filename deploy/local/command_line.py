@@ -139,6 +139,7 @@ def down(options: argparse.Namespace) -> int:
     """Stops everything of the stack, also what a crashed launcher left behind."""
     if _exists(options):
         take_down(_stack_of(options))
+        print(f"nothing runs any more; the data stays in {options.directory}")
     else:
         print(_nothing_in(options))
     return 0

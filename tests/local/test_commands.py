@@ -48,7 +48,10 @@ def test_down_ends_a_second_stack_whose_launcher_was_killed_and_leaves_the_first
     assert second.is_running
     assert len(members_of(second.directory)) >= 3
 
-    subprocess.run(command("down", "--directory", str(second.directory)), env=own_environment(), check=True)
+    stopping = subprocess.run(
+        command("down", "--directory", str(second.directory)), env=own_environment(), check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert stopping.stdout == f"nothing runs any more; the data stays in {second.directory}\n"
     assert members_of(second.directory) == []
     assert list((second.directory / "run").iterdir()) == []
     assert private_stack.is_running
