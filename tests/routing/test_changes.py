@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from services.routing.decide.changes import request_change
 from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
 from services.routing.decide.order import Order, State
 from services.routing.decide.paying import take_payment
+from services.routing.decide.stock import reserve
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
@@ -146,6 +148,40 @@ def test_after_the_cutoff_edits_are_refused_with_the_reason_and_cancellations_on
         assert refusal(order, cancel(order)) == reason
     else:
         assert said(order, cancel(order))[0].type == "order.change_pending.v1"
+
+
+@pytest.mark.parametrize("worked", list(permutations(("first", "second", "edit"))), ids=" ".join)
+@pytest.mark.parametrize(("first", "second", "wanted"), [(3, 2, 1), (3, 2, 2), (1, 4, 2), (2, 2, 3), (1, 2, 2)])
+def test_units_that_come_back_around_an_edit_can_be_planned_in_whatever_order_allocation_works_and_is_heard(
+    worked: tuple[str, ...], first: int, second: int, wanted: int
+) -> None:
+    """Two fulfillments give their units back while the line is made smaller; allocation takes what is too much from what is free first."""
+    order = a_copy(a_line("1", first + second))
+    order = replace(order, lines=(replace(order.lines[0], coming_back=first + second),))
+    order = request_change(order, edit(order, LineChange(line_id="1", quantity=wanted)), NOON, PATIENCE).order
+    tied = {"first": first, "second": second}
+    free, version, words = 0, 1, []
+    for step in worked:
+        if step == "edit":
+            version, surplus = 2, first + second - wanted
+            taken = min(surplus, free)
+            free, surplus = free - taken, surplus - taken
+            for name in ("second", "first"):
+                recalled = min(surplus, tied[name])
+                tied[name], surplus = tied[name] - recalled, surplus - recalled
+            words.append(reserved(order, AMPLE, {"1": free} if free else {}, cause="edited", version=2))
+        elif tied[step]:
+            free += tied[step]
+            words.append(reserved(order, AMPLE, {"1": tied[step]}, cause="fulfillment_cancelled", version=version))
+            tied[step] = 0
+    for heard in permutations(words):
+        known = order
+        for word in heard:
+            outcome = reserve(known, word, NOON, PATIENCE)
+            assert outcome.problem is None
+            known = outcome.order
+        assert known.lines[0].plannable == wanted
+        assert known.lines[0].coming_back <= 0
 
 
 @pytest.mark.parametrize(("state", "reason"), [(State.ACCEPTED, "fulfillment_started"), (State.SHIPPED, "already_shipped")])

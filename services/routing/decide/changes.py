@@ -392,7 +392,8 @@ def _edit(
         edited_order(_withdraw_plans(order, "order edited"), edited, now),
         order_version=order.order_version + 1,
         lines=tuple(
-            replace(line, unplanned=0, coming_back=min(line.coming_back, line.open - started.get(line.line_id, 0))) for line in edited.lines
+            replace(line, unplanned=0, coming_back=max(0, min(line.coming_back, line.open - started.get(line.line_id, 0))))
+            for line in edited.lines
         ),
         assignable={},
         plan_due_at=None,

@@ -39,7 +39,7 @@ def reserve(order: Order, message: StockReserved, now: datetime, deadlines: Dead
     if stranger is not None:
         return Outcome(order, problem=Park(f"lines: the order has no line {stranger}"))
     if message.cause == "fulfillment_cancelled":
-        order = order.with_lines(_word_given, units)
+        order = order.with_lines(_word_given if order.order_version == 1 else _word_given_once_edited, units)
     if message.order_version < order.order_version or order.is_cancelled:
         return Outcome(order)
     order = fresh_stock(order.with_lines(add_unplanned, units), message.assignable)
@@ -132,7 +132,16 @@ def _unknown_version(order: Order, version: int) -> Defer:
 
 
 def _word_given(line: Line, units: int) -> Line:
+    """Fewer units are awaited. Below zero when a shortage was told first of some of them: those are not to be planned."""
     return replace(line, coming_back=line.coming_back - units)
+
+
+def _word_given_once_edited(line: Line, units: int) -> Line:
+    """The same for an order that was edited: allocation may speak of units that the edit took off the line, which are awaited no more.
+
+    A shortage that was told first is forgotten by that. At worst a plan is refused until a person looks; to hide units would be for ever.
+    """
+    return replace(line, coming_back=line.coming_back - max(0, min(line.coming_back, units)))
 
 
 def _lose(line: Line, units: int) -> Line:
@@ -144,7 +153,7 @@ def _lose(line: Line, units: int) -> Line:
 
 def _lose_void(line: Line, units: int) -> Line:
     """The same under an older version: what is free to plan was counted anew since, only the word about returned units is given."""
-    return replace(line, coming_back=line.coming_back - max(0, min(line.coming_back, units)))
+    return _word_given_once_edited(line, units)
 
 
 def _all_covered(order: Order) -> bool:
