@@ -90,4 +90,5 @@ def _quote(quote: Quote | None) -> Mapping[str, Any] | None:
             for parcel in quote.parcels
         ],
         "unplaced": dict(quote.unplaced),
+        "held": quote.held,
     }

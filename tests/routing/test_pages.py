@@ -221,6 +221,12 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: De
     _, stale = await preview(ship_to=east, expected_order_version=7)
     assert (stale["refusal"]["reason"], stale["money_delta_cents"]) == ("stale_version", 0)
     assert (await client.post(f"/orders/{placed.order_id}/edit/preview", json={"stock": {}})).status == 422
+    await in_force(desk, NEWARK_ONLY)
+    _, ruled = await preview(line_changes=[LineChange(line_id="1", quantity=2)])
+    assert [parcel["location"] for parcel in ruled["shipping_after"]["parcels"]] == ["newark"], "as it would be planned: by the rules"
+    await in_force(desk, a_rule("hold", "a look first"))
+    _, held = await preview(line_changes=[LineChange(line_id="1", quantity=2)])
+    assert (held["shipping_after"]["parcels"], held["shipping_after"]["held"]) == ([], "a look first: because")
     assert await desk.order(placed.order_id) == before
     assert await desk.connection.fetchval("SELECT count(*) FROM changes") == 0
 

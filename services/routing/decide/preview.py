@@ -17,7 +17,7 @@ from services.routing.decide.kits import plan_whole_kits
 from services.routing.decide.money import total_cents
 from services.routing.decide.order import LIVE, STARTED, Line, Order, State
 from services.routing.decide.planner import Planner, PlanRequest, Wanted
-from services.routing.decide.planning import slots_for
+from services.routing.decide.planning import facts_of, slots_for
 from services.routing.decide.values import replace
 from shared.contracts.orders import OrderEditRequested
 
@@ -38,11 +38,15 @@ class QuotedParcel:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What shipping all that no warehouse has started would cost us. ``unplaced`` units, per SKU, no location could ship now."""
+    """What shipping all that no warehouse has started would cost us. ``unplaced`` units, per SKU, no location could ship now.
+
+    ``held``: the rule that would have the order wait for a person, and its reason.
+    """
 
     cost_cents: int
     parcels: tuple[QuotedParcel, ...]
     unplaced: Mapping[str, int]
+    held: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def preview_edit(
         place_before: where it goes now; None when the postal code is not on the map.
         place_after: where it would go.
         stock: what allocation has free at each location, the order's own units left out.
-        planner: network, tariffs and objective.
+        planner: network, tariffs, objective and rules.
         now: the time.
         openings: free slots of the locations that limit their work, if any does.
         collects: whether what an edit costs more is asked for; else it is refused.
@@ -176,6 +180,7 @@ def _quote(order: Order, place: Place | None, available: Stock, planner: Planner
         residential=order.segment == "dtc",
         excluded=order.excluded_locations,
         partly=order.split_policy == "ship_available",
+        order=facts_of(order),
         slots=slots_for(wanted, available, openings),
     )
     unhandled = replace(order, fulfillments=())
@@ -184,4 +189,5 @@ def _quote(order: Order, place: Place | None, available: Stock, planner: Planner
         plan.cost_cents,
         tuple(QuotedParcel(item.location.code, item.service, item.cost_cents, item.ship_by, item.arrives_on) for item in plan.parcels),
         {sku: units for sku, units in plan.unplaced.items() if units},
+        None if plan.held is None else f"{plan.held[0]}: {plan.held[1]}",
     )

@@ -86,11 +86,13 @@ class QuotedParcel(Response):
 
 
 class ShippingQuote(Response):
-    """What shipping all that no warehouse has started would cost us. ``unplaced`` units, by SKU, no location could ship now."""
+    """What shipping all that no warehouse has started would cost us, by the rules in force. ``unplaced`` units, by SKU, no location could
+    ship now; ``held`` names the rule that would have the order wait for a person, and why."""
 
     cost_cents: int
     parcels: list[QuotedParcel]
     unplaced: dict[str, int]
+    held: str | None = None
 
 
 class EditRefusal(Response):
