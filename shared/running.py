@@ -266,21 +266,31 @@ async def run_housekeeping(around: Surroundings) -> None:
     await _steadily("housekeeping", work, lambda: asyncio.sleep(HOUSEKEEPING_SECONDS))
 
 
-async def run_gauges(around: Surroundings, gauges: Sequence[Gauges] = ()) -> None:
-    """Keeps the metrics of what waits, and the service's own, up to date until cancelled."""
+def declare_gauges(around: Surroundings, gauges: Sequence[Gauges]) -> None:
+    """Adds the service's own gauges to its metrics."""
     for own in gauges:
         for name, documentation in own.names.items():
             around.metrics.declare(name, documentation, own.labels)
 
+
+async def measure_gauges(around: Surroundings, gauges: Sequence[Gauges]) -> None:
+    """Reads what waits, and what the service's own gauges show, and sets the metrics."""
+    async with around.pool.acquire(timeout=10) as connection:
+        waiting = await inbox.count_waiting(connection)
+        unsent = await outbox.count_unsent(connection)
+        measured = [value for own in gauges for value in await own.read(connection, around.now())]
+    for status, count in waiting.items():
+        around.metrics.waiting.labels(status).set(count)
+    around.metrics.unsent.set(unsent)
+    around.metrics.measure(measured)
+
+
+async def run_gauges(around: Surroundings, gauges: Sequence[Gauges] = ()) -> None:
+    """Keeps the metrics of what waits, and the service's own, up to date until cancelled."""
+    declare_gauges(around, gauges)
+
     async def work() -> bool:
-        async with around.pool.acquire(timeout=10) as connection:
-            waiting = await inbox.count_waiting(connection)
-            unsent = await outbox.count_unsent(connection)
-            measured = [value for own in gauges for value in await own.read(connection, around.now())]
-        around.metrics.measure(measured)
-        for status, count in waiting.items():
-            around.metrics.waiting.labels(status).set(count)
-        around.metrics.unsent.set(unsent)
+        await measure_gauges(around, gauges)
         return False
 
     await _steadily("gauges", work, lambda: asyncio.sleep(GAUGE_SECONDS))

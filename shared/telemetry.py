@@ -188,7 +188,9 @@ class Metrics:
         for gauge in self._own.values():
             gauge.clear()
         for value in measured:
-            self._own[value.name].labels(**value.labels).set(value.value)
+            gauge = self._own[value.name]
+            # prometheus_client gives a gauge that was declared without labels no labels(), not even empty ones.
+            (gauge.labels(**value.labels) if value.labels else gauge).set(value.value)
 
 
 def configure_logging(service: str, level: str) -> None:
