@@ -114,7 +114,7 @@ async def _answer(environment: Environment, command: StockHoldRequested | StockH
         if isinstance(said.data, StockHoldAnswered):
             return web.json_response(said.data.model_dump(mode="json"))
         if isinstance(said.data, StockHoldRejected):
-            problem = FieldProblem(field=said.data.field, problem=said.data.detail, remedy="see problem")
+            problem = FieldProblem(field=said.data.field, problem=said.data.detail, remedy="correct it and send it again")
             return error_response(409, said.data.reason, said.data.detail, [problem])
     raise AssertionError("allocation answers every request for a hold")
 

@@ -7,10 +7,11 @@ newer producer.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, ClassVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 EVENTS_EXCHANGE = "oms.events"
 COMMANDS_EXCHANGE = "oms.commands"
@@ -112,5 +113,16 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 """ISO 3166-1 alpha-2 code."""
 
-Time = AwareDatetime
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _of_our_days(time: datetime) -> datetime:
+    """Refuses times that only a mistake gives (a default of 0001 or 9999): no deadline could be reckoned from them."""
+    if not EARLIEST <= time < LATEST:
+        raise ValueError(f"must lie between {EARLIEST.year} and {LATEST.year}")
+    return time
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_of_our_days)]
 """An instant with its offset; written as UTC, RFC 3339."""

@@ -58,7 +58,7 @@ class StockSafetyRejected(Refusal):
     change_id: UUID
     sku: Sku
     location: Code | None
-    reason: Literal["stale_expectation", "unknown_sku", "unknown_location"]
+    reason: Literal["stale_expectation", "unknown_sku", "unknown_location", "kit_has_no_stock"]
     safety_units: UnitCount | None
 
 
@@ -106,5 +106,5 @@ class ChannelPoolRejected(Refusal):
     change_id: UUID
     sku: Sku
     channel: Code
-    reason: Literal["stale_expectation", "unknown_sku", "invalid"]
+    reason: Literal["stale_expectation", "unknown_sku", "invalid", "kit_has_no_stock"]
     rule_version: RuleVersion | None

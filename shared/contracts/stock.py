@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.contracts.base import (
     Answer,
@@ -441,7 +441,17 @@ class SnapshotLine(Part):
     set_aside: UnitCount = 0
 
 
-FeedSequence = Annotated[int, Field(ge=1, strict=True)]
+HIGHEST_SEQUENCE = 10**15
+
+
+def _a_number_of_a_message(sequence: int) -> int:
+    """Refuses what no counter of messages reaches, such as a time in nanoseconds."""
+    if sequence > HIGHEST_SEQUENCE:
+        raise ValueError(f"must be at most {HIGHEST_SEQUENCE}: it counts messages")
+    return sequence
+
+
+FeedSequence = Annotated[int, Field(ge=1, strict=True), AfterValidator(_a_number_of_a_message)]
 """Counts the stock-moving messages (shipped, adjusted, receipt) of one 3PL location: 1, 2, 3 ... without gaps."""
 
 
@@ -460,7 +470,7 @@ class ThirdPartyStockSnapshot(PartnerMessage):
 
     location: Code
     as_of: Time
-    watermark: Annotated[int, Field(ge=0, strict=True)] = 0
+    watermark: Annotated[int, Field(ge=0, strict=True), AfterValidator(_a_number_of_a_message)] = 0
     lines: Annotated[list[SnapshotLine], Field(min_length=1, max_length=5_000)]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 LISTINGS_LIMIT = 500_000
 REFUNDS_LIMIT = 500_000
@@ -151,7 +152,7 @@ class Shop:
             return known, False
         if len(self.refunds) >= REFUNDS_LIMIT:
             raise BookFull(f"{REFUNDS_LIMIT} refunds")
-        moved = MovedRefund(key, external_id, dict(content), f"{self.code}-refund-{len(self.refunds) + 1}", now)
+        moved = MovedRefund(key, external_id, dict(content), f"{self.code}-refund-{uuid4().hex[:12]}", now)
         self.refunds[key] = moved
         return moved, True
 

@@ -1202,7 +1202,7 @@ class Model:
             if key not in self.done:
                 before = self.safety.get((told.sku, told.location), 0)
                 if told.sku not in self.products:
-                    judgement.answers.append(("unknown_sku", told.change_id, None))
+                    judgement.answers.append((self.stockless(told.sku), told.change_id, None))
                     continue
                 if told.location not in (None, *self.places):
                     judgement.answers.append(("unknown_location", told.change_id, None))
@@ -1213,6 +1213,10 @@ class Model:
                 self.safety[told.sku, told.location] = told.safety_units
                 self.done[key] = ("safety", told.change_id, before, told.safety_units)
             judgement.answers.append(self.done[key])
+
+    def stockless(self, sku: str) -> str:
+        """Why there is nothing to make rules about."""
+        return "kit_has_no_stock" if sku in self.kits else "unknown_sku"
 
     def set_rules(self, batch: Batch, judgement: Judgement) -> None:
         for message in batch:
@@ -1233,7 +1237,7 @@ class Model:
     def rule_problem(self, told: ChannelPoolRequested) -> str | None:
         """Why a rule cannot be. Versions are the service's own numbers; here only whether there is a rule is known."""
         if told.sku not in self.products:
-            return "unknown_sku"
+            return self.stockless(told.sku)
         if told.channel == "default" or (told.cap_units is not None and told.cap_units < (told.fence_units or 0)):
             return "invalid"
         known = any(rule.channel == told.channel for rule in self.rules.get(told.sku, ()))

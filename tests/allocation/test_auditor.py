@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.allocation.handlers.auditing import RECOUNT_PAUSE
+from shared.contracts.stock import StockAvailabilityChanged
 from shared.messaging.message import Connection
 from tests.allocation.auditor import LOOKS_LIMIT, apply_all, cycles, keep, look, look_at_everything, put_back
 from tests.allocation.conftest import Desk, violations
@@ -379,7 +380,9 @@ async def name_and_mend(desk: Desk, admin: Connection, planted: Plant) -> None:
         assert first["entry_id"] == await admin.fetchval(planted.entry)
     if planted.write is not None:
         assert [(step["write"], step["quantity"]) for step in first["compensation"]] == [planted.write]
-    await apply_all(desk)
+    said = [told.data for heard in await apply_all(desk) for told in heard.outgoing]
+    told = {change.sku for each in said if isinstance(each, StockAvailabilityChanged) for change in each.changes}
+    assert first["sku"] in told, "nobody knows what channels were told of wrong rows, so they are told anew"
     assert await violations(desk.connection) == [], planted
     assert await look_at_everything(desk) == [], planted
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from services.allocation.decide.feeds import Arrived, Awaited, Gap, age_of, gaps_of, gaps_up_to, given_up
+from services.allocation.decide.feeds import MOST_AHEAD, Arrived, Awaited, Gap, age_of, gaps_of, gaps_up_to, given_up
 from services.allocation.feed_pages import GAUGES, feed_as_json
 from services.allocation.handlers.feeds import FeedStatus, feed_measures, read_feed_statuses, settle_sequences
 from services.allocation.handlers.snapshots import apply_remembered_counts, forget_unregistered
@@ -452,6 +453,21 @@ class TestBadFeeds:
         assert heard.parked[0].startswith("watermark: 1 goes back behind 2")
         assert "continue numbering the location's messages above 2" in heard.parked[0]
         assert await stocked.available() == 8
+
+    async def test_a_watermark_beyond_all_messages_is_refused_and_the_feed_goes_on(self, stocked: Desk) -> None:
+        await stocked.hear(correction(-1, sequence=1))
+        heard = await stocked.hear(snapshot(9, as_of=at(1), watermark=MOST_AHEAD + 2))
+        assert heard.parked[0].startswith(f"watermark: {MOST_AHEAD + 2} lies more than")
+        assert "send the sequence of the last message" in heard.parked[0]
+        await stocked.hear(correction(-1, sequence=2))
+        await stocked.hear(snapshot(8, as_of=at(2), watermark=2))
+        assert await stocked.available() == 8
+
+    @pytest.mark.parametrize("message", [{"watermark": 2**64}, {"as_of": "9999-12-31T00:00:00Z"}, {"watermark": 10**15 + 1}])
+    def test_numbers_and_times_that_only_a_mistake_gives_are_no_count(self, message: dict[str, Any]) -> None:
+        count = {"location": "east", "as_of": "2026-01-01T00:00:00Z", "lines": [{"sku": "MUG", "on_hand": 1}]}
+        with pytest.raises(ValidationError, match="must"):
+            ThirdPartyStockSnapshot.model_validate({**count, **message})
 
     async def test_a_late_count_with_a_lower_watermark_is_only_old(self, stocked: Desk) -> None:
         await stocked.hear(correction(-1, sequence=1), correction(-1, sequence=2))

@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 
+from services.allocation.decide.books import MOST_UNITS
 from shared.contracts.stock import (
     SnapshotLine,
     StockAdjusted,
@@ -15,6 +16,7 @@ from shared.contracts.stock import (
     StockReserved,
     ThirdPartyStockSnapshot,
 )
+from shared.errors import Refused
 from tests.allocation.conftest import Desk
 from tests.allocation.messages import (
     PARTNER,
@@ -74,6 +76,14 @@ async def test_an_adjustment_of_something_unknown_is_refused_with_the_way_out(st
     refused = (await stocked.hear(adjustment(3, sku=sku, at_location=place))).one(StockAdjustmentRejected)
     assert refused.reason == reason
     assert "register the" in refused.detail
+
+
+async def test_more_units_than_can_be_counted_are_refused_whole(stocked: Desk) -> None:
+    await stocked.hear(adjustment(MOST_UNITS))
+    with pytest.raises(Refused, match=r"quantity: MUG would have more than 1,000,000,000 units in all; correct the figure"):
+        await stocked.hear(adjustment(1, at_location="west"))
+    await stocked.hear(adjustment(MOST_UNITS - 1), adjustment(1, at_location="west"))
+    assert await stocked.available() == MOST_UNITS
 
 
 async def test_an_adjustment_below_what_is_reserved_queues_the_newest_reservation_again(stocked: Desk) -> None:

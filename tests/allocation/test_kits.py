@@ -17,6 +17,7 @@ from services.allocation.decide.stock import SupplyUnits
 from shared.contracts.base import Message
 from shared.contracts.channels import ProductRegistered
 from shared.contracts.orders import ComponentProduct, OrderLine, OrderPlaced
+from shared.contracts.rules import ChannelPoolRejected, StockSafetyRejected
 from shared.contracts.stock import (
     Availability,
     StockAdjustmentRejected,
@@ -54,6 +55,7 @@ from tests.allocation.messages import (
     units,
 )
 from tests.allocation.test_pages import Office, office
+from tests.allocation.wishes import channel_rule, safety
 
 __all__ = ["office"]  # fixtures of the neighbours
 
@@ -286,6 +288,13 @@ async def test_a_count_of_a_kit_is_reported_like_one_of_an_unknown_sku_and_moves
     assert (heard.parked, heard.deferred) == ([], [])
     assert await shop.pool() == before
     assert await shop.connection.fetchval("SELECT on_hand FROM unregistered_counts WHERE sku = 'SET'") == 1
+
+
+async def test_rules_about_a_kit_are_refused_for_good_and_name_its_components(shop: Desk) -> None:
+    refused = (await shop.hear(channel_rule(fence=1, sku="SET"))).one(ChannelPoolRejected)
+    kept = (await shop.hear(safety(1, sku="SET"))).one(StockSafetyRejected)
+    assert refused.reason == kept.reason == "kit_has_no_stock"
+    assert "'LAMP', 'MUG'" in refused.detail
 
 
 async def test_an_operator_who_adjusts_a_kit_is_told_its_components(shop: Desk) -> None:

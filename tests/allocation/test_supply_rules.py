@@ -16,7 +16,7 @@ from services.allocation.decide.supply import (
     call_off,
     change_lines,
     content_of,
-    contradiction,
+    contradictions,
     is_overdue,
     is_past,
     receive,
@@ -68,17 +68,19 @@ def test_goods_are_overdue_a_day_after_they_should_have_shipped() -> None:
         ("lines", {"lines": [SupplyLine(sku="CUP", quantity=3)]}),
     ],
 )
-def test_the_first_field_that_differs_is_named(field: str, other: dict[str, Any]) -> None:
+def test_every_field_that_differs_is_named(field: str, other: dict[str, Any]) -> None:
     said = supply(3, at(600))
-    assert contradiction(content_of(said), content_of(said.model_copy(update=other))) == field
+    assert contradictions(content_of(said), content_of(said.model_copy(update=other))) == [field]
+    more = said.model_copy(update={**other, "lines": [SupplyLine(sku="MUG", quantity=9)]})
+    assert contradictions(content_of(said), content_of(more)) == list(dict.fromkeys([field, "lines"]))
 
 
 def test_the_same_said_in_other_words_is_no_contradiction() -> None:
     said = supply(3, at(600))
     parts = [SupplyLine(sku="MUG", quantity=1), SupplyLine(sku="MUG", quantity=2)]
     elsewhere = said.expected_at.astimezone(NEW_YORK)
-    assert contradiction(content_of(said), content_of(said.model_copy(update={"lines": parts, "expected_at": elsewhere}))) is None
-    assert contradiction(None, content_of(said)) is None
+    assert contradictions(content_of(said), content_of(said.model_copy(update={"lines": parts, "expected_at": elsewhere}))) == []
+    assert contradictions(None, content_of(said)) == []
 
 
 def test_what_comes_beyond_a_line_is_over_received_and_booked_all_the_same() -> None:

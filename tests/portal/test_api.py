@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from services.portal.api import outcomes
 from services.portal.api.models import ErrorAnswer, OrderDocument, OrderList, Outcome, Placed, TraceDocument
 from services.portal.api.openapi import openapi_document
 from services.portal.api.outcomes import faults_in
@@ -697,6 +698,8 @@ class TestWhatDoesNotExist:
         world.allocation.replies_with("done", refused_for("unknown_sku"), http_status=409)
         status, raw = await request(world, "PUT", "/api/stock/A/reno", {"new_on_hand": 1, "reason": "x"})
         assert (status, problem(raw)) == (409, ("not_yet", ["sku"]))
+        asked = [path for path in world.allocation.paths if path == "POST /messages"]
+        assert len(asked) > len(outcomes.PAUSES_SECONDS), "it was asked again while the registration may have been on its way"
 
     @pytest.mark.parametrize(
         ("path", "field"),
@@ -713,6 +716,7 @@ class TestWhatDoesNotExist:
         ("sku: 'A' is not registered: register it first", [("sku", "'A' is not registered", "register it first")]),
         ("lines.0.sku: is a kit (name its components)", [("lines.0.sku", "is a kit", "name its components")]),
         ("consent_id: no such question; look again", [("consent_id", "no such question", "look again")]),
+        ("partner: x is no 3PL (known: a, b); add it", [("partner", "x is no 3PL (known: a, b)", "add it")]),
         ("ship_to: is no address", [("ship_to", "is no address", "correct it and send it again")]),
         ("everything has shipped; send it back instead", []),
         ("Reno has started: too late", []),

@@ -321,7 +321,7 @@ def test_an_edit_refunds_exactly_what_the_order_fell_by_and_never_more_than_a_li
     ("lines", "reason", "named"),
     [
         ([LineToCancel(line_id="9")], "unknown_line", "line 9"),
-        ([LineToCancel(line_id="1", quantity=4)], "invalid", "the order has 3 of it"),
+        ([LineToCancel(line_id="1", quantity=4)], "invalid", "more than the 3 bought"),
         ([LineToCancel(line_id="1"), LineToCancel(line_id="1")], "invalid", "named twice"),
         ([LineToCancel(line_id="2")], "already_shipped", "line 2 has shipped"),
         ([LineToCancel(line_id="3")], "fulfillment_started", "held back only as a whole"),

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from shared.contracts.envelope import new_id, time_of_id
+from shared.messaging.message import Connection
 from shared.migrate import MigrationChanged, ensure_role, migrate_service
 from tests.conftest import PASSWORD, Databases
 
@@ -51,7 +52,7 @@ async def test_databases_on_one_server_may_be_migrated_at_once_though_their_role
     connections = [await fresh_databases.connect_as_admin() for _ in range(6)]
     role = "ordermesh_toy_of_many"
 
-    async def again_and_again(connection: asyncpg.Connection) -> None:
+    async def again_and_again(connection: Connection) -> None:
         for _ in range(20):
             await ensure_role(connection, role, PASSWORD)
 

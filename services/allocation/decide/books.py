@@ -51,11 +51,20 @@ class Notice(NamedTuple):
     event_id: UUID
 
 
+MOST_UNITS = 1_000_000_000
+"""Of one SKU, on shelves, reserved or waited for: beyond it there is a mistake, not a warehouse."""
+
+
+def _fullest(shelf: Shelf) -> int:
+    return max(shelf.on_hand, shelf.assigned, shelf.damaged, shelf.quality_control)
+
+
 @dataclass(slots=True)
 class Books:
     """Rows loaded under lock, and what became of them. ``kits`` are SKUs that were asked for but have no stock, with their components.
 
-    ``listed_orders`` are orders whose reserved units are told as a whole (after an edit), so that single gains need no notice.
+    ``listed_orders`` are orders whose reserved units are told as a whole (after an edit), so that single gains need no notice. ``restated``
+    are SKUs whose rows were wrong and are put right: nobody knows what channels were told of them, so they are told all of it.
     """
 
     pools: dict[str, Pool] = field(default_factory=dict)
@@ -74,6 +83,7 @@ class Books:
     missed: list[MissedUnits] = field(default_factory=list)
     changed_orders: set[UUID] = field(default_factory=set)
     held_units: dict[tuple[UUID, str], HeldUnits] = field(default_factory=dict)
+    restated: set[str] = field(default_factory=set)
     _lines: dict[LineKey, list[Demand]] = field(default_factory=dict)
     _demand_of_sku: dict[str, list[Demand]] = field(default_factory=dict)
     _demand_of_order: dict[UUID, list[Demand]] = field(default_factory=dict)
@@ -405,6 +415,13 @@ class Books:
         """Units that have just come back and are lost again at once were never announced, so they are only told as waiting."""
         returned, event_id = self.returning.get(demand.demand_id, (0, self.causes[demand.sku].event_id))
         self.returning[demand.demand_id] = (max(0, returned - quantity), event_id)
+
+    def overfull(self) -> str | None:
+        """What goes beyond all that can be counted, if anything does: units are told and kept as numbers of at most ``MOST_UNITS``."""
+        for sku, pool in self.pools.items():
+            if pool.touched and max(pool.sellable, pool.queued, pool.reserved, *map(_fullest, self.shelves_of(sku)), 0) > MOST_UNITS:
+                return f"quantity: {sku} would have more than {MOST_UNITS:,} units in all; correct the figure and send it again"
+        return None
 
     def announce(self) -> None:
         """Turns what shortages left of returned units, and what edits left waiting, into notices."""

@@ -17,6 +17,11 @@ PATIENCE = timedelta(hours=1)
 it builds on."""
 
 
+MOST_AHEAD = 1_000_000_000
+"""How far a count's watermark may lie beyond all that is known of its location. A feed that is connected late starts far on; what lies
+farther is no number of a message, and once it was taken every later message would count as shown long ago."""
+
+
 class Arrived(NamedTuple):
     """Messages of a feed that have come without a gap between them; ``since`` is when the first of them came."""
 
@@ -107,8 +112,20 @@ def given_up(gaps: Iterable[Gap], patience: timedelta, now: datetime) -> list[Ga
     return [gap for gap in gaps if now - gap.since >= patience]
 
 
-def snapshot_problem(count: ThirdPartyStockSnapshot, newest: Counted | None, now: datetime) -> str | None:
-    """Why a count can never be applied as it is: what is wrong, and what the sender must do."""
+def snapshot_problem(count: ThirdPartyStockSnapshot, newest: Counted | None, floor: int, now: datetime) -> str | None:
+    """Why a count can never be applied as it is: what is wrong, and what the sender must do.
+
+    Args:
+        count: the count.
+        newest: the newest count of the location that was applied.
+        floor: up to here the location's messages have come or were given up.
+        now: the time.
+    """
+    if count.watermark > floor + MOST_AHEAD:
+        return (
+            f"watermark: {count.watermark} lies more than {MOST_AHEAD} beyond {floor}, the last known message of the location: "
+            "send the sequence of the last message that the count shows"
+        )
     for index, line in enumerate(count.lines):
         problem = count_problem(line, index)
         if problem is not None:

@@ -90,16 +90,16 @@ def content_of(message: SupplyScheduled) -> dict[str, Any]:
     }
 
 
-def contradiction(known: Mapping[str, Any] | None, said: Mapping[str, Any]) -> str | None:
-    """The first field in which a supply that is scheduled again differs from what was scheduled under its id, if any.
+def contradictions(known: Mapping[str, Any] | None, said: Mapping[str, Any]) -> list[str]:
+    """The fields in which a supply that is scheduled again differs from what was scheduled under its id.
 
     Args:
         known: what was said first; None for supplies of an older version, which did not keep it.
         said: what is said now.
     """
     if known is None:
-        return None
-    return next((name for name in ("location", "expected_at", "purchase_order", "lines") if known[name] != said[name]), None)
+        return []
+    return [name for name in ("location", "expected_at", "purchase_order", "lines") if known[name] != said[name]]
 
 
 def is_past(expected_at: datetime, said_at: datetime) -> bool:

@@ -74,7 +74,7 @@ def changes_of(sku: str, stock_version: int, before: Sequence[PoolOffer], after:
 
 
 def availability_changes(books: Books, supplies_before: Supplies, supplies_after: Supplies) -> list[dict[str, object]]:
-    """The fields of what channels must be told about the SKUs of a batch: only what differs from before."""
+    """The fields of what channels must be told about the SKUs of a batch: what differs from before, and all of what was restated."""
     changes: list[dict[str, object]] = []
     for sku, pool in sorted(books.pools.items()):
         if not pool.touched:
@@ -84,11 +84,11 @@ def availability_changes(books: Books, supplies_before: Supplies, supplies_after
                 pool.was.free, pool.was.queued, pool.channels_were, supplies_before.get(sku, ()), pool.was_preorder.release_at
             )
             offers = offers_of(pool.free, pool.queued, pool.channels, supplies_after.get(sku, ()), pool.release_at)
-            changes.extend(changes_of(sku, pool.next_version, offered, offers))
+            changes.extend(changes_of(sku, pool.next_version, () if sku in books.restated else offered, offers))
             continue
         before = sellable_of(pool.was.available, pool.was.queued, supplies_before.get(sku, ()), pool.was_preorder.release_at)
         after = sellable_of(pool.available, pool.queued, supplies_after.get(sku, ()), pool.release_at)
-        if before != after:
+        if before != after or sku in books.restated:
             changes.append({"sku": sku, "pool": "default", "stock_version": pool.next_version, **after._asdict()})
     return changes
 

@@ -168,6 +168,7 @@ async def _mend(
         for entry in defect.entries:
             _book(books, sku, entry, message.data.finding_id, cause)
     pool = books.touch(sku, cause)
+    books.restated.add(sku)
     for restatement in defect.restatements:
         site = restatement.site
         if site.row == "pool" and site.balance not in ("assignable", *RULED_BALANCES):

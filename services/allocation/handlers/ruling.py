@@ -65,10 +65,8 @@ def _set_safety(tx: Transaction, books: Books, message: Received[StockSafetyRequ
     command = message.data
     heading = {"change_id": command.change_id, "sku": command.sku, "location": command.location}
     if command.sku not in books.pools:
-        detail = kit_problem(books, [command.sku]) or (
-            f"sku: {command.sku!r} is not registered: register the product, then send the change again"
-        )
-        return StockSafetyRejected.model_validate({**heading, "reason": "unknown_sku", "safety_units": None, "detail": detail[:500]})
+        reason, detail = _no_stock(books, command.sku)
+        return StockSafetyRejected.model_validate({**heading, "reason": reason, "safety_units": None, "detail": detail})
     if command.location is not None and command.location not in books.places:
         detail = f"location: {command.location!r} is not registered: register the location, then send the change again"
         return StockSafetyRejected.model_validate({**heading, "reason": "unknown_location", "safety_units": None, "detail": detail})
@@ -88,6 +86,14 @@ def _set_safety(tx: Transaction, books: Books, message: Received[StockSafetyRequ
     return StockSafetySet.model_validate(
         {**heading, "old_safety_units": old, "new_safety_units": command.safety_units, "changed_at": tx.now}
     )
+
+
+def _no_stock(books: Books, sku: str) -> tuple[str, str]:
+    """Why a SKU has no stock to make rules about: the reason, and what to do."""
+    problem = kit_problem(books, [sku])
+    if problem is not None:
+        return "kit_has_no_stock", problem[:500]
+    return "unknown_sku", f"sku: {sku!r} is not registered: register the product, then send the change again"
 
 
 async def _save_safety(tx: Transaction, made: Sequence[tuple[StockSafetyRequested, StockSafetySet]]) -> None:
@@ -173,10 +179,8 @@ def _set_pool(
     command = message.data
     heading = {"change_id": command.change_id, "sku": command.sku, "channel": command.channel}
     if command.sku not in books.pools:
-        detail = kit_problem(books, [command.sku]) or (
-            f"sku: {command.sku!r} is not registered: register the product, then send the rule again"
-        )
-        return ChannelPoolRejected.model_validate({**heading, "reason": "unknown_sku", "rule_version": None, "detail": detail[:500]})
+        reason, detail = _no_stock(books, command.sku)
+        return ChannelPoolRejected.model_validate({**heading, "reason": reason, "rule_version": None, "detail": detail})
     old = rule_of(books.pools[command.sku].channels, command.channel)
     version = 0 if old is None else old.rule_version
     problem = decide.channel_pool_problem(command)

@@ -18,6 +18,7 @@ from services.allocation.handlers.queueing import date_new_waiting, note_work, r
 from services.allocation.queries import books as sql
 from services.allocation.queries.preorders import update_preorders
 from services.allocation.queries.supplies import read_open_supplies
+from shared.errors import Refused
 from shared.messaging.message import Connection, Outgoing, Received, Transaction
 
 
@@ -31,6 +32,9 @@ async def settle(
         books: the books after the messages' own effects.
         messages: the batch.
         supplies_before: what was on its way before, where the batch changed that.
+
+    Raises:
+        Refused: of a SKU there would be more than can be counted.
     """
     _release_preorders(books, tx.now)
     await share_out(tx.connection, books)
@@ -38,6 +42,9 @@ async def settle(
     shrunk = await let_holds_give_way(tx.connection, books)
     await requeue_uncovered(tx.connection, books)
     books.announce()
+    problem = books.overfull()
+    if problem is not None:
+        raise Refused(problem)
     refilled = [sku for sku, pool in books.pools.items() if pool.touched and _fills_safety_stock(books, sku)]
     before: Supplies = supplies_by_sku(await read_open_supplies(tx.connection, refilled)) if refilled else {}
     await save(tx.connection, books, tx.new_id)

@@ -109,7 +109,7 @@ def _is_sound(tx: Transaction, message: Snapshot, places: Books, locations: Mapp
         return False
     row = locations[count.location]
     newest = Counted(row["counted_as_of"], row["counted_watermark"]) if row["counted_as_of"] else None
-    problem = snapshot_problem(count, newest, tx.now)
+    problem = snapshot_problem(count, newest, row["sequence_floor"], tx.now)
     if problem is not None:
         tx.park(message, problem)
     return problem is None

@@ -20,7 +20,7 @@ from services.allocation.decide.supply import (
     call_off,
     change_lines,
     content_of,
-    contradiction,
+    contradictions,
     is_overdue,
     is_past,
     leaves_at,
@@ -61,8 +61,8 @@ async def schedule_supply(tx: Transaction, messages: Sequence[Received[SupplySch
         supply = message.data
         content = content_of(supply)
         if supply.supply_id in known:
-            differing = contradiction(known[supply.supply_id], content)
-            if differing is not None:
+            differing = contradictions(known[supply.supply_id], content)
+            if differing:
                 outgoing.append(_scheduled_differently(message, differing))
         elif is_past(supply.expected_at, message.time or tx.now):
             outgoing.append(_in_the_past(message, supply.expected_at))
@@ -311,12 +311,13 @@ def _rejected(
     return Outgoing(SupplyRejected(supply_id=message.data.supply_id, field=field, reason=reason, detail=detail), because=message)
 
 
-def _scheduled_differently(message: Received[SupplyScheduled], field: str) -> Outgoing:
+def _scheduled_differently(message: Received[SupplyScheduled], fields: Sequence[str]) -> Outgoing:
     problem = (
-        f"supply {message.data.supply_id} was scheduled before with another value: send supply.rescheduled or supply.changed to change it, "
+        f"supply {message.data.supply_id} was scheduled before with other {' and '.join(fields)}: "
+        "send supply.rescheduled or supply.changed to change it, "
         "or schedule under a new id what are other goods"
     )
-    return _rejected(message, field, "scheduled_differently", problem)
+    return _rejected(message, fields[0], "scheduled_differently", problem)
 
 
 def _in_the_past(message: Received[SupplyScheduled] | Received[SupplyRescheduled], expected_at: datetime) -> Outgoing:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -55,7 +56,10 @@ FAULTS: dict[str, tuple[str, str]] = {
 """Which field is at fault, and the way out, of refusals whose words name none."""
 
 FIELD = re.compile(r"[a-z_]+(\.[a-z0-9_]+)*")
-WITH_WAY_OUT = re.compile(r"(?P<problem>.+?) \((?P<remedy>[^()]+)\)|(?P<other>.+?)(?:: |; )(?P<way>.+)", re.DOTALL)
+WAYS_OUT = [
+    re.compile(pattern, re.DOTALL)
+    for pattern in (r"(?P<problem>.+?) \((?P<way>[^()]+)\)", r"(?P<problem>[^;]+); (?P<way>.+)", r"(?P<problem>.+?): (?P<way>.+)")
+]
 
 
 def faults_in(words: str) -> list[FieldProblem]:
@@ -66,10 +70,8 @@ def faults_in(words: str) -> list[FieldProblem]:
     field, colon, rest = words.partition(": ")
     if not colon or not rest or FIELD.fullmatch(field) is None:
         return []
-    found = WITH_WAY_OUT.fullmatch(rest)
-    problem, remedy = (
-        (rest, "correct it and send it again") if found is None else (found["problem"] or found["other"], found["remedy"] or found["way"])
-    )
+    found = next((match for way in WAYS_OUT if (match := way.fullmatch(rest))), None)
+    problem, remedy = (rest, "correct it and send it again") if found is None else (found["problem"], found["way"])
     return [FieldProblem(field=field[:120], problem=problem[:500], remedy=remedy[:500])]
 
 
@@ -177,6 +179,9 @@ async def read_list(call: Call, path: str, *names: str) -> web.Response:
     return shown(await asking.read(call.environment, "allocation", path, **query))
 
 
+PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8)
+"""Between asking again an owner who has not heard yet of what another one knows: who registers and uses it at once need not care."""
+
 UNKNOWN_KINDS: dict[str, Kind] = {
     "unknown_sku": "product",
     "unknown_location": "location",
@@ -202,6 +207,19 @@ def _doubted(answer: Answer) -> Kind | None:
         return AWAITED_KINDS.get(re.split(r"[.:]", answer.reason or "", maxsplit=1)[0])
     refusal = refusal_in(answer) if answer.status == "done" else None
     return None if refusal is None else UNKNOWN_KINDS.get(reason_of(refusal))
+
+
+async def _doubted_among(call: Call, answer: Answer, names: Sequence[Named]) -> list[Named]:
+    """What the owner does not know although somebody does.
+
+    Raises:
+        Problem: nobody knows it.
+    """
+    doubted = [named for named in names if named.kind == _doubted(answer)]
+    missing = await missing_among(call, doubted) if doubted else []
+    if missing:
+        raise unknown(missing, decided=True)
+    return doubted
 
 
 async def told(
@@ -232,11 +250,15 @@ async def told(
         ServiceAway: an owner does not answer.
     """
     answer = await asking.ask(call.environment, service, command, event_id=event_id, order_id=order_id)
-    doubted = [named for named in names if named.kind == _doubted(answer)]
+    doubted = await _doubted_among(call, answer, names)
+    for attempt, pause_seconds in enumerate(PAUSES_SECONDS):
+        if not doubted or refusal_in(answer) is None:
+            break
+        # Its owner knows it, and who was asked has not heard of it yet: that takes no longer than a message on its way.
+        await asyncio.sleep(pause_seconds)
+        answer = await asking.ask(call.environment, service, command, event_id=uuid5(event_id, f"again {attempt}"), order_id=order_id)
+        doubted = await _doubted_among(call, answer, names)
     if doubted:
-        missing = await missing_among(call, doubted)
-        if missing:
-            raise unknown(missing, decided=True)
         refusal = refusal_in(answer)
         if refusal is not None:
             # Its owner knows it; who was asked has not heard of it yet.

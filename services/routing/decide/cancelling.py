@@ -59,7 +59,8 @@ def wishes_of(order: Order, request: OrderCancelRequested) -> tuple[Wish, ...] |
         bought = _whole({part.line_id: part.quantity - part.cancelled for part in parts}, each)
         unshipped = _whole({part.line_id: part.open for part in parts}, each)
         if wanted.quantity is not None and wanted.quantity > bought:
-            return Refusal("invalid", f"lines: line {wanted.line_id}: quantity: the order has {bought} of it, not {wanted.quantity}")
+            detail = f"lines: {wanted.quantity} of line {wanted.line_id} are more than the {bought} bought; name at most so many"
+            return Refusal("invalid", detail)
         kit = parts[0].kit
         quantity = wanted.quantity or unshipped or bought
         wishes.append(Wish(wanted.line_id, parts[0].sku if kit is None else kit.sku, quantity, each, kit is not None))

@@ -32,8 +32,8 @@ class CloseGap(Request):
 
 
 class ApplyCounts(Request):
-    """Applies an uploaded file. ``valid``: its valid rows; ``all``: every row or none."""
+    """Applies an uploaded file. ``all``: every row or none; ``valid``: its valid rows, however many are wrong."""
 
-    rows: Literal["valid", "all"] = "valid"
+    rows: Literal["valid", "all"] = "all"
     reason: ShortText
     operator: ShortText = "operator"
