@@ -172,7 +172,7 @@ def test_the_same_outlook_gives_the_same_prices_in_whatever_order_it_is_told() -
         told.network,
         told.tariffs,
         told.split_cents,
-        {sku: dict(reversed(places.items())) for sku, places in reversed(told.shelves.items())},
+        {sku: dict(reversed(list(places.items()))) for sku, places in reversed(list(told.shelves.items()))},
         told.unit_grams,
         list(reversed(told.ordered)),
         told.days,
@@ -181,6 +181,19 @@ def test_the_same_outlook_gives_the_same_prices_in_whatever_order_it_is_told() -
     assert first.cents == taken(other).cents
     assert first.together == set(told.shelves), "all of them are scarce and travel with others"
     assert first.to_come == 0
+
+
+def test_of_many_dual_values_always_the_same_is_the_price() -> None:
+    """Whole orders from whole units leave a choice of prices, which whatever comes first would decide."""
+    told = an_outlook(3)
+    skus = sorted(told.shelves)
+    shelves = [((sku, code), units) for sku in skus for code, units in told.shelves[sku].items() if code != "dallas"]
+    expected = [Orders(entry.lines, way, 1.0) for entry, way in zip(told.ordered, ["west", "east"] * 60, strict=True)]
+    expected = while_it_lasts(expected, dict.fromkeys(skus, 1e9))
+    parcels = Parcels({way: WAYS[way] for way in ("west", "east")}, told.unit_grams)
+    first = plan_prices(skus, dict(shelves), expected, parcels, {})
+    assert first == pytest.approx(plan_prices(skus[::-1], dict(shelves[::-1]), expected[::-1], parcels, {}))
+    assert any(first.values())
 
 
 def test_products_whose_programme_fails_keep_the_price_that_each_has_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,10 +211,12 @@ def test_products_whose_programme_fails_keep_the_price_that_each_has_by_itself(m
 
 
 def test_of_too_many_kinds_of_orders_some_speak_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    shelves = {("A", "reno"): 60, ("A", "newark"): 90, **{(f"B{number:03d}", "reno"): 9 for number in range(120)}}
-    expected = [Orders((("A", 1), (f"B{number:03d}", 1)), way, 1.0) for number in range(120) for way in ("west", "middle")][:150]
+    """Fifty A are wanted, ten times one and twenty times two, and Reno has 48. The two kinds that are looked at come to 45."""
+    others = [f"B{number:03d}" for number in range(30)]
+    shelves = {("A", "reno"): 48, ("A", "newark"): 90, **{(other, "reno"): 9 for other in others}}
+    expected = [Orders((("A", 1 if number < 10 else 2), (other, 1)), "west", 1.0) for number, other in enumerate(others)]
     parcels = Parcels(WAYS, {sku: POUND_GRAMS for sku, _ in shelves})
     usual = plan_prices(["A"], shelves, expected, parcels, {})
-    monkeypatch.setattr(whole_plans, "MOST_KINDS", 30)
+    assert usual["A", "reno"] == pytest.approx(400), "two travel from Newark for 800 more"
+    monkeypatch.setattr(whole_plans, "MOST_KINDS", 2)
     assert plan_prices(["A"], shelves, expected, parcels, {}) == pytest.approx(usual)
-    assert usual["A", "reno"] > 0

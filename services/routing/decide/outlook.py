@@ -22,7 +22,7 @@ from services.routing.decide.network import Network, Reach
 from services.routing.decide.scarcity import StockPriceError, stock_prices
 from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service, Tariffs, billable_pounds
 from services.routing.decide.together import clusters
-from services.routing.decide.whole_plans import Orders, Parcels, plan_prices, while_it_lasts
+from services.routing.decide.whole_plans import Lines, Orders, Parcels, in_order, plan_prices, while_it_lasts
 
 HALF_LIVES = 4.0
 """How many times within the history the weight of an order halves."""
@@ -36,9 +36,9 @@ Shelves = Mapping[str, Mapping[str, int]]
 
 
 class Ordered(NamedTuple):
-    """Orders that are alike: units per SKU, in the order of the SKUs. ``orders``: how many, newer ones counting more."""
+    """Orders that are alike. ``orders``: how many, newer ones counting more."""
 
-    lines: tuple[tuple[str, int], ...]
+    lines: Lines
     place: Place
     service_level: str
     residential: bool
@@ -172,7 +172,7 @@ def in_pieces(outlook: Outlook) -> Iterator[Priced]:
         sku: {code: units for code, units in sorted(places.items()) if units > 0 and code in active}
         for sku, places in sorted(outlook.shelves.items())
     }
-    ordered = sorted(outlook.ordered, key=_in_order)
+    ordered = list(in_order(outlook.ordered, _sequence))
     known: dict[tuple[str, str], float] = {}
     for question in _questions(outlook, ordered, shelves):
         found = stock_prices(question.shelves, question.demand, question.shipping_cost_cents)
@@ -202,7 +202,7 @@ def in_pieces(outlook: Outlook) -> Iterator[Priced]:
             yield Priced(skus, _whole(found), together=True, to_come=to_come)
 
 
-def _in_order(entry: Ordered) -> tuple[Any, ...]:
+def _sequence(entry: Ordered) -> tuple[Any, ...]:
     """Sums of fractions depend on their sequence; this one is always the same."""
     return (entry.lines, entry.place.country, entry.place.postal_code, entry.service_level, entry.residential, entry.orders)
 

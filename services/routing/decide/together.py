@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import merge
 from itertools import combinations
 
 from services.routing.decide.whole_plans import TRACE_UNITS, Orders
@@ -10,6 +11,10 @@ from services.routing.decide.whole_plans import TRACE_UNITS, Orders
 MOST_SKUS_TOGETHER = 20
 """Larger programmes take longer for each SKU, and know little more: what travels with a product of another cluster is still seen whole,
 only its price is that of before."""
+
+
+Ties = dict[str, dict[str, float]]
+"""How many orders have both of two SKUs."""
 
 
 def clusters(orders: Sequence[Orders], shelves: Mapping[str, Mapping[str, int]]) -> list[tuple[Sequence[str], Sequence[Orders]]]:
@@ -26,13 +31,14 @@ def clusters(orders: Sequence[Orders], shelves: Mapping[str, Mapping[str, int]])
             accompanied.update(sku for sku, _ in entry.lines)
     scarce = {sku for sku in accompanied if len(shelves[sku]) > 1 and min(shelves[sku].values()) < wanted[sku] * (1 + TRACE_UNITS)}
     of_sku: dict[str, list[int]] = {}
-    ties: dict[tuple[str, str], float] = {}
+    ties: Ties = {}
     for number, entry in enumerate(orders):
         own = [sku for sku, _ in entry.lines if sku in scarce]
         for sku in own:
             of_sku.setdefault(sku, []).append(number)
-        for pair in combinations(own, 2):
-            ties[pair] = ties.get(pair, 0.0) + entry.count
+        for one, other in combinations(own, 2):
+            others = ties.setdefault(one, {})
+            others[other] = others.get(other, 0.0) + entry.count
     found: list[tuple[Sequence[str], Sequence[Orders]]] = []
     for skus in _packed(_tied(scarce, ties), wanted):
         numbers = sorted({number for sku in skus for number in of_sku[sku]})
@@ -40,10 +46,12 @@ def clusters(orders: Sequence[Orders], shelves: Mapping[str, Mapping[str, int]])
     return found
 
 
-def _tied(scarce: set[str], ties: Mapping[tuple[str, str], float]) -> list[list[str]]:
+def _tied(scarce: set[str], ties: Ties) -> list[list[str]]:
     """Joins what is ordered together most, as long as it does not become too much."""
     cluster_of = {sku: [sku] for sku in sorted(scarce)}
-    for (one, other), _ in sorted(ties.items(), key=lambda entry: (-entry[1], entry[0])):
+    # Merged from many, because one sort of everything would hold up the whole process.
+    strongest = merge(*(sorted((-orders, one, other) for other, orders in others.items()) for one, others in ties.items()))
+    for _, one, other in strongest:
         first, second = cluster_of[one], cluster_of[other]
         if first is not second and len(first) + len(second) <= MOST_SKUS_TOGETHER:
             first.extend(second)

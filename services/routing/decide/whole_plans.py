@@ -22,9 +22,10 @@ Rules that make one number of it (docs/decisions/0024-stock-prices.md):
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any, Protocol, TypeVar
 
 import highspy
 import numpy as np
@@ -52,11 +53,26 @@ Places = tuple[int, ...]
 """A plan: the position of the location of each line."""
 
 
+Lines = tuple[tuple[str, int], ...]
+"""Units per SKU, in the order of the SKUs."""
+
+
+class HasLines(Protocol):
+    """Something that is ordered."""
+
+    @property
+    def lines(self) -> Lines:
+        """What is ordered."""
+
+
+WithLines = TypeVar("WithLines", bound=HasLines)
+
+
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Orders that are alike: units per SKU, in the order of the SKUs; how parcels reach the customers; how many are expected."""
+    """Orders that are alike: what is ordered, how parcels reach the customers, and how many are expected."""
 
-    lines: tuple[tuple[str, int], ...]
+    lines: Lines
     way: str
     count: float
 
@@ -90,7 +106,7 @@ def while_it_lasts(orders: Sequence[Orders], stock: Mapping[str, float]) -> list
         for sku, units in entry.lines:
             wanted[sku] = wanted.get(sku, 0.0) + units * entry.count
     lasts = {sku: min(1.0, stock.get(sku, 0.0) / units) if units > 0 else 0.0 for sku, units in wanted.items()}
-    shipped: dict[tuple[tuple[tuple[str, int], ...], str], float] = {}
+    shipped: dict[tuple[Lines, str], float] = {}
     for entry in orders:
         ends = sorted({lasts[sku] for sku, _ in entry.lines} - {0.0})
         begin = 0.0
@@ -100,7 +116,17 @@ def while_it_lasts(orders: Sequence[Orders], stock: Mapping[str, float]) -> list
                 key = (lines[first : first + MOST_LINES], entry.way)
                 shipped[key] = shipped.get(key, 0.0) + entry.count * (end - begin)
             begin = end
-    return [Orders(lines, way, count) for (lines, way), count in sorted(shipped.items()) if count > 0]
+    found = (Orders(lines, way, count) for (lines, way), count in shipped.items() if count > 0)
+    return list(in_order(found, lambda entry: (entry.lines, entry.way)))
+
+
+def in_order(entries: Iterable[WithLines], key: Callable[[WithLines], Any]) -> Iterator[WithLines]:
+    """Sorted by a key that begins with the lines. One sort of everything would hold up the whole process, as it cannot be interrupted."""
+    by_first_sku: dict[str, list[WithLines]] = {}
+    for entry in entries:
+        by_first_sku.setdefault(entry.lines[0][0], []).append(entry)
+    for sku in sorted(by_first_sku):
+        yield from sorted(by_first_sku[sku], key=key)
 
 
 def plan_prices(
