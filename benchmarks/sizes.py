@@ -58,7 +58,7 @@ class Sizes:
     savings_seeds: int = 5
     savings_solve_seconds: float = 8.0
     """Processor time for the optimum of one period."""
-    standard_instances: int = 12
+    standard_instances: int = 30
     standard_sequences: int = 1
     """Of each standard instance of the literature."""
     standard_arrivals: int = 10_000

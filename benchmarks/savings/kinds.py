@@ -29,10 +29,9 @@ class Kinds:
     Args:
         scenario: network, cards, weights and opening stock.
         wanted: orders, and which of their products are to be shipped.
-        lost_cents: what it counts not to ship a product at all; None where all that is wanted is there.
     """
 
-    def __init__(self, scenario: Scenario, wanted: Sequence[tuple[Order, Iterable[str]]], *, lost_cents: float | None = None) -> None:
+    def __init__(self, scenario: Scenario, wanted: Sequence[tuple[Order, Iterable[str]]]) -> None:
         self.codes = [location.code for location in scenario.planner.network.locations]
         self.skus = sorted(scenario.stock)
         self._place_of = {code: position for position, code in enumerate(self.codes)}
@@ -50,12 +49,9 @@ class Kinds:
                 kind_of[key] = len(self.items)
                 self.items.append(tuple(self._item_of[sku] for sku in skus))
                 self._skus.append(skus)
-                parcels = _parcel_cents(scenario, order, skus, self.stock[list(self.items[-1])])
-                self._parcels.append(parcels if lost_cents is None else np.vstack([parcels, lost_cents * _sizes(len(skus))]))
+                self._parcels.append(_parcel_cents(scenario, order, skus, self.stock[list(self.items[-1])]))
             self._kinds.append(kind_of.get(key))
         self.counts = np.bincount([kind for kind in self._kinds if kind is not None], minlength=len(self.items))
-        if lost_cents is not None:
-            self.stock = np.hstack([self.stock, np.full((len(self.skus), 1), self.counts.sum())])
         self._groups = [
             (kinds, np.array([self.items[kind] for kind in kinds]), np.stack([self._parcels[kind] for kind in kinds]))
             for size in sorted({len(items) for items in self.items})
@@ -194,8 +190,3 @@ def _blocks(cuts: NDArray[np.int64], count: int) -> Sequence[int]:
         blocks.append(int(cuts[left]))
         left ^= blocks[-1]
     return blocks
-
-
-def _sizes(count: int) -> Cents:
-    """How many products each set has."""
-    return np.array([subset.bit_count() for subset in range(1 << count)], dtype=np.float64)

@@ -9,12 +9,11 @@ from typing import Any
 
 from benchmarks.savings.clairvoyant import best_in_hindsight
 from benchmarks.savings.history import HISTORY, baskets_of_history, drawn_baskets
-from benchmarks.savings.plan_prices import PlanPrices
-from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Forward, Live, Nearest, ProductPrices
+from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Forward, Live, Nearest, Prices
 from benchmarks.savings.scenario import NETWORKS, TIGHTNESS, Scenario, draw_scenario
 from benchmarks.savings.simulation import Outcome, Policy, play
 from benchmarks.savings.standard import OUTSIDE, draw_instance
-from benchmarks.savings.telling import FORWARD, LIVE, NEAREST, WHOLE_PLANS, above
+from benchmarks.savings.telling import FORWARD, LIVE, NEAREST, SINGLE_PRODUCTS, above
 from benchmarks.sizes import Sizes
 from deploy.local.progress import Progress
 
@@ -60,8 +59,8 @@ def _planners(scenario: Scenario) -> dict[str, Callable[[], Policy]]:
     every = max(1, len(scenario.orders) // RENEWALS)
     return {
         LIVE: partial(Live, scenario),
-        FORWARD: lambda: Forward(scenario, ProductPrices(scenario), every),
-        WHOLE_PLANS: lambda: Forward(scenario, PlanPrices(scenario), every),
+        FORWARD: lambda: Forward(scenario, Prices(scenario), every),
+        SINGLE_PRODUCTS: lambda: Forward(scenario, Prices(scenario, alone=True), every),
     }
 
 
@@ -85,5 +84,5 @@ def _compare(scenario: Scenario, policies: Mapping[str, Callable[[], Policy]], s
 
 
 def _told(runs: list[dict[str, Any]]) -> str:
-    far = ", ".join(f"{name} {fmean(above(run, name) for run in runs):.1%}" for name in (LIVE, FORWARD, WHOLE_PLANS))
+    far = ", ".join(f"{name} {fmean(above(run, name) for run in runs):.1%}" for name in (LIVE, FORWARD, SINGLE_PRODUCTS))
     return f"{far} above the best in hindsight"

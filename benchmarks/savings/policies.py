@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from benchmarks.savings.scenario import NOON, Order, Scenario, Shelves
 from services.routing.decide.foresight import StockPrices
+from services.routing.decide.outlook import Ordered, Outlook, StockPriceList, in_pieces
 from services.routing.decide.planner import Plan
-from services.routing.decide.scarcity import stock_prices
 
 
 class ByList:
@@ -81,24 +80,33 @@ class Live:
         return self._scenario.planner.plan(self._scenario.request(order, shelves))
 
 
-class Prices(Protocol):
-    """Works out what scarce stock is worth."""
+class Prices:
+    """The product's own prices, as it works them out in the background, from the orders of the period before.
 
-    def prices(self, shelves: Mapping[str, Mapping[str, int]], to_come: int) -> Mapping[tuple[str, str], float]:
-        """Cents per unit, by product and location, with so many orders to come after this one."""
+    Args:
+        scenario: the period.
+        alone: whether to stop at the prices of each product by itself, which the product falls back to when time is short.
+    """
 
-
-class ProductPrices:
-    """The product's own prices, on the demand that the period before tells of."""
-
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, *, alone: bool = False) -> None:
         self._scenario = scenario
+        self._alone = alone
+        self._ordered = [
+            Ordered(tuple((sku, 1) for sku in sorted(order.skus)), order.destination, order.service_level, order.residential, 1.0)
+            for order in scenario.before
+        ]
 
-    def prices(self, shelves: Mapping[str, Mapping[str, int]], to_come: int) -> Mapping[tuple[str, str], float]:
-        """Each product by itself."""
-        units = {(sku, code): have for sku, places in shelves.items() for code, have in places.items()}
-        demand = {key: per_order * to_come for key, per_order in self._scenario.demand.items()}
-        return stock_prices(units, demand, self._scenario.parcel_cents)
+    def prices(self, shelves: Mapping[str, Mapping[str, int]], to_come: int) -> Mapping[tuple[str, str], int]:
+        """Cents per unit, by product and location, with so many orders to come after this one."""
+        planner, share = self._scenario.planner, to_come / len(self._ordered)
+        weights = self._scenario.unit_grams
+        found = StockPriceList()
+        outlook = Outlook(planner.network, planner.tariffs, planner.split_cents, shelves, weights, self._ordered, share)
+        for piece in in_pieces(outlook):
+            if self._alone and piece.together:
+                break
+            found.take(piece)
+        return found.cents
 
 
 class Forward:
@@ -116,7 +124,7 @@ class Forward:
         if number % self._every == 0:
             cents: dict[str, dict[str, int]] = {}
             for (sku, code), price in self._prices.prices(shelves, len(self._scenario.orders) - number - 1).items():
-                cents.setdefault(sku, {})[code] = round(price)
+                cents.setdefault(sku, {})[code] = price
             self._known = StockPrices(number // self._every, NOON, cents)
         return self._planner.plan(replace(self._scenario.request(order, shelves), stock_prices=self._known))
 

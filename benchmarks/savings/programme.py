@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import highspy
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.failure import BenchmarkError
 from benchmarks.savings.kinds import Cents, Column, Kinds
@@ -19,21 +18,15 @@ WHOLE_ENOUGH = 5e-4
 
 
 class Programme:
-    """A row per kind, a row per shelf that could run out, a column per plan.
+    """A row per kind, a row per shelf that could run out, a column per plan."""
 
-    Args:
-        kinds: the orders and the shelves.
-        every_shelf: whether shelves that hold enough now may hold less later (:meth:`renew`).
-    """
-
-    def __init__(self, kinds: Kinds, *, every_shelf: bool = False) -> None:
+    def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
         self._columns: dict[Column, int] = {}
         wanted = np.zeros(len(kinds.skus), dtype=np.int64)
         for items, count in zip(kinds.items, kinds.counts, strict=True):
             wanted[list(items)] += count
-        stock_there = kinds.stock[:, : len(kinds.codes)]
-        self._shelves = np.argwhere((stock_there > 0) & (every_shelf | (stock_there < wanted[:, None])))
+        self._shelves = np.argwhere((kinds.stock > 0) & (kinds.stock < wanted[:, None]))
         self._row_of = {(int(sku), int(place)): len(kinds.items) + row for row, (sku, place) in enumerate(self._shelves)}
         self._solver = highspy.Highs()  # type: ignore[no-untyped-call]  # its stubs leave the return type out
         for option, setting in (("log_to_console", False), ("output_flag", False), ("threads", 1), ("random_seed", 1)):
@@ -66,13 +59,6 @@ class Programme:
             numbers = np.array(starts, dtype=np.int32), np.array(index, dtype=np.int32), np.array(value)
             self._solver.addCols(len(new), costs, np.zeros(len(new)), np.full(len(new), np.inf), len(index), *numbers)
         return len(new)
-
-    def renew(self, counts: Cents, stock: NDArray[np.int64]) -> None:
-        """The same with so many orders of each kind, and so much on the shelves."""
-        lower = np.concatenate([counts, np.full(len(self._shelves), -np.inf)])
-        upper = np.concatenate([counts, stock[tuple(self._shelves.T)].astype(float)])
-        for row, (least, most) in enumerate(zip(lower.tolist(), upper.tolist(), strict=True)):
-            self._solver.changeRowBounds(row, least, most)
 
     def solve(self) -> tuple[float, Cents, Cents]:
         """The least cost with parts of orders allowed, the price per unit of each shelf, and what one order of each kind is worth."""

@@ -71,9 +71,7 @@ class Scenario:
     """Everything that a policy may know, and the orders, of which it is told one after the other.
 
     Args:
-        before: the orders of the period before.
-        demand: units that an average order has, by product and region: what the period before tells of this one.
-        parcel_cents: what a parcel with an average order costs, by location and region.
+        before: the orders of the period before, which are what is known of demand.
         lists: fixed lists of locations, by what they are called.
     """
 
@@ -82,8 +80,6 @@ class Scenario:
     stock: Mapping[str, Mapping[str, int]]
     orders: Sequence[Order]
     before: Sequence[Order]
-    demand: Mapping[tuple[str, str], float]
-    parcel_cents: Mapping[tuple[str, str], int]
     lists: Mapping[str, Sequence[str]]
 
     def request(self, order: Order, shelves: Mapping[str, Mapping[str, int]]) -> PlanRequest:
@@ -138,10 +134,6 @@ def draw_scenario(baskets: Baskets, network: str, tightness: str, seed: int, cou
         stock={sku: _placed(placing, planner.network, before, max(1, round(TIGHTNESS[tightness] * sold[sku]))) for sku in products},
         orders=orders,
         before=before,
-        demand={
-            (sku, region): units * share / len(before) ** 2 for sku, units in sold.items() for region, share in sorted(regions.items())
-        },
-        parcel_cents=average,
         lists={"by hand, home first": home_first, "by hand, central first": central_first},
     )
 

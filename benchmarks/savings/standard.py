@@ -69,21 +69,20 @@ class PairedNetwork(Network):
         return tuple(sorted(seen, key=lambda reach: (reach.miles, reach.location.code)))
 
 
-def the_planner() -> tuple[Planner, Mapping[tuple[str, str], float]]:
-    """The planner with this network and these prices, and the price of a unit, without its parcel, by location and city."""
+def the_planner() -> Planner:
+    """The planner with this network and these prices."""
     locations = [a_location(code, all_places()[postal_code]) for code, postal_code in CENTRES.items()]
     zones: dict[tuple[str, str], tuple[int, int]] = {}
     cards: dict[int, tuple[int, ...]] = {}
-    units: dict[tuple[str, str], float] = {}
     for postal_code in CITIES:
         city = all_places()[postal_code]
         miles = {location.code: _miles(location, city) for location in locations}
         for code in (*miles, OUTSIDE):
             times = TIMES_OUTSIDE if code == OUTSIDE else 1
-            units[code, postal_code] = times * (UNIT_DOLLARS + UNIT_MILE_DOLLARS * miles.get(code, max(miles.values())))
+            unit = times * (UNIT_DOLLARS + UNIT_MILE_DOLLARS * miles.get(code, max(miles.values())))
             zone = len(cards) + 1
             zones[code, postal_code] = zone, round(miles.get(code, OUTSIDE_MILES))
-            dollars = (times * PARCEL_DOLLARS + count * units[code, postal_code] for count in range(1, MOST_UNITS + 1))
+            dollars = (times * PARCEL_DOLLARS + count * unit for count in range(1, MOST_UNITS + 1))
             cards[zone] = tuple(round(PER_DOLLAR * price) for price in dollars)
     nothing = dict.fromkeys(cards, 1)
     tariffs = Tariffs(
@@ -98,7 +97,7 @@ def the_planner() -> tuple[Planner, Mapping[tuple[str, str], float]]:
         handling_cents=0,
     )
     outside = a_location(OUTSIDE, all_places()["66101"])
-    return Planner(PairedNetwork([*locations, outside], zones=zones), tariffs), units
+    return Planner(PairedNetwork([*locations, outside], zones=zones), tariffs)
 
 
 def _miles(location: Location, city: Place) -> float:
@@ -107,7 +106,7 @@ def _miles(location: Location, city: Place) -> float:
 
 def draw_instance(instance: int, sequence: int, arrivals: int) -> Scenario:
     """One sequence of arrivals of one instance. Those that order nothing are left out, as nothing happens with them."""
-    planner, units = the_planner()
+    planner = the_planner()
     random = Random(f"instance {instance}")
     products = [f"product-{number:02d}" for number in range(PRODUCTS)]
     types = [tuple(random.sample(products, size)) for size in range(1, MOST_UNITS + 1) for _ in range(TYPES_PER_SIZE)]
@@ -127,14 +126,7 @@ def draw_instance(instance: int, sequence: int, arrivals: int) -> Scenario:
         cities = drawn.choices(list(CITIES), list(CITIES.values()), k=arrivals)
         return [Order(kind, all_places()[city], city) for kind, city in zip(chosen, cities, strict=True) if kind]
 
-    orders = arriving(str(sequence))
-    units_of_a_parcel = sum(len(kind) * chance for kind, chance in zip(types, chances, strict=True)) / sum(chances)
-    parcel_cents = {
-        (code, city): round(PER_DOLLAR * ((TIMES_OUTSIDE if code == OUTSIDE else 1) * PARCEL_DOLLARS + units_of_a_parcel * price))
-        for (code, city), price in units.items()
-    }
-    ordered = {key: share * arrivals / len(orders) for key, share in demand.items()}
-    return Scenario(planner, dict.fromkeys(products, POUND_GRAMS), stock, orders, arriving("before"), ordered, parcel_cents, lists={})
+    return Scenario(planner, dict.fromkeys(products, POUND_GRAMS), stock, arriving(str(sequence)), arriving("before"), lists={})
 
 
 def _opening(random: Random, planner: Planner, product: str, demand: Mapping[tuple[str, str], float], arrivals: int) -> dict[str, int]:

@@ -14,8 +14,8 @@ Runs = Sequence[Mapping[str, Any]]
 Found = Mapping[str, Any]
 
 LIVE, FORWARD, NEAREST = "live", "forward-looking", "nearest"
-WHOLE_PLANS = "by prices of whole plans"
-LOOKING_FORWARD = (FORWARD, WHOLE_PLANS)
+SINGLE_PRODUCTS = "by prices of single products"
+LOOKING_FORWARD = (FORWARD, SINGLE_PRODUCTS)
 BY_HAND = ("by hand, home first", "by hand, central first")
 BASELINES = (*BY_HAND, "biggest first", NEAREST)
 

@@ -21,7 +21,8 @@ OBJECTIVE = {"objective": "forward_looking"}
 
 
 async def list_stock_prices(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /stock-prices?sku=``: version and age of the prices, and the dearest units, or those of one SKU."""
+    """``GET /stock-prices?sku=``: version and age of the prices, how many SKUs are priced by whole plans and why not more, and the dearest
+    units, or those of one SKU."""
     sku = request.query.get("sku") or None
     if sku is not None and len(sku) > 120:
         problem = FieldProblem(field="sku", problem="is longer than any SKU", remedy="the SKU as it stands in the order")
@@ -40,6 +41,8 @@ async def list_stock_prices(environment: Environment, request: web.Request) -> w
             "due_at": None if refresh["due_at"] is None else refresh["due_at"].isoformat(),
             "problem": refresh["problem"],
             "skus": refresh["skus"],
+            "skus_together": refresh["skus_together"],
+            "fallback": refresh["fallback"],
             "prices": refresh["prices"],
             "dearest": [dict(row) for row in rows],
         }

@@ -14,8 +14,7 @@ from benchmarks.failure import BenchmarkError
 from benchmarks.savings import telling
 from benchmarks.savings.clairvoyant import best_in_hindsight
 from benchmarks.savings.history import drawn_baskets
-from benchmarks.savings.plan_prices import PlanPrices
-from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Forward, Live, Nearest, ProductPrices, filled_from
+from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest, Forward, Live, Nearest, Prices, filled_from
 from benchmarks.savings.scenario import Order, Scenario, Shelves, draw_scenario
 from benchmarks.savings.simulation import Outcome, Policy, play
 from benchmarks.savings.standard import CITIES, OUTSIDE, PER_DOLLAR, draw_instance
@@ -34,7 +33,7 @@ def tight() -> Scenario:
 def policies_of(scenario: Scenario) -> Sequence[Policy]:
     """Every way to choose of the declared networks."""
     by_hand = [ByList(scenario, codes) for codes in scenario.lists.values()]
-    forward = [Forward(scenario, prices, every=10) for prices in (ProductPrices(scenario), PlanPrices(scenario))]
+    forward = [Forward(scenario, prices, every=10) for prices in (Prices(scenario), Prices(scenario, alone=True))]
     return [*by_hand, BiggestFirst(scenario), Nearest(scenario), Live(scenario), *forward]
 
 
@@ -120,13 +119,13 @@ def _cents(scenario: Scenario, number: int, units: Sequence[tuple[int, str]], pl
     return scenario.planner.plan(scenario.request(scenario.orders[number], only)).cost_cents
 
 
-@pytest.mark.parametrize("kind", [ProductPrices, PlanPrices])
-def test_who_looks_forward_keeps_the_last_unit_for_whom_it_is_nearest_to(tight: Scenario, kind: type[ProductPrices | PlanPrices]) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_who_looks_forward_keeps_the_last_unit_for_whom_it_is_nearest_to(tight: Scenario, alone: bool) -> None:
     """Seattle bought it before. The last unit in Reno goes there; Salt Lake City, not so far from Dallas, is served from Dallas."""
     seattle, salt_lake_city = (Order(("A",), all_places()[code], code[0]) for code in ("98101", "84101"))
     scenario = small(tight, [salt_lake_city, seattle], {"A": {"reno": 1, "dallas": 5}})
-    scenario = replace(scenario, before=[seattle, seattle], demand={("A", "9"): 1.0})
-    at_once, later = play(scenario, Live(scenario)), play(scenario, Forward(scenario, kind(scenario), every=1))
+    scenario = replace(scenario, before=[seattle, seattle])
+    at_once, later = play(scenario, Live(scenario)), play(scenario, Forward(scenario, Prices(scenario, alone=alone), every=1))
     assert [shipped["A"] for shipped in at_once.shipped] == ["reno", "dallas"]
     assert [shipped["A"] for shipped in later.shipped] == ["dallas", "reno"]
     assert later.cost_cents < at_once.cost_cents
@@ -134,7 +133,7 @@ def test_who_looks_forward_keeps_the_last_unit_for_whom_it_is_nearest_to(tight: 
 
 def test_a_seed_always_draws_the_same_period() -> None:
     one, other = (draw_scenario(drawn_baskets(60), "5 locations", "usual", seed=1, count=20) for _ in range(2))
-    assert (one.orders, one.stock, one.demand, one.parcel_cents) == (other.orders, other.stock, other.demand, other.parcel_cents)
+    assert (one.orders, one.before, one.stock) == (other.orders, other.before, other.stock)
 
 
 def test_a_standard_instance_costs_what_its_paper_says_and_what_is_outside_twice_as_much() -> None:
@@ -157,7 +156,7 @@ def test_a_standard_instance_costs_what_its_paper_says_and_what_is_outside_twice
 
 def _run(seed: int, live: int, forward: int, least: int) -> dict[str, Any]:
     outcome = Outcome(orders=10, units=20, parcels=12).as_json()
-    costs = {**dict.fromkeys(telling.BASELINES, 20_000), telling.LIVE: live, telling.FORWARD: forward, telling.WHOLE_PLANS: least}
+    costs = {**dict.fromkeys(telling.BASELINES, 20_000), telling.LIVE: live, telling.FORWARD: forward, telling.SINGLE_PRODUCTS: forward}
     return {
         "network": "3 locations",
         "stock": "tight",

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
 
+from services.routing.decide import outlook
 from services.routing.decide.foresight import StockPrices
 from services.routing.decide.outlook import Told, left_on_shelves, weighed_days
 from services.routing.decide.scarcity import StockPriceError
@@ -118,10 +119,35 @@ async def test_a_failure_is_told_and_the_prices_of_before_stay(
     def fails(*_: object) -> dict[tuple[str, str], float]:
         raise StockPriceError("no optimum")
 
-    monkeypatch.setattr(prices, "stock_prices", fails)
+    monkeypatch.setattr(outlook, "stock_prices", fails)
     assert await refresh(desk, environment)
     shown = await (await client.get("/stock-prices")).json()
     assert (shown["version"], shown["problem"], shown["prices"]) == (1, "StockPriceError: no optimum", 1)
+
+
+async def test_what_is_ordered_together_is_priced_together_and_by_itself_where_time_is_short(
+    desk: Desk, environment: Environment, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Near Reno people buy a mug and a saucer. Only Reno has saucers, and it will have too few mugs."""
+    for number in range(8):
+        placed = an_order(a_line("1", 1, sku="MUG"), a_line("2", 1, sku="SAUCER"))
+        await desk.plan(placed, {"MUG": {"reno": 12 - number, "newark": 90}, "SAUCER": {"reno": 900 - number}})
+    await refresh(desk, environment)
+
+    async def shown() -> Any:
+        return await (await client.get("/stock-prices?sku=MUG")).json()
+
+    first = await shown()
+    assert (first["skus"], first["skus_together"], first["fallback"]) == (1, 1, None)
+    desk.now += timedelta(seconds=CHOSEN.stock_prices_seconds)
+    monkeypatch.setattr(prices, "PLANS_SECONDS", 0.0)
+    await refresh(desk, environment)
+    short = await shown()
+    assert (short["version"], short["skus"], short["skus_together"]) == (2, 1, 0)
+    assert short["fallback"] == "1 SKUs are priced each by itself: whole plans took longer than 0 seconds"
+    [dearer], [cheaper] = first["dearest"], short["dearest"]
+    assert dearer["location"] == cheaper["location"] == "reno"
+    assert dearer["cents"] > cheaper["cents"], "alone, a mug does not know that its saucer then comes in a parcel of its own"
 
 
 def test_the_newest_word_on_stock_counts_what_its_own_order_took() -> None:

@@ -141,7 +141,7 @@ def _batches(problems: Iterator[_Problem]) -> Iterator[list[_Problem]]:
         yield batch
 
 
-class _Solver(highspy.Highs):
+class Solver(highspy.Highs):
     """HiGHS that prints nothing: its greeting comes with the callbacks, which nobody uses here."""
 
     def enableCallbacks(self) -> None:  # noqa: N802  # the library's name
@@ -151,7 +151,7 @@ class _Solver(highspy.Highs):
 def _cheapest_flows(batch: Sequence[_Problem]) -> list[Amounts]:
     """How much each location ships to each region when all of them are served at the least cost."""
     model = _model(batch)
-    solver = _Solver()  # type: ignore[no-untyped-call]  # the stubs of its base leave the return type out
+    solver = Solver()  # type: ignore[no-untyped-call]  # the stubs of its base leave the return type out
     for option, setting in (("threads", 1), ("presolve", "off")):
         solver.setOptionValue(option, setting)
     solver.passModel(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from asyncpg import Record
@@ -24,40 +25,48 @@ async def take_lease(connection: Connection, now: datetime, until: datetime) -> 
     return taken is not None
 
 
-async def first_decision_since(connection: Connection, first_id: UUID) -> datetime | None:
-    """When the history begins."""
-    moment: datetime | None = await connection.fetchval(
-        "SELECT decided_at FROM decisions WHERE decision_id >= $1 ORDER BY decision_id LIMIT 1", first_id
-    )
-    return moment
+class Looked(NamedTuple):
+    """How many SKUs were looked at, how many of them by whole plans, and why not more."""
+
+    skus: int
+    skus_together: int
+    fallback: str | None
 
 
-async def read_wanted(connection: Connection, first_id: UUID, now: datetime, half_life_seconds: float, most_skus: int) -> Sequence[Record]:
-    """Units by SKU and area of all orders that were planned since, each order once, older ones counting less; of the SKUs that are wanted
-    most. An area is the first three digits in the US, elsewhere the code itself; ``postal_code`` is one of it."""
+async def read_ordered(
+    connection: Connection, first_id: UUID, now: datetime, half_life_seconds: float, most_orders: int
+) -> Sequence[Record]:
+    """What was ordered by orders that were planned since, alike ones together, older ones counting less; of the newest orders. ``begun`` is
+    when the oldest of these was planned. An area is the first three digits in the US, elsewhere the code itself; ``postal_code`` is one
+    of it."""
     return await connection.fetch(
         """
         WITH planned AS (
-            SELECT order_id, power(0.5, GREATEST(0, extract(epoch FROM $2 - min(decided_at))) / $3::float8) AS weight
-            FROM decisions WHERE decision_id >= $1 GROUP BY order_id
+            SELECT order_id, min(decided_at) AS planned_at FROM decisions WHERE decision_id >= $1
+            GROUP BY order_id ORDER BY min(decided_at) DESC, order_id LIMIT $4
         ), wanted AS (
-            SELECT lines.sku, min(orders.ship_to ->> 'postal_code') AS postal_code, orders.ship_to ->> 'country' AS country,
-                   sum((lines.quantity - lines.cancelled) * planned.weight)::float8 AS units,
-                   max(lines.unit_weight_grams) AS unit_weight_grams
-            FROM planned JOIN orders USING (order_id) JOIN order_lines lines USING (order_id)
-            WHERE lines.quantity > lines.cancelled
-            GROUP BY lines.sku, orders.ship_to ->> 'country',
-                     CASE orders.ship_to ->> 'country' WHEN 'US' THEN left(orders.ship_to ->> 'postal_code', 3)
-                     ELSE orders.ship_to ->> 'postal_code' END
+            SELECT order_id, sku, sum(quantity - cancelled)::bigint AS units, max(unit_weight_grams)::bigint AS grams
+            FROM planned JOIN order_lines USING (order_id) WHERE quantity > cancelled GROUP BY order_id, sku
+        ), baskets AS (
+            SELECT order_id, array_agg(sku ORDER BY sku) AS skus, array_agg(units ORDER BY sku) AS units,
+                   array_agg(grams ORDER BY sku) AS grams
+            FROM wanted GROUP BY order_id
         )
-        SELECT sku, postal_code, country, units, unit_weight_grams FROM wanted
-        WHERE sku IN (SELECT sku FROM wanted GROUP BY sku ORDER BY sum(units) DESC, sku LIMIT $4)
-        ORDER BY sku, postal_code
+        SELECT baskets.skus, baskets.units, baskets.grams, min(orders.ship_to ->> 'postal_code') AS postal_code,
+               orders.ship_to ->> 'country' AS country, orders.service_level, orders.segment = 'dtc' AS residential,
+               sum(power(0.5, GREATEST(0, extract(epoch FROM $2 - planned.planned_at)) / $3::float8))::float8 AS orders,
+               (SELECT min(planned_at) FROM planned) AS begun
+        FROM planned JOIN orders USING (order_id) JOIN baskets USING (order_id)
+        GROUP BY baskets.skus, baskets.units, baskets.grams, orders.ship_to ->> 'country',
+                 CASE orders.ship_to ->> 'country' WHEN 'US' THEN left(orders.ship_to ->> 'postal_code', 3)
+                 ELSE orders.ship_to ->> 'postal_code' END,
+                 orders.service_level, orders.segment = 'dtc'
+        ORDER BY baskets.skus, postal_code
         """,
         first_id,
         now,
         half_life_seconds,
-        most_skus,
+        most_orders,
     )
 
 
@@ -77,22 +86,25 @@ async def read_told(connection: Connection, first_id: UUID, skus: Sequence[str])
 
 
 async def save_prices(
-    connection: Connection, prices: Mapping[tuple[str, str], int], skus: int, computed_at: datetime, due_at: datetime
+    connection: Connection, prices: Mapping[tuple[str, str], int], looked: Looked, computed_at: datetime, due_at: datetime
 ) -> None:
     """A new version of all prices, instead of the one before.
 
     Args:
         connection: the transaction.
         prices: cents by SKU and location.
-        skus: how many were looked at.
+        looked: how many SKUs they are for.
         computed_at: when what they follow from was read.
         due_at: when they are worked out again.
     """
     await connection.execute(
-        "UPDATE stock_price_refresh SET version = version + 1, computed_at = $1, due_at = $2, skus = $3, problem = NULL",
+        """
+        UPDATE stock_price_refresh
+        SET version = version + 1, computed_at = $1, due_at = $2, skus = $3, skus_together = $4, fallback = $5, problem = NULL
+        """,
         computed_at,
         due_at,
-        skus,
+        *looked,
     )
     await connection.execute("DELETE FROM stock_prices")
     await connection.execute(
@@ -115,7 +127,8 @@ async def read_refresh(connection: Connection) -> Record:
     """Which version the prices are, how old, and what became of the last try."""
     row: Record | None = await connection.fetchrow(
         """
-        SELECT COALESCE(version, 0) AS version, computed_at, due_at, COALESCE(skus, 0) AS skus, problem,
+        SELECT COALESCE(version, 0) AS version, computed_at, due_at, COALESCE(skus, 0) AS skus, COALESCE(skus_together, 0) AS skus_together,
+               fallback, problem,
                (SELECT count(*) FROM stock_prices) AS prices
         FROM (SELECT) AS always LEFT JOIN stock_price_refresh ON true
         """
