@@ -29,7 +29,9 @@ def _network() -> Network:
 def rule_of(number: int) -> RoutingRule:
     """One in ten applies to the measured orders; each asks something of the order, as rules in use do."""
     when = f"order.units > {1 if number % 10 == 0 else 1_000 + number} && order.weight_grams < 100000"
-    return RoutingRule(name=f"rule {number}", why="measured", action="weight", when=when, locations="location.zone > 4", cents=1)
+    return RoutingRule(
+        name=f"rule {number}", why="measured", action="weight", when=when, locations=f"location.zone > {2 + number % 6}", cents=1
+    )
 
 
 def milliseconds(rules: tuple[RoutingRule, ...]) -> float:

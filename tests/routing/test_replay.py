@@ -261,6 +261,17 @@ class TestTheCommand:
         assert status == 0
         assert "3 decisions cannot be made again: it was recorded by a version that did not record what was asked" in said
 
+    async def test_rules_are_asked_again_about_a_location_that_has_changed(self, desk: Desk) -> None:
+        await in_force(desk, a_rule("weight", "bulk costs", locations='"bulk" in location.capabilities', cents=5_000))
+        for capabilities in ([], ["bulk"], []):
+            await desk.register(RENO.model_copy(update={"capabilities": capabilities}))
+            await desk.plan(an_order(), {"SKU-1": {"reno": 9, "newark": 9}})
+        assert await self.ask() == (0, "3 of 3 decisions came out as they were recorded, byte for byte\n")
+        chosen = await desk.connection.fetch("SELECT record -> 'chosen' -> 0 ->> 0 FROM decisions ORDER BY decision_id")
+        assert [row[0] for row in chosen] == ["reno", "newark", "reno"]
+        _, said = await self.ask("--rules", "1")
+        assert row(said, "miles")[0] == row(said, "miles")[1]
+
     async def test_a_closed_location_and_dearer_splits_cost_what_they_cost_and_change_nothing(self, desk: Desk) -> None:
         await history(desk, 30)
         before = await desk.connection.fetch("SELECT * FROM decisions")

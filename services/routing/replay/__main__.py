@@ -127,7 +127,7 @@ def variation(options: argparse.Namespace, rules: RuleSet | None, prices: StockP
             objective=options.objective or planner.objective,
             pick_cents=planner.pick_cents if options.pick_cents is None else options.pick_cents,
             split_cents=planner.split_cents if options.split_cents is None else options.split_cents,
-            rules=planner.rules if rules is None else rules,
+            rules=planner.rules if rules is None else rules.for_another_network(),
             capacity_cents=planner.capacity_cents if options.capacity_cents is None else options.capacity_cents,
             stock_prices=prices,
         )
