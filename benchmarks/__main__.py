@@ -27,6 +27,7 @@ from benchmarks.holds import HoldsBench
 from benchmarks.machine import describe_machine, describe_processor
 from benchmarks.pgbench import PgbenchBench
 from benchmarks.planner import measure_planner
+from benchmarks.planner_variants import measure_variants
 from benchmarks.promises import PromisesBench
 from benchmarks.publishing import measure_publishing
 from benchmarks.restock import RestockBench
@@ -48,7 +49,7 @@ PARTS = {
     "publishing": "the relay's way to publish, against aio-pika's",
     "scaling": "more products, queue and processes, and a flash sale",
     "history": "years of shipped orders",
-    "planner": "routing's planner, against HiGHS",
+    "planner": "routing's planner, against HiGHS, and what-ifs",
     "savings": "what routing saves against named baselines, and how far it is from the optimum (simulated)",
 }
 WITHOUT_SERVERS = frozenset({"planner", "savings"})
@@ -82,7 +83,7 @@ def measure_without_servers(parts: Sequence[str], sizes: Sizes, progress: Progre
     """Runs those of the chosen parts that need no servers."""
     found: dict[str, Any] = {}
     if "planner" in parts:
-        found["planner"] = measure_planner(sizes, progress)
+        found["planner"] = measure_planner(sizes, progress) | measure_variants(sizes, progress)
     if "savings" in parts:
         found["savings"] = measure_savings(sizes, progress)
     return found

@@ -19,10 +19,14 @@ MICROGRAMS_PER_POUND = 453_592_370
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place that may ship: units of each item there, and what so many pounds from there cost in cents, the parcel's handling included."""
+    """A place that may ship: units of each item there, and what so many pounds from there cost in cents, the parcel's handling included.
+
+    ``unit_cents`` is what a unit of each item there counts beside that; nothing where none is given.
+    """
 
     stock: Sequence[int]
     cents: Callable[[int], int]
+    unit_cents: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +104,15 @@ def _programme(question: Question) -> _Programme | None:
         load: list[tuple[int, float]] = []
         for item, (wanted, grams) in enumerate(zip(question.units, question.unit_grams, strict=True)):
             most = min(place.stock[item], wanted)
+            each = place.unit_cents[item] if place.unit_cents else 0
             if question.divisible[item] and most:
-                taken = programme.column(0, most)
+                taken = programme.column(each, most)
                 picked = programme.column(question.pick_cents, 1)
                 programme.row(-np.inf, 0, [(taken, 1), (picked, -most)])
                 supply[item].append((taken, 1))
                 load.append((taken, grams))
             elif most == wanted:
-                taken = programme.column(question.pick_cents, 1)
+                taken = programme.column(question.pick_cents + each * wanted, 1)
                 supply[item].append((taken, wanted))
                 load.append((taken, wanted * grams))
         if load:

@@ -74,9 +74,9 @@ def measure_planner(sizes: Sizes, progress: Progress) -> dict[str, object]:
 
 def _measure(lines: int, locations: int, sizes: Sizes) -> PlannerRun:
     random = Random(f"{lines} lines, {locations} locations")
-    planner = _planner(random, locations)
+    planner = planner_of(random, locations)
     places = [random.choice(everywhere()) for _ in range(DESTINATIONS)]
-    requests = [_request(random, planner, lines, random.choice(places)) for _ in range(sizes.planner_orders)]
+    requests = [request_of(random, planner, lines, random.choice(places)) for _ in range(sizes.planner_orders)]
     for request in requests:
         planner.plan(request)  # zones and price tables are known from here on, as in a process that has worked for a while
     each = []
@@ -121,7 +121,7 @@ def everywhere() -> Sequence[Place]:
     return sorted(all_places().values(), key=lambda place: place.postal_code)
 
 
-def _planner(random: Random, locations: int) -> Planner:
+def planner_of(random: Random, locations: int) -> Planner:
     network = Network(
         [
             Location(
@@ -140,7 +140,7 @@ def _planner(random: Random, locations: int) -> Planner:
     return Planner(network, load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150), pick_cents=35)
 
 
-def _request(random: Random, planner: Planner, lines: int, destination: Place) -> PlanRequest:
+def request_of(random: Random, planner: Planner, lines: int, destination: Place) -> PlanRequest:
     units = [random.randint(1, 3) for _ in range(lines)]
     stock = {
         f"SKU-{number}": {

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from benchmarks.integer_program import Place, Question
 from services.routing.decide.calendar import promised_day
+from services.routing.decide.capacity import price_cents
 from services.routing.decide.network import Reach
 from services.routing.decide.planner import Planner, PlanRequest
 from services.routing.decide.tariffs import SERVICES, Service, Tariffs
@@ -26,7 +27,8 @@ class Asked:
 def question_of(planner: Planner, request: PlanRequest) -> Asked | None:
     """The promise comes first: the earliest day from the promised one on by which enough of everything can arrive. Then the least cost.
 
-    Only items that no place has in full by that day may be divided. None when no place can ship anything. A SKU is on one line only.
+    Only items that no place has in full by that day may be divided. Slots count by their price, not by their day. None when no place can
+    ship anything. A SKU is on one line only.
     """
     stocks = _stocks(planner, request)
     units = {entry.sku: min(entry.units, sum(stock[entry.sku] for _, stock in stocks)) for entry in request.wanted}
@@ -41,7 +43,11 @@ def question_of(planner: Planner, request: PlanRequest) -> Asked | None:
         raise AssertionError("the last day is one on which everything can arrive")
     question = Question(
         places=[
-            Place([stock[entry.sku] for entry in entries], Cents(planner.tariffs, reach.zone, services, request.residential).of)
+            Place(
+                [stock[entry.sku] for entry in entries],
+                Cents(planner.tariffs, reach.zone, services, request.residential, _slot_cents(planner, reach, request)).of,
+                _unit_cents(planner, reach, [entry.sku for entry in entries]),
+            )
             for reach, stock, services in in_time
         ],
         units=[units[entry.sku] for entry in entries],
@@ -89,6 +95,17 @@ def _arrival(planner: Planner, reach: Reach, service: Service, now: datetime) ->
     return arrival
 
 
+def _slot_cents(planner: Planner, reach: Reach, request: PlanRequest) -> int:
+    slot, capacity = request.slots.get(reach.location.code), reach.location.capacity
+    return 0 if slot is None or capacity is None else price_cents(capacity, slot, planner.capacity_cents)
+
+
+def _unit_cents(planner: Planner, reach: Reach, skus: Sequence[str]) -> Sequence[int]:
+    if planner.objective != "forward_looking" or planner.stock_prices is None:
+        return ()
+    return [planner.stock_prices.cents.get(sku, {}).get(reach.location.code, 0) for sku in skus]
+
+
 @dataclass(frozen=True, slots=True)
 class Cents:
     """What a parcel costs, from the cards alone."""
@@ -97,6 +114,8 @@ class Cents:
     zone: int
     services: tuple[Service, ...]
     residential: bool
+    slot_cents: int = 0
+    """What the slot counts that a parcel takes there."""
 
     def of(self, pounds: int) -> int:
         """By the cheapest service; more than any of them carries goes as full parcels and a rest, all by one."""
@@ -108,4 +127,4 @@ class Cents:
         for card in cards:
             prices = [card.price_cents(self.zone, weight, residential=self.residential) for weight in weights]
             offers.append(None if None in prices else sum(price for price in prices if price is not None))
-        return min(offer for offer in offers if offer is not None) + self.tariffs.handling_cents * len(weights)
+        return min(offer for offer in offers if offer is not None) + self.tariffs.handling_cents * len(weights) + self.slot_cents

@@ -353,6 +353,35 @@ def _planner_table(document: Document) -> str:
     return table(heading, rows)
 
 
+def variants_of(document: Document) -> list[dict[str, Any]]:
+    """The planner with rules, slots and prices, itself first."""
+    runs: list[dict[str, Any]] = document["planner"]["variants"]
+    return runs
+
+
+def _variants_table(document: Document) -> str:
+    runs = variants_of(document)
+    rows = [
+        [
+            run["name"],
+            f"{run['p50_us']:,.0f}",
+            f"{run['p99_us']:,.0f}",
+            f"{run['p50_us'] / runs[0]['p50_us']:.2f}",
+            f"{run['equal']} of {run['proven']}" if run["solved"] else "",
+            f"{run['highs_p50_ms']:,.0f}" if run["solved"] else "",
+        ]
+        for run in runs
+    ]
+    return table(["a plan, 3 lines, 50 locations", "p50 us", "p99 us", "times", "at HiGHS's optimum", "HiGHS p50 ms"], rows)
+
+
+def _what_if_table(document: Document) -> str:
+    run = document["planner"]["what_if"]
+    live, other = run["parcels"]
+    row = ["a dearer split", f"{run['orders']:,}", f"{run['orders_per_second']:,.0f}", f"{live:,}", f"{other:,}"]
+    return table(["what if, 3 lines, 50 locations", "orders", "orders/s", "parcels as recorded", "otherwise"], [row])
+
+
 def _machine_table(document: Document) -> str:
     return table(["machine", ""], [[name, value] for name, value in document["machine"].items()])
 
@@ -371,6 +400,8 @@ BLOCKS: Mapping[str, Callable[[Document], str]] = {
     "scaling": _scaling_table,
     "flash sale": _flash_sale_table,
     "planner": _planner_table,
+    "planner variants": _variants_table,
+    "what if": _what_if_table,
     "savings targets": lambda document: telling.targets_table(document["savings"]),
     "savings": lambda document: telling.savings_table(document["savings"]),
     "savings gap": lambda document: telling.gap_table(document["savings"]),
@@ -389,13 +420,25 @@ NEEDS = {
     "scaling": "scaling",
     "flash sale": "scaling",
     "planner": "planner",
+    "planner variants": "planner.variants",
+    "what if": "planner.what_if",
     **dict.fromkeys((name for name in BLOCKS if name.startswith("savings")), "savings"),
 }
 
 
 def tables_of(document: Document) -> dict[str, str]:
     """Every table that this document can fill, by the name of its marker."""
-    return {name: write(document) for name, write in BLOCKS.items() if NEEDS.get(name, "machine") in document}
+    return {name: write(document) for name, write in BLOCKS.items() if _has(document, NEEDS.get(name, "machine"))}
+
+
+def _has(document: Document, part: str) -> bool:
+    """Whether a part, or what is named within it, was measured."""
+    found: Any = document
+    for key in part.split("."):
+        if key not in found:
+            return False
+        found = found[key]
+    return True
 
 
 def save(document: Document, file: Path) -> None:

@@ -27,6 +27,7 @@ from shared.messaging.message import Connection
 
 __all__ = [
     "are_stale",
+    "closed_locations",
     "deadlines",
     "looking_ahead",
     "network_of",
@@ -87,6 +88,12 @@ async def planner(connection: Connection, *, keep_at: datetime | None = None) ->
         network = network_of(await locations.read_locations_of(connection, footing["version"]), footing["version"])
         _known[:] = [_Known(revision, planner_with(network, await rule_set_of(connection, footing["rules"])))]
     return _known[0].planner
+
+
+async def closed_locations(connection: Connection) -> frozenset[str]:
+    """Codes of the locations that ship nothing now."""
+    network = (await planner(connection)).network
+    return frozenset(location.code for location in network.locations if not location.active)
 
 
 async def openings(

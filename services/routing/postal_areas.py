@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from services.routing.decide.geography import Place, miles_between, plain_postal_code
+from services.routing.decide.geography import Place, is_country_code, miles_between, plain_postal_code
 from shared.errors import OrdermeshError
 
 COLUMNS = ("country", "postal_prefix", "latitude", "longitude", "region", "time_zone")
 GEONAMES_COLUMNS = 12
 GEONAMES_COUNTRY, GEONAMES_CODE, GEONAMES_REGION, GEONAMES_LATITUDE, GEONAMES_LONGITUDE = 0, 1, 4, 9, 10
-COUNTRY = re.compile(r"^[A-Z]{2}$")
 ISO_6709 = re.compile(r"^([+-])(\d{2})(\d{2})(\d{2})?([+-])(\d{3})(\d{2})(\d{2})?$")
 
 
@@ -62,7 +61,7 @@ def load_postal_areas(file: Path) -> PostalAreas:
     found_at: dict[tuple[str, str], list[Place]] = {}
     try:
         for number, prefix, place in rows:
-            if not COUNTRY.match(place.country):
+            if not is_country_code(place.country):
                 raise PostalAreaError(f"{file}: row {number}: country {place.country!r} should be two capital letters, like DE")
             if place.country != "US":
                 found_at.setdefault((place.country, prefix), []).append(place)

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from services.routing.decide.geography import Lane, LaneKey, ZoneChart, plain_postal_code
+from services.routing.decide.geography import Lane, LaneKey, ZoneChart, is_country_code, plain_postal_code
 from services.routing.decide.tariffs import SERVICES, ZONES, RateCard, Service, Tariffs
 from shared.errors import OrdermeshError
 
@@ -41,9 +40,6 @@ FILE_NAMES: Mapping[str, Service] = {
 
 OFFSHORE_DAYS: Mapping[Service, int] = {"ground": 5, "two_day": 1, "next_day": 1}
 """Business days more to or from Alaska, Hawaii and the islands. Declared by us as an example, in the order of what carriers publish."""
-
-
-COUNTRY = re.compile(r"^[A-Z]{2}$")
 
 
 class RateCardError(OrdermeshError):
@@ -195,7 +191,7 @@ def _read_zone_chart(file: Path) -> ZoneChart:
     for number, row in rows:
         cells = dict(zip(ZONE_CHART_COLUMNS, [*row, *[""] * len(ZONE_CHART_COLUMNS)], strict=False))
         for column in ("origin_country", "destination_country"):
-            if not COUNTRY.match(cells[column]):
+            if not is_country_code(cells[column]):
                 raise RateCardError(f"{file}: row {number}, column {column}: {cells[column]!r} should be two capital letters, like DE")
         zone, extra_days = cells["zone"], cells["extra_days"] or "0"
         # Zone 1, local, is priced as zone 2 by parcel tariffs.

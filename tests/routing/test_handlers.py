@@ -273,6 +273,41 @@ async def test_too_many_rejections_stop_planning_until_an_operator_retries(desk:
     assert (await desk.retry(placed.order_id)).one(FulfillmentPlanned).order_id == placed.order_id
 
 
+async def test_what_a_closed_location_has_not_accepted_is_called_off_and_planned_elsewhere(desk: Desk) -> None:
+    waiting, silent, started, elsewhere = (an_order() for _ in range(4))
+    [unanswered] = await desk.hand_over(silent, AMPLE)
+    for _ in range(5):
+        await desk.wake(timedelta(hours=2))
+    [pick] = await desk.hand_over(waiting, AMPLE)
+    assert (await desk.order(silent.order_id))["attention_reason"] == "third_party_silent"
+    [at_work] = await desk.hand_over(started, AMPLE)
+    await desk.hear(ThirdPartyAccepted(fulfillment_id=at_work.fulfillment_id, accepted_at=NOON), partner="west")
+    await desk.hand_over(elsewhere, {"SKU-1": {"newark": 5}})
+    await desk.register(RENO.model_copy(update={"active": False}))
+    heard = await desk.wake()
+    asked = {request.fulfillment_id: request.reason for request in heard.of(FulfillmentCancelRequested)}
+    assert asked == dict.fromkeys((pick.fulfillment_id, unanswered.fulfillment_id), "location closed")
+    assert (await desk.order(silent.order_id))["attention_reason"] is None, "its 3PL is asked something else now"
+    await desk.register(RENO.model_copy(update={"active": False}))
+    assert (await desk.wake()).types == [], "asked once, and again only when nobody answers"
+    heard = await desk.hear(ThirdPartyCancelAccepted(fulfillment_id=pick.fulfillment_id, answered_at=NOON), partner="west")
+    assert heard.one(FulfillmentCancelled).lines == [units(2)]
+    again = (await desk.hear(reserved(waiting, AMPLE, cause="fulfillment_cancelled"))).one(FulfillmentPlanned)
+    assert [item.location for item in again.fulfillments] == ["newark"]
+    # It has started after all: its word counts, and it ships from there.
+    await desk.hear(ThirdPartyAccepted(fulfillment_id=unanswered.fulfillment_id, accepted_at=NOON), partner="west")
+    assert [await desk.states(each.order_id) for each in (silent, started, elsewhere)] == [["accepted"], ["accepted"], ["submitted"]]
+
+
+async def test_what_is_handed_over_while_its_location_closes_is_called_off_when_its_answer_is_overdue(desk: Desk) -> None:
+    placed = an_order()
+    plan = await desk.plan(placed, AMPLE)
+    await desk.register(RENO.model_copy(update={"active": False}))
+    await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))
+    assert (await desk.wake(timedelta(minutes=4))).types == []
+    assert (await desk.wake(timedelta(minutes=1))).one(FulfillmentCancelRequested).reason == "location closed"
+
+
 async def test_a_short_pick_ships_the_rest_and_plans_the_missing_units_anew(desk: Desk) -> None:
     placed = an_order(a_line("1", 5))
     [request] = await desk.hand_over(placed, AMPLE)

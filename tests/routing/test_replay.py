@@ -24,11 +24,13 @@ from services.routing.decide.rules import read_rules
 from services.routing.postal_codes import find_place
 from services.routing.replay import __main__ as command
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
-from shared.contracts.orders import ServiceLevel
+from shared.contracts.envelope import new_id
+from shared.contracts.fulfillment import ThirdPartyRejected
+from shared.contracts.orders import OrderCancelRequested, ServiceLevel
 from shared.contracts.routing_rules import RoutingRulesSaved
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
-from tests.routing.messages import DALLAS, HOME, RENO, a_line, an_order
+from tests.routing.messages import DALLAS, HOME, RENO, SHOPPER, a_line, an_order, reserved
 from tests.routing.test_planner import ZIPS, a_planner, request, wanted
 from tests.routing.test_rule_versions import a_draft, in_force
 from tests.routing.test_rules import EXAMPLE, a_rule
@@ -202,6 +204,11 @@ async def history(
         await desk.plan(placed, stock)
 
 
+def row(said: str, name: str) -> list[str]:
+    """Both columns of a sum."""
+    return next(line.removeprefix(name).split()[:2] for line in said.splitlines() if line.startswith(name))
+
+
 class TestTheCommand:
     @pytest.fixture(autouse=True)
     def asking(self, databases: Databases, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,6 +223,10 @@ class TestTheCommand:
         same = f"{DECISIONS:,} of {DECISIONS:,} decisions came out as they were recorded, byte for byte\n"
         assert await self.ask("--last", str(DECISIONS)) == (0, same)
         assert await self.ask("--last", "7") == (0, "7 of 7 decisions came out as they were recorded, byte for byte\n")
+        _, said = await self.ask("--split-cents", "0")
+        assert "in the end 0 shelves (SKU and location) hold something else than they do" in said
+        sums = [row(said, name) for name in ("decisions", "parcels", "split", "late", "unplaced units", "miles", "carrier", "cost")]
+        assert all(live == other for live, other in sums), "as it was, to the cent"
         networks = await desk.connection.fetch("SELECT DISTINCT record -> 'network' FROM decisions")
         assert len(networks) == 3
         rules = await desk.connection.fetch(
@@ -250,6 +261,17 @@ class TestTheCommand:
         assert status == 0
         assert "3 decisions cannot be made again: it was recorded by a version that did not record what was asked" in said
 
+    async def test_rules_are_asked_again_about_a_location_that_has_changed(self, desk: Desk) -> None:
+        await in_force(desk, a_rule("weight", "bulk costs", locations='"bulk" in location.capabilities', cents=5_000))
+        for capabilities in ([], ["bulk"], []):
+            await desk.register(RENO.model_copy(update={"capabilities": capabilities}))
+            await desk.plan(an_order(), {"SKU-1": {"reno": 9, "newark": 9}})
+        assert await self.ask() == (0, "3 of 3 decisions came out as they were recorded, byte for byte\n")
+        chosen = await desk.connection.fetch("SELECT record -> 'chosen' -> 0 ->> 0 FROM decisions ORDER BY decision_id")
+        assert [row[0] for row in chosen] == ["reno", "newark", "reno"]
+        _, said = await self.ask("--rules", "1")
+        assert row(said, "miles")[0] == row(said, "miles")[1]
+
     async def test_a_closed_location_and_dearer_splits_cost_what_they_cost_and_change_nothing(self, desk: Desk) -> None:
         await history(desk, 30)
         before = await desk.connection.fetch("SELECT * FROM decisions")
@@ -258,11 +280,39 @@ class TestTheCommand:
         assert status == 0
         assert rows["decisions"][1:3] == ["30", "30"]
         assert int(rows["unplaced units"][3].replace(",", "")) > 0
-        status, said = await self.ask("--split-cents", "5000")
+        status, said = await self.ask("--split-cents", "5000", "--stock", "recorded")
         rows = {line.split("  ")[0]: line.split() for line in said.splitlines()}
         assert int(rows["split"][2]) < int(rows["split"][1])
         assert float(rows["cost"][2].replace(",", "")) > float(rows["cost"][1].replace(",", ""))
         assert await desk.connection.fetch("SELECT * FROM decisions") == before
+
+    async def test_the_stock_that_the_other_plans_would_have_left_is_carried_forward_and_comes_back_with_what_did_not_ship(
+        self, desk: Desk
+    ) -> None:
+        first, second = an_order(a_line("1")), an_order(a_line("1"))
+        await desk.plan(first, {"SKU-1": {"reno": 2, "newark": 2}})
+        await desk.plan(second, {"SKU-1": {"newark": 2}})
+        _, said = await self.ask("--without", "reno")
+        assert "stock carried forward" in said
+        assert row(said, "unplaced units") == ["0", "2"]
+        assert "2 units of 1 decisions found no stock, because earlier orders had taken it" in said
+        assert "in the end 1 shelves (SKU and location) hold something else" in said
+        _, said = await self.ask("--without", "reno", "--stock", "recorded")
+        assert "stock carried forward" not in said
+        assert row(said, "unplaced units") == ["0", "0"]
+        # What was cancelled, and what a 3PL rejected, came back before the next plan that wanted it.
+        cancelled, next_one, rejected = an_order(a_line("2")), an_order(a_line("2")), an_order(a_line("3"))
+        await desk.plan(cancelled, {"SKU-2": {"reno": 2, "newark": 2}})
+        desk.now += timedelta(minutes=1)
+        await desk.hear(OrderCancelRequested(order_id=cancelled.order_id, change_id=new_id(), actor=SHOPPER, reason="no need"))
+        await desk.plan(next_one, {"SKU-2": {"reno": 2, "newark": 2}})
+        [asked] = await desk.hand_over(rejected, {"SKU-3": {"reno": 2, "newark": 2}})
+        await desk.hear(ThirdPartyRejected(fulfillment_id=asked.fulfillment_id, reason="capacity", rejected_at=desk.now), partner="west")
+        await desk.hear(reserved(rejected, {"SKU-3": {"reno": 2, "newark": 2}}, cause="fulfillment_cancelled"))
+        _, said = await self.ask("--without", "reno", "--last", "4")
+        assert row(said, "decisions") == ["4", "4"]
+        assert row(said, "unplaced units") == ["0", "0"]
+        assert "in the end 2 shelves (SKU and location) hold something else" in said, "SKU-2: Newark shipped it, not Reno"
 
     async def test_other_rate_cards_are_compared_with_those_of_the_day(self, desk: Desk, tmp_path: Path) -> None:
         await history(desk, 5)

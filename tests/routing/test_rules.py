@@ -122,6 +122,16 @@ def test_forbid_beats_require_and_what_is_left_of_nothing_names_the_rule_at_ever
     assert all("rule '" in reason for reason in exclusions(nowhere).values())
 
 
+@pytest.mark.parametrize("far", ["location.zone > 4", "location.miles > 1200", "location.ground_days > 3"])
+def test_a_condition_about_distance_is_true_of_the_destination_that_it_is_asked_for(far: str) -> None:
+    forbid, same_words = a_rule("forbid", "not far", locations=far), a_rule("forbid", "not far either", locations=far)
+    planner = a_desk(forbid, same_words)
+    for destination, others in (("89501", "newark"), ("10001", "reno"), ("89501", "newark")):
+        plan = plan_of(planner, wanted(1), {"SKU-1": {"reno": 9, "newark": 9}}, to=destination)
+        assert exclusions(plan)[others] == "excluded by rule 'not far'"
+        assert len(plan.parcels) == 1
+
+
 def test_a_rule_about_items_binds_those_and_no_others() -> None:
     rule = a_rule("require", "glass", items='item.sku == "SKU-2"', locations='"glass" in location.capabilities')
     planner = a_desk(rule, newark={"capabilities": frozenset({"glass"})})

@@ -21,6 +21,11 @@ OFFSHORE_STATES = frozenset({"AK", "HI", "PR", "VI", "GU", "AS", "MP", "FM", "MH
 """Beyond the road network of the contiguous states: ground parcels take a ship or a plane."""
 
 
+def is_country_code(text: str) -> bool:
+    """Whether a text has the form of an ISO 3166 code, like DE."""
+    return len(text) == 2 and text.isascii() and text.isalpha() and text.isupper()
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A postal code on the map. Zones are taken between the centres of three-digit areas, as carriers do; distances between the places.

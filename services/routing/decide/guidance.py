@@ -184,7 +184,7 @@ def _applying(
             ranks = {}
             if rule.locations is not None or rule.written.ranking:
                 for facts in locations:
-                    rank = rule_set.rank(rule, facts, destination.postal_code)
+                    rank = rule_set.rank(rule, facts)
                     if rank is not None:
                         ranks[facts.reach.location.code] = rank
         except EvaluationError as error:

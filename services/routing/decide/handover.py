@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -16,6 +16,7 @@ from services.routing.decide.order import (
     add_coming_back,
     add_unplanned,
     call_for_attention,
+    settle_overdue,
 )
 from services.routing.decide.values import replace
 from shared.contracts.fulfillment import (
@@ -66,6 +67,27 @@ def cancel_request_of(fulfillment: Fulfillment, reason: str) -> Say:
         FulfillmentCancelRequested(fulfillment_id=fulfillment.fulfillment_id, reason=reason, attempt=fulfillment.attempts),
         fulfillment.partner,
     )
+
+
+def call_off_closed(order: Order, closed: Collection[str], now: datetime, deadlines: Deadlines) -> Outcome:
+    """Asks for what was handed over to a location that has been closed since, and that its 3PL has not accepted: called off, its units are
+    planned elsewhere. What has started goes its way. While a change is open its outcome decides.
+
+    Args:
+        order: the order.
+        closed: codes of locations that ship nothing any more.
+        now: the time.
+        deadlines: how long the 3PL may take to answer; it is asked again as for every other question.
+    """
+    if order.change is not None:
+        return Outcome(order)
+    says = []
+    for fulfillment in order.fulfillments:
+        if fulfillment.state is State.SUBMITTED and fulfillment.location in closed:
+            asked = replace(fulfillment, state=State.CANCELLING, attempts=1, due_at=now + deadlines.answer)
+            order = order.with_fulfillment(asked)
+            says.append(cancel_request_of(asked, "location closed"))
+    return Outcome(settle_overdue(order) if says else order, tuple(says))
 
 
 def submit_assigned(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:

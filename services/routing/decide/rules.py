@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.routing.decide.conditions import (
-    DISTANCE_FIELDS,
     STOCK_FIELDS,
     Condition,
     ConditionError,
@@ -19,7 +18,7 @@ from shared.contracts.channels import FieldProblem
 from shared.contracts.routing_rules import RoutingRule, RuleAction
 
 MOST_KEPT_ANSWERS = 50_000
-"""Answers of conditions about locations that are kept, per rule and destination; beyond that they are worked out anew."""
+"""Answers of conditions about locations that are kept, per condition and distance; beyond that they are worked out anew."""
 
 WHICH_LOCATIONS = ("locations", "ranking")
 NEEDS: Mapping[RuleAction, str | None] = {
@@ -72,7 +71,11 @@ class RuleSet:
     version: int
     rules: Sequence[Rule]
     _by_scope: dict[tuple[str, str], tuple[Rule, ...]] = field(default_factory=dict)
-    _answers: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+    _answers: dict[tuple[str | int, ...], bool] = field(default_factory=dict)
+
+    def for_another_network(self) -> RuleSet:
+        """The same rules, which know nothing yet of the locations."""
+        return RuleSet(self.version, self.rules)
 
     def rules_for(self, channel: str, segment: str) -> tuple[Rule, ...]:
         """The rules that may concern orders of a channel and segment, in their order."""
@@ -86,7 +89,7 @@ class RuleSet:
             )
         return self._by_scope[key]
 
-    def rank(self, rule: Rule, facts: LocationFacts, postal_code: str) -> int | None:
+    def rank(self, rule: Rule, facts: LocationFacts) -> int | None:
         """Where a location stands with a rule: 0 is first; None when the rule is not about it.
 
         Raises:
@@ -99,12 +102,21 @@ class RuleSet:
         asked = rule.locations.fields
         if asked & STOCK_FIELDS.keys():
             return 0 if rule.locations.holds(_evaluable(facts)) else None
-        key = (rule.name, code, postal_code if asked & DISTANCE_FIELDS.keys() else "")
+        key = (rule.locations.text, code, *_distance(facts, asked))
         if key not in self._answers:
             if len(self._answers) >= MOST_KEPT_ANSWERS:
                 self._answers.clear()
             self._answers[key] = rule.locations.holds(_evaluable(facts))
         return 0 if self._answers[key] else None
+
+
+def _distance(facts: LocationFacts, asked: Collection[str]) -> tuple[int, int, int]:
+    """What a condition asks of the distance: many destinations are equally far away."""
+    return (
+        facts.reach.zone if "location.zone" in asked else 0,
+        facts.reach.miles if "location.miles" in asked else 0,
+        facts.ground_days if "location.ground_days" in asked else 0,
+    )
 
 
 def _evaluable(facts: LocationFacts) -> object:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from services.routing import current
 from services.routing.book import Book
 from services.routing.decide import consent, stock
+from services.routing.decide.handover import call_off_closed
+from services.routing.decide.order import State
 from services.routing.decide.waiting import wake
 from services.routing.handlers.planning import plan_touched
 from services.routing.queries import orders
@@ -17,11 +19,15 @@ MOST_AT_ONCE = 200
 
 
 async def wake_due_orders(tx: Transaction) -> Sequence[Outgoing]:
-    """Does what is due: asks silent 3PLs again, calls a person, plans anew after a pause, cancels what no customer agreed to wait for."""
+    """Does what is due: asks silent 3PLs again, calls off what waits at a closed location, calls a person, plans anew after a pause,
+    cancels what no customer agreed to wait for."""
     book = Book(tx, current.deadlines())
     await book.open_due(MOST_AT_ONCE)
+    handed_over = any(item.state is State.SUBMITTED for order in book.orders.values() for item in order.fulfillments)
+    closed = await current.closed_locations(tx.connection) if handed_over else frozenset[str]()
     for order_id, order in list(book.orders.items()):
-        book.apply(wake(order, tx.now, book.deadlines), None)
+        recalled = call_off_closed(order, closed, tx.now, book.deadlines)
+        book.apply(recalled.then(lambda known: wake(known, tx.now, book.deadlines)), None)
         woken = book.orders[order_id]
         cancellation = consent.overdue_answer(woken, tx.now)
         if cancellation is not None:

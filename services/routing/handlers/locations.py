@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from services.routing import current
 from services.routing.decide.registration import check_location
 from services.routing.postal_codes import find_place
-from services.routing.queries import locations
+from services.routing.queries import locations, orders
 from shared.contracts.fulfillment import LocationRegistered, LocationRegistrationRejected, LocationRegistrationRequested
 from shared.messaging.message import Outgoing, Received, Transaction
 
 
 async def register_locations(tx: Transaction, messages: Sequence[Received[LocationRegistrationRequested]]) -> Sequence[Outgoing]:
-    """Registers locations; the same code again replaces its data. A location that cannot ship anything is refused by name of the field."""
+    """Registers locations; the same code again replaces its data. A location that cannot ship anything is refused by name of the field.
+
+    Orders of which a location that closes has something, not yet accepted, are due at once: it is called off and planned elsewhere.
+    """
     answers: list[Outgoing] = []
     accepted: dict[str, LocationRegistrationRequested] = {}
     for message in messages:
@@ -48,4 +51,7 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
         )
     if accepted:
         await locations.save_locations(tx.connection, [accepted[code] for code in sorted(accepted)], tx.new_id(), tx.now)
+        closed = [code for code, wanted in accepted.items() if not wanted.active]
+        if closed:
+            await orders.wake_orders_handed_to(tx.connection, closed, tx.now)
     return answers

@@ -7,40 +7,37 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 from uuid import UUID
 
 import asyncpg
 from asyncpg import Record
 
 from services.routing.current import rules_of, stock_prices
-from services.routing.decide.comparing import Habits, Totals, baselines_of, side_by_side
+from services.routing.decide.carrying import CameBack
 from services.routing.decide.foresight import StockPrices
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import Objective
 from services.routing.decide.network import Network
-from services.routing.decide.planner import Planner, PlanRequest
-from services.routing.decide.recording import NotReplayableError, canonical, request_of
+from services.routing.decide.planner import Planner
+from services.routing.decide.recording import NotReplayableError, request_of
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import find_place
-from services.routing.queries.decisions import last_decisions
+from services.routing.queries.decisions import first_of_last, next_decisions, read_came_back
+from services.routing.replay.account import Account, Question
 from services.routing.replay.footing import Footings
 from services.routing.tariff_files import RateCardError, load_tariffs
 from shared.database import prepare_connection
 from shared.messaging.message import Connection
 
 PAGE = 500
-LAST_ID = UUID(int=(1 << 128) - 1)
-MOST_SHOWN = 10
 PROGRESS_EVERY = 2_000
 Variation = Callable[[Planner], Planner]
 
@@ -50,7 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m services.routing.replay", description=__doc__)
     parser.add_argument("--last", type=_count, default=10_000, help="how many decisions, newest first (default 10,000)")
     parser.add_argument("--since", type=_instant, help="none from before this RFC 3339 time")
-    what_if = parser.add_argument_group("what if", "plan the same orders with the same stock under something else, and compare")
+    what_if = parser.add_argument_group("what if", "plan the same orders under something else, and compare")
     what_if.add_argument("--objective", choices=get_args(Objective), help="what is minimised")
     what_if.add_argument(
         "--stock-prices",
@@ -66,6 +63,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what_if.add_argument("--rules", type=int, metavar="VERSION", help="a saved version of the routing rules, in force or not; 0: none")
     what_if.add_argument("--without-capacity", action="store_true", help="as if every location took as much as comes")
     what_if.add_argument("--without", action="append", default=[], metavar="LOCATION", help="as if it had been closed; may be repeated")
+    what_if.add_argument(
+        "--stock",
+        choices=("carried", "recorded"),
+        default="carried",
+        help="the stock that the other plans of the orders before would have left (carried, the default), or for each order what it was "
+        "recorded with, whatever the other plans took (recorded)",
+    )
     savings = parser.add_argument_group(
         "savings", "what the recorded plans cost beside other habits, on the same orders with the same stock"
     )
@@ -123,7 +127,7 @@ def variation(options: argparse.Namespace, rules: RuleSet | None, prices: StockP
             objective=options.objective or planner.objective,
             pick_cents=planner.pick_cents if options.pick_cents is None else options.pick_cents,
             split_cents=planner.split_cents if options.split_cents is None else options.split_cents,
-            rules=planner.rules if rules is None else rules,
+            rules=planner.rules if rules is None else rules.for_another_network(),
             capacity_cents=planner.capacity_cents if options.capacity_cents is None else options.capacity_cents,
             stock_prices=prices,
         )
@@ -158,92 +162,52 @@ async def _rules(connection: Connection, version: int | None) -> RuleSet | None:
 
 async def _compare(connection: Connection, options: argparse.Namespace, vary: Variation | None) -> int:
     footings = Footings(vary)
-    account = _Account(options, varied=vary is not None)
-    async for row in _decisions(connection, options.since, options.last):
-        try:
-            planner, varied = await footings.planners_of(connection, row["record"])
-            request = request_of(row["record"], _place)
-        except NotReplayableError as error:
-            account.refused[str(error)] += 1
-            continue
-        account.take(row, planner, varied, request)
-        if account.live.decisions % PROGRESS_EVERY == 0:
-            print(f"  {account.live.decisions:,} decisions", file=sys.stderr)
-    account.refuse_unknown_locations()
+    question = Question(
+        varied=vary is not None,
+        carried=options.stock == "carried",
+        current_prices=options.stock_prices == "current",
+        without_capacity=options.without_capacity,
+        savings=options.savings,
+        by_hand=options.by_hand.split(",") if options.by_hand else None,
+    )
+    account = Account(question)
+    async for page in _pages(connection, options.since, options.last):
+        came_back = await _came_back(connection, page) if question.varied and question.carried else {}
+        for row in page:
+            try:
+                planner, varied = await footings.planners_of(connection, row["record"])
+                request = request_of(row["record"], _place)
+            except NotReplayableError as error:
+                account.refused[str(error)] += 1
+                continue
+            name = f"{row['decision_id']} of order {row['order_id']}"
+            account.take(name, row["record"], planner, varied, request, came_back.get(row["decision_id"], ()))
+            if account.live.decisions % PROGRESS_EVERY == 0:
+                print(f"  {account.live.decisions:,} decisions", file=sys.stderr)
+    for option, codes in (("--without", options.without), ("--by-hand", question.by_hand or ())):
+        unknown = sorted(set(codes) - account.locations)
+        if unknown and account.live.decisions:
+            raise LookupError(f"{option} {unknown[0]}: no such location; there were {', '.join(sorted(account.locations)[:20])}")
     print("\n".join(account.lines()))
     return 1 if account.different else 0
 
 
-class _Account:
-    """What comes of the decisions, one after the other."""
-
-    def __init__(self, options: argparse.Namespace, *, varied: bool) -> None:
-        self._varied = varied
-        self._current_prices = options.stock_prices == "current"
-        self._savings: bool = options.savings
-        self._without: Sequence[str] = options.without
-        self._without_capacity: bool = options.without_capacity
-        self._by_hand: Sequence[str] | None = options.by_hand.split(",") if options.by_hand else None
-        self.live, self._other = Totals(), Totals()
-        self._habits = Habits()
-        self.different: list[str] = []
-        self.refused: Counter[str] = Counter()
-        self._seen: set[str] = set()
-
-    def take(self, row: Record, planner: Planner, varied: Planner, request: PlanRequest) -> None:
-        """Makes a decision again, and otherwise where that was asked."""
-        self._seen.update(location.code for location in planner.network.locations)
-        plan = planner.plan(request)
-        self.live.add(plan)
-        if canonical(plan.record) != canonical(row["record"]):
-            self.different.append(f"  {row['decision_id']} of order {row['order_id']}: {_differences(row['record'], plan.record)}")
-        if self._varied:
-            asked = replace(request, slots={}) if self._without_capacity else request
-            self._other.add(varied.plan(replace(asked, stock_prices=None) if self._current_prices else asked))
-        if self._savings:
-            codes = self._by_hand if self._by_hand is not None else sorted(location.code for location in planner.network.locations)
-            self._habits.add(baselines_of(planner, request, codes))
-
-    def refuse_unknown_locations(self) -> None:
-        """Raises LookupError when an option names a location that was in no network."""
-        for option, codes in (("--without", self._without), ("--by-hand", self._by_hand or ())):
-            unknown = sorted(set(codes) - self._seen)
-            if unknown and self.live.decisions:
-                raise LookupError(f"{option} {unknown[0]}: no such location; there were {', '.join(sorted(self._seen)[:20])}")
-
-    def lines(self) -> Iterator[str]:
-        """The report."""
-        for reason, count in self.refused.items():
-            yield f"{count:,} decisions cannot be made again: {reason}"
-        same = self.live.decisions - len(self.different)
-        yield f"{same:,} of {self.live.decisions:,} decisions came out as they were recorded, byte for byte"
-        yield from self.different[:MOST_SHOWN]
-        if len(self.different) > MOST_SHOWN:
-            yield f"  ... and {len(self.different) - MOST_SHOWN:,} more"
-        if self._varied and self.live.decisions:
-            yield "\nThe same orders, each with the stock that its decision was recorded with; nothing was changed:\n"
-            yield from side_by_side(("as recorded", "what if"), (self.live, self._other))
-        if self._savings and self.live.decisions:
-            yield "\nThe same orders by other habits, each with the stock that its decision was recorded with:\n"
-            yield from self._habits.lines(self.live)
+async def _pages(connection: Connection, since: datetime | None, count: int) -> AsyncIterator[Sequence[Record]]:
+    """The last decisions, in the order in which they were made."""
+    first = await first_of_last(connection, since, count)
+    # Ids are compared as numbers of 128 bits.
+    after, left = None if first is None else UUID(int=first.int - 1), count
+    while left > 0 and (page := await next_decisions(connection, after, since, min(PAGE, left))):
+        yield page
+        after, left = page[-1]["decision_id"], left - len(page)
 
 
-async def _decisions(connection: Connection, since: datetime | None, limit: int) -> AsyncIterator[Record]:
-    before, left = LAST_ID, limit
-    while left > 0:
-        page = await last_decisions(connection, before, since, min(PAGE, left))
-        for row in page:
-            yield row
-        if len(page) < PAGE:
-            return
-        before, left = page[-1]["decision_id"], left - len(page)
-
-
-def _differences(recorded: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """The fields that differ, and the values of the first of them."""
-    names = [name for name in {**recorded, **made} if recorded.get(name) != json.loads(json.dumps(made.get(name)))]
-    first = names[0] if names else ""
-    return f"{', '.join(names)}; {first} was {json.dumps(recorded.get(first))[:120]}, now {json.dumps(made.get(first))[:120]}"
+async def _came_back(connection: Connection, page: Sequence[Record]) -> dict[UUID, list[CameBack]]:
+    """What did not ship of the plans of a page."""
+    found: dict[UUID, list[CameBack]] = {}
+    for row in await read_came_back(connection, [decision["decision_id"] for decision in page]):
+        found.setdefault(row["plan_id"], []).append(CameBack(row["location"], row["line_id"], row["units"], row["at"]))
+    return found
 
 
 def _place(postal_code: str) -> Place | None:

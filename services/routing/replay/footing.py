@@ -54,7 +54,9 @@ class Footings:
         if key not in self._planners:
             network = await self._network(connection, record["network"])
             tariffs = await self._rate_cards(connection, record["rate_cards"], record["handling_cents"])
-            planner = Planner(network, tariffs, *figures, await self._rules(connection, rules), capacity_cents)
+            # Locations may be other ones under the same code from one network to the next.
+            rule_set = (await self._rules(connection, rules)).for_another_network()
+            planner = Planner(network, tariffs, *figures, rule_set, capacity_cents)
             _remember(self._planners, key, (planner, planner if self._vary is None else self._vary(planner)))
         return self._planners[key]
 
