@@ -159,7 +159,8 @@ class ChannelOrderChanged(PartnerCommand):
 
     ``edited``: ``lines`` is the whole order; the channel keeps the newest ``order_version`` and ignores older ones. ``cancelled``: nothing
     more ships, ``cancelled`` are the units that will not. Lines that were added have ids that begin with ``added-``. ``money_delta_cents``
-    is the new total minus the old one; money that goes back does so by a refund of its own.
+    is the new total minus the old one, of which ``shipping_delta_cents`` is for another ``service_level``; money that goes back does so by
+    a refund of its own.
     """
 
     type: ClassVar[str] = "channel.order_changed.v1"
@@ -172,6 +173,8 @@ class ChannelOrderChanged(PartnerCommand):
     lines: list[ChannelLineUnits] = []
     cancelled: list[ChannelLineUnits] = []
     money_delta_cents: SignedCents
+    shipping_delta_cents: SignedCents = 0
+    service_level: ServiceLevel | None = None
     changed_at: Time
 
 

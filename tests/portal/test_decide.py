@@ -164,6 +164,11 @@ class TestTheStatusOfAnOrder:
         assert (view.status, view.may_ask_to_cancel, view.may_ask_to_return) == ("placed", True, False)
         assert view.total_cents == 2 * 1250 + 100 + 495
 
+    def test_what_another_service_level_costs_more_is_part_of_the_total(self) -> None:
+        faster = stories.edited(ORDER, 2, [line()]).model_copy(update={"money_delta_cents": 900, "shipping_delta_cents": 900})
+        view = seen([stories.placed(ORDER), faster])
+        assert (view.shipping_paid_cents, view.total_cents) == (495 + 900, 2 * 1250 + 100 + 495 + 900)
+
     def test_reserved_units_make_it_allocated(self) -> None:
         assert seen([stories.placed(ORDER), stories.reserved(ORDER)]).status == "fully_allocated"
 

@@ -36,6 +36,7 @@ from services.routing.decide.order import (
     State,
 )
 from services.routing.decide.paying import lapse_payment, refuse_payment, settle_payment
+from services.routing.decide.service_prices import priced
 from services.routing.decide.waiting import TERMINAL, settled, wake
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
@@ -444,9 +445,10 @@ COLLECTS = replace(PATIENCE, payment=timedelta(seconds=120))
 
 
 def dearer_edit_of(order: Order) -> OrderEditRequested:
-    """One unit more than the order has."""
+    """One unit more than the order has, and a faster service for another 9.00."""
     changes = [LineChange(line_id="1", quantity=order.lines[0].quantity + 1)]
-    return OrderEditRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, line_changes=changes)
+    faster = OrderEditRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, line_changes=changes, service_level="two_day")
+    return priced(order, faster, {("USD", "standard"): 500, ("USD", "two_day"): 1_400})
 
 
 def move(world: World, step: str) -> None:

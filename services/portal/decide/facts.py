@@ -98,6 +98,7 @@ def _(message: OrderEdited, event_id: UUID) -> Fact:
         "order_version": message.order_version,
         "actor": message.actor.kind,
         "money_delta_cents": message.money_delta_cents,
+        "shipping_delta_cents": message.shipping_delta_cents,
         "withdrawn_fulfillments": len(message.withdrawn_fulfillment_ids),
         "cancelled": sum(line.quantity for line in message.cancelled),
         "not_cancelled": sum(line.quantity for line in message.not_cancelled),
