@@ -267,7 +267,8 @@ class OrderEdited(Event):
 
 
 class OrderEditRejected(Event):
-    """A change that may not be made any more, or never could. routing -> portal, sync."""
+    """A change that may not be made any more, or never could. routing -> portal, sync. ``unpaid`` says of one that waited for its money
+    (``order.payment_requested``) why it is dropped."""
 
     type: ClassVar[str] = "order.edit_rejected.v1"
 
@@ -278,6 +279,7 @@ class OrderEditRejected(Event):
     """Who asked; so that nobody's wish is told as somebody else's."""
     reason: ChangeRefusal
     detail: Text
+    unpaid: Literal["cancelled", "lapsed", "refused"] | None = None
 
 
 class OrderChangePending(Event):
