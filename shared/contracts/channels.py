@@ -24,6 +24,7 @@ from shared.contracts.base import (
     Sku,
     Text,
     Time,
+    UnitCount,
     Units,
 )
 from shared.contracts.orders import DEFAULT_PRIORITY, Address, Customer, OrderVersion, Priority, Segment, ServiceLevel, SplitPolicy
@@ -151,6 +152,57 @@ class ChannelCancelDecided(PartnerCommand):
     not_cancelled: list[ChannelLineNotCancelled] = []
     refund_cents: Cents = 0
     return_ids: list[UUID] = []
+    decided_at: Time
+
+
+class ChannelLineChange(Part):
+    """One wished change: name ``external_line_id`` to change its quantity (0 removes it; a kit is one line), or ``sku`` with its price to
+    add a line. ``tax_cents`` is for the whole added line."""
+
+    external_line_id: LineId | None = None
+    sku: Sku | None = None
+    quantity: UnitCount
+    unit_price_cents: Cents | None = None
+    tax_cents: Cents = 0
+
+
+class ChannelEditRequested(PartnerMessage):
+    """A channel changes an order: what operators may change, until the warehouse starts. adapter -> sync.
+
+    (channel, external_id, ``edit_id``) identifies it for ever, so that it may be sent again. ``expected_order_version`` is that of the
+    newest ``channel.order_changed`` (1 before there was any); an edit on another version is refused. The answer is
+    ``channel.edit_decided``; an edit that costs more may ask for its money first (``channel.payment_requested``).
+    """
+
+    type: ClassVar[str] = "channel.edit_requested.v1"
+
+    channel: Code
+    external_id: ShortText
+    edit_id: ShortText
+    expected_order_version: OrderVersion | None = None
+    ship_to: Address | None = None
+    line_changes: Annotated[list[ChannelLineChange], Field(max_length=500)] = []
+    service_level: ServiceLevel | None = None
+    split_policy: SplitPolicy | None = None
+
+
+class ChannelEditDecided(PartnerCommand):
+    """What became of an edit that the channel asked for. sync -> ``channel.<code>.commands``.
+
+    How the order then stands is told by ``channel.order_changed``. ``reason`` is routing's (``fulfillment_started``, ``stale_version``,
+    ``payment_required``, ..), or ``invalid`` for what could not be passed on; then the same ``edit_id`` may be sent again, corrected.
+    """
+
+    type: ClassVar[str] = "channel.edit_decided.v1"
+
+    channel: Code
+    external_id: ShortText
+    edit_id: ShortText
+    outcome: Literal["made", "refused"]
+    reason: ShortText | None = None
+    detail: Text = ""
+    order_version: OrderVersion | None = None
+    money_delta_cents: SignedCents = 0
     decided_at: Time
 
 

@@ -11,6 +11,8 @@ from uuid import UUID
 from shared.contracts.base import PartnerMessage
 from shared.contracts.channels import (
     ChannelCancelRequested,
+    ChannelEditRequested,
+    ChannelLineChange,
     ChannelLineToCancel,
     ChannelOrderReceived,
     ChannelPaymentCollected,
@@ -247,12 +249,9 @@ async def test_a_channel_collects_for_a_dearer_edit_or_refuses_and_calls_off_one
 
         await system.eventually(stands, what)
 
-    async def ask_for(units: int) -> Json:
-        edit = await system.api("POST", f"/api/orders/{order_id}/edit", {"line_changes": [{"line_id": "1", "quantity": units}]})
-        assert (edit.status, edit.body["result"]) == (202, "pending"), edit.body
-        return await told(None, "channel.payment_requested.v1")
-
-    asked = await ask_for(3)
+    edit = await system.api("POST", f"/api/orders/{order_id}/edit", {"line_changes": [{"line_id": "1", "quantity": 3}]})
+    assert (edit.status, edit.body["result"]) == (202, "pending"), edit.body
+    asked = await told(None, "channel.payment_requested.v1")
     assert (asked["amount_cents"], (await system.stock(sku))["available_units"]) == (2_160, 7), "nothing changes before the money is there"
     paid = ChannelPaymentCollected(
         **{name: asked[name] for name in ("channel", "payment_id", "amount_cents", "currency")},
@@ -262,8 +261,17 @@ async def test_a_channel_collects_for_a_dearer_edit_or_refuses_and_calls_off_one
     assert (await told(paid, "channel.order_changed.v1"))["money_delta_cents"] == 2_160
     await stands_at(3, "the paid edit is made, once")
 
-    refused = ChannelPaymentRefused(channel="webshop", payment_id=(await ask_for(5))["payment_id"], detail="card declined")
-    await system.say(refused, "webshop")
+    wish = ChannelEditRequested(
+        channel="webshop",
+        external_id=external_id,
+        edit_id="two-more",
+        expected_order_version=2,
+        line_changes=[ChannelLineChange(external_line_id="1", quantity=5)],
+    )
+    second = await told(wish, "channel.payment_requested.v1")
+    refused = ChannelPaymentRefused(channel="webshop", payment_id=second["payment_id"], detail="card declined")
+    decided = await told(refused, "channel.edit_decided.v1")
+    assert (decided["edit_id"], decided["outcome"], decided["reason"]) == ("two-more", "refused", "payment_required")
 
     async def dropped() -> bool:
         return "order.edit_rejected.v1" in kinds(await system.order(order_id))
