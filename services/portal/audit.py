@@ -25,12 +25,15 @@ INVARIANTS: Sequence[Invariant] = (
                        WHEN 'return.approved.v1' THEN 'return_label'
                        WHEN 'refund.succeeded.v1' THEN 'refund'
                        WHEN 'order.cancel_rejected.v1' THEN 'change_refused'
-                       WHEN 'order.edit_rejected.v1' THEN 'change_refused'
+                       WHEN 'order.edit_rejected.v1'
+                           THEN CASE WHEN data ->> 'unpaid' IS NULL THEN 'change_refused' ELSE 'payment_dropped' END
+                       WHEN 'order.payment_requested.v1' THEN 'payment_due'
                    END AS kind
             FROM timeline
             WHERE (type <> 'stock.backordered.v1' OR data ->> 'cause' IN ('placed', 'edited'))
               AND (type NOT IN ('order.cancel_rejected.v1', 'order.edit_rejected.v1')
-                   OR data ->> 'reason' IN ('fulfillment_started', 'already_shipped') AND COALESCE(data ->> 'actor', 'shopper') = 'shopper')
+                   OR data ->> 'reason' IN ('fulfillment_started', 'already_shipped') AND COALESCE(data ->> 'actor', 'shopper') = 'shopper'
+                   OR data ->> 'unpaid' IN ('lapsed', 'refused'))
         )
         SELECT news.order_id::text, format('%s (%s) was never told: no %s notification', news.type, news.fact_id, news.kind)
         FROM news

@@ -245,7 +245,11 @@ async def claim_notifications(connection: Connection, now: datetime, leased_unti
             RETURNING notifications.order_id, notifications.kind, notifications.cause_id, notifications.type, notifications.created_at,
                       notifications.attempts
         )
-        SELECT claimed.*, orders.external_id, orders.placed_at, orders.currency, orders.shipping_paid_cents, orders.customer_email,
+        SELECT claimed.*, orders.external_id, orders.placed_at, orders.currency, orders.customer_email,
+               orders.shipping_paid_cents + COALESCE((
+                   SELECT sum((edits.data ->> 'shipping_delta_cents')::bigint)
+                   FROM timeline AS edits WHERE edits.order_id = claimed.order_id AND edits.type = 'order.edited.v1'
+               ), 0)::bigint AS shipping_paid_cents,
                orders.customer_name, orders.locale, timeline.data, version.lines, version.ship_to
         FROM claimed
         JOIN orders USING (order_id)

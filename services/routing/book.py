@@ -274,6 +274,8 @@ def _beyond_progress(order: Order) -> tuple[object, ...]:
         order.order_version,
         order.ship_to,
         order.service_level,
+        order.shipping_paid_cents,
+        order.shipping_refunded_cents,
         order.deliver_by,
         order.split_policy,
         order.promise_from,

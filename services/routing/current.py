@@ -16,9 +16,11 @@ from services.routing.decide.network import Location, Network
 from services.routing.decide.order import Deadlines
 from services.routing.decide.planner import Planner
 from services.routing.decide.rules import RuleSet, read_rules
+from services.routing.decide.service_prices import ServicePrices
 from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import all_places, find_place
 from services.routing.queries import capacity, locations, prices, rules
+from services.routing.service_price_files import load_service_prices
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import card_files, load_tariffs
 from shared.config import load_partners
@@ -37,6 +39,7 @@ __all__ = [
     "planner_with",
     "rule_set_of",
     "rules_of",
+    "service_prices",
     "settings",
     "stock_prices",
     "tariffs",
@@ -55,6 +58,13 @@ def settings() -> PlanningSettings:
 def deadlines() -> Deadlines:
     """How long to wait for whom."""
     return settings().deadlines()
+
+
+@cache
+def service_prices() -> ServicePrices:
+    """What service levels cost customers; empty where the merchant has not said."""
+    file = settings().service_prices
+    return {} if file is None else load_service_prices(file)
 
 
 @cache

@@ -48,8 +48,18 @@ async def preview_edit_of_order(environment: Environment, request: web.Request) 
     wanted = question.request.ship_to
     before = find_place(order.ship_to["postal_code"], order.ship_to["country"])
     after = before if wanted is None else find_place(wanted.postal_code, wanted.country)
-    collects = bool(current.deadlines().payment)
-    preview = preview_edit(order, question.request, before, after, question.stock, planner, environment.now(), openings, collects=collects)
+    preview = preview_edit(
+        order,
+        question.request,
+        before,
+        after,
+        question.stock,
+        planner,
+        environment.now(),
+        openings,
+        collects=bool(current.deadlines().payment),
+        service_prices=current.service_prices(),
+    )
     return web.json_response(_document(order.order_id, order.order_version, order.currency, preview))
 
 
@@ -73,6 +83,9 @@ def _document(order_id: UUID, order_version: int, currency: str, preview: Previe
         ],
         "total_before_cents": preview.total_before_cents,
         "total_after_cents": preview.total_after_cents,
+        "shipping_paid_before_cents": preview.shipping_paid_before_cents,
+        "shipping_paid_after_cents": preview.shipping_paid_after_cents,
+        "service_pricing": preview.service_pricing,
         "money_delta_cents": preview.money_delta_cents,
         "added": [dataclasses.asdict(added) for added in preview.added],
         "shipping_before": _quote(preview.shipping_before),

@@ -127,6 +127,7 @@ def order_of(
         service_level=row["service_level"],
         deliver_by=row["deliver_by"],
         shipping_paid_cents=row["shipping_paid_cents"],
+        shipping_refunded_cents=row["shipping_refunded_cents"],
         split_policy=row["split_policy"],
         ship_to=row["ship_to"],
         promise_from=row["promise_from"],

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.routing.decide.guidance import Objective
 from services.routing.decide.order import Deadlines
 from services.routing.postal_areas import PostalAreaError, load_postal_areas
+from services.routing.service_price_files import ServicePriceError, load_service_prices
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs
 from shared.config import Settings
 
@@ -75,6 +76,9 @@ class PlanningSettings(MapSettings):
     payment_seconds: float = Field(
         0.0, ge=0, le=604_800, description="how long an edit that costs more waits for channel.payment_collected; 0 refuses such edits"
     )
+    service_prices: Path | None = Field(
+        None, description="CSV of what service levels cost customers (currency,service_level,price_cents); without it a change is free"
+    )
     consent_seconds: float = Field(259_200.0, gt=0, description="least time a customer has to answer whether to wait (72 hours)")
     shipment_grace_seconds: float = Field(86_400.0, gt=0, description="after ship_by, before somebody should look why nothing left")
     most_rejections: int = Field(3, ge=0, le=100, description="3PL rejections of one order before a person must look")
@@ -88,6 +92,16 @@ class PlanningSettings(MapSettings):
         except RateCardError as error:
             raise ValueError(str(error)) from error
         return folder
+
+    @field_validator("service_prices")
+    @classmethod
+    def _service_prices_are_readable(cls, file: Path | None) -> Path | None:
+        try:
+            if file is not None:
+                load_service_prices(file)
+        except ServicePriceError as error:
+            raise ValueError(str(error)) from error
+        return file
 
     def deadlines(self) -> Deadlines:
         """How long to wait for whom."""

@@ -1,7 +1,7 @@
 """The sync service: orders in from channels; stock numbers, tracking and refunds out to them."""
 
 from services.sync.errands import errands
-from services.sync.handlers import cancellations, catalogue, orders, payments, refunds, shipments, stock
+from services.sync.handlers import cancellations, catalogue, edits, orders, payments, refunds, shipments, stock
 from services.sync.pages import cancelling, placing, reading
 from services.sync.settings import Settings
 from shared.contracts import channels, fulfillment, returns
@@ -15,6 +15,7 @@ SERVICE = Service(
     consumes=[
         consume(channels.ChannelOrderReceived, orders.receive_orders, answer_unreadable=orders.answer_unreadable_orders),
         consume(channels.ChannelCancelRequested, cancellations.pass_on_cancellations),
+        consume(channels.ChannelEditRequested, edits.pass_on_edits),
         consume(channels.ProductRegistrationRequested, catalogue.register_products),
         consume(channels.ListingRegistrationRequested, catalogue.register_listings),
         consume(stock_messages.StockAvailabilityChanged, stock.change_availability),
@@ -22,6 +23,7 @@ SERVICE = Service(
         consume(order_messages.OrderEdited, orders.record_edits),
         consume(order_messages.OrderCancelled, orders.record_cancellations),
         consume(order_messages.OrderCancelRejected, cancellations.tell_refusals),
+        consume(order_messages.OrderEditRejected, edits.tell_outcomes),
         consume(order_messages.OrderPaymentRequested, payments.ask_for_payments),
         consume(order_messages.OrderPaymentVoided, payments.void_payments),
         consume(channels.ChannelPaymentCollected, payments.take_collections),
@@ -32,6 +34,7 @@ SERVICE = Service(
         *(order_messages.OrderPlaced, channels.ChannelOrderRejected, channels.ProductRegistered),
         *(channels.ListingRegistered, channels.ListingRegistrationRejected, returns.RefundSucceeded, returns.RefundFailed),
         *(order_messages.OrderCancelRequested, channels.ChannelCancelDecided, channels.ChannelOrderChanged),
+        *(order_messages.OrderEditRequested, channels.ChannelEditDecided),
         *(channels.ChannelPaymentRequested, channels.ChannelPaymentVoided, order_messages.PaymentCollected, order_messages.PaymentRefused),
     ],
     schedules=[every(seconds=600, run=stock.forget_old_latencies), every(seconds=1, run=cancellations.take_up_waiting_cancellations)],

@@ -24,6 +24,7 @@ from shared.contracts.base import (
     Sku,
     Text,
     Time,
+    UnitCount,
     Units,
 )
 from shared.contracts.orders import DEFAULT_PRIORITY, Address, Customer, OrderVersion, Priority, Segment, ServiceLevel, SplitPolicy
@@ -154,12 +155,64 @@ class ChannelCancelDecided(PartnerCommand):
     decided_at: Time
 
 
+class ChannelLineChange(Part):
+    """One wished change: name ``external_line_id`` to change its quantity (0 removes it; a kit is one line), or ``sku`` with its price to
+    add a line. ``tax_cents`` is for the whole added line."""
+
+    external_line_id: LineId | None = None
+    sku: Sku | None = None
+    quantity: UnitCount
+    unit_price_cents: Cents | None = None
+    tax_cents: Cents = 0
+
+
+class ChannelEditRequested(PartnerMessage):
+    """A channel changes an order: what operators may change, until the warehouse starts. adapter -> sync.
+
+    (channel, external_id, ``edit_id``) identifies it for ever, so that it may be sent again. ``expected_order_version`` is that of the
+    newest ``channel.order_changed`` (1 before there was any); an edit on another version is refused. The answer is
+    ``channel.edit_decided``; an edit that costs more may ask for its money first (``channel.payment_requested``).
+    """
+
+    type: ClassVar[str] = "channel.edit_requested.v1"
+
+    channel: Code
+    external_id: ShortText
+    edit_id: ShortText
+    expected_order_version: OrderVersion | None = None
+    ship_to: Address | None = None
+    line_changes: Annotated[list[ChannelLineChange], Field(max_length=500)] = []
+    service_level: ServiceLevel | None = None
+    split_policy: SplitPolicy | None = None
+
+
+class ChannelEditDecided(PartnerCommand):
+    """What became of an edit that the channel asked for. sync -> ``channel.<code>.commands``.
+
+    How the order then stands is told by ``channel.order_changed``. ``reason`` is routing's (``fulfillment_started``, ``stale_version``,
+    ``payment_required``, ..), or ``invalid`` for what could not be passed on; then the same ``edit_id`` may be sent again, corrected.
+    """
+
+    type: ClassVar[str] = "channel.edit_decided.v1"
+
+    channel: Code
+    external_id: ShortText
+    edit_id: ShortText
+    outcome: Literal["made", "refused"]
+    reason: ShortText | None = None
+    detail: Text = ""
+    order_version: OrderVersion | None = None
+    money_delta_cents: SignedCents = 0
+    decided_at: Time
+
+
 class ChannelOrderChanged(PartnerCommand):
     """An order of the channel as it stands after a change, whoever asked for it. sync -> ``channel.<code>.commands``.
 
     ``edited``: ``lines`` is the whole order; the channel keeps the newest ``order_version`` and ignores older ones. ``cancelled``: nothing
     more ships, ``cancelled`` are the units that will not. Lines that were added have ids that begin with ``added-``. ``money_delta_cents``
-    is the new total minus the old one; money that goes back does so by a refund of its own.
+    is the new total minus the old one, of which ``shipping_delta_cents`` is for another ``service_level``; money that goes back does so by
+    a refund of its own.
     """
 
     type: ClassVar[str] = "channel.order_changed.v1"
@@ -172,6 +225,8 @@ class ChannelOrderChanged(PartnerCommand):
     lines: list[ChannelLineUnits] = []
     cancelled: list[ChannelLineUnits] = []
     money_delta_cents: SignedCents
+    shipping_delta_cents: SignedCents = 0
+    service_level: ServiceLevel | None = None
     changed_at: Time
 
 

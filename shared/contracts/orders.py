@@ -164,7 +164,9 @@ class LineChange(Part):
 class OrderEditRequested(Command):
     """A change asked for before the cutoff. portal, channel -> routing. ``change_id`` makes the request safe to repeat.
 
-    Another ``service_level`` counts from when it is asked for, and a date that the customer was told before is void with it.
+    Another ``service_level`` counts from when it is asked for, and a date that the customer was told before is void with it. What shipping
+    then costs the customer (``shipping_paid_cents``) is set by routing from the merchant's prices; who asks leaves it out, and what is said
+    there is not listened to.
     """
 
     type: ClassVar[str] = "order.edit_requested.v1"
@@ -177,6 +179,7 @@ class OrderEditRequested(Command):
     line_changes: Annotated[list[LineChange], Field(max_length=500)] = []
     service_level: ServiceLevel | None = None
     split_policy: SplitPolicy | None = None
+    shipping_paid_cents: Cents | None = None
 
 
 class LineToCancel(Part):
@@ -235,7 +238,8 @@ class OrderEdited(Event):
     plans that no longer hold: their units go back to unassigned. ``money_delta_cents`` is new total minus old total.
 
     ``service_level``, ``split_policy`` and ``deliver_by`` are the order's too; without ``service_level`` (messages from before it was told)
-    all three are as they were.
+    all three are as they were. ``shipping_delta_cents`` is the part of ``money_delta_cents`` that another service level costs more or less;
+    ``shipping_captured_cents`` is what was paid for shipping in all, with what edits gave back of it.
 
     After a cancellation of some lines ``cancelled`` are the units that will not ship, ``not_cancelled`` those that could not be stopped any
     more, and ``return_ids`` the prepaid returns of parcels that left all the same.
@@ -257,11 +261,14 @@ class OrderEdited(Event):
     service_level: ServiceLevel | None = None
     split_policy: SplitPolicy | None = None
     deliver_by: Time | None = None
+    shipping_delta_cents: SignedCents = 0
+    shipping_captured_cents: Cents | None = None
     edited_at: Time
 
 
 class OrderEditRejected(Event):
-    """A change that may not be made any more, or never could. routing -> portal, sync."""
+    """A change that may not be made any more, or never could. routing -> portal, sync. ``unpaid`` says of one that waited for its money
+    (``order.payment_requested``) why it is dropped."""
 
     type: ClassVar[str] = "order.edit_rejected.v1"
 
@@ -272,6 +279,7 @@ class OrderEditRejected(Event):
     """Who asked; so that nobody's wish is told as somebody else's."""
     reason: ChangeRefusal
     detail: Text
+    unpaid: Literal["cancelled", "lapsed", "refused"] | None = None
 
 
 class OrderChangePending(Event):

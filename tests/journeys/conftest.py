@@ -17,9 +17,11 @@ from tests.system import DALLAS, NEWARK, RENO, System
 
 @pytest.fixture(scope="session")
 def running_processes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stack, Processes]:
-    """Everything started once for all journeys, on servers of its own."""
+    """Everything started once for all journeys, on servers of its own. Edits that cost more wait for their money."""
     stack = Stack(tmp_path_factory.mktemp("journeys"), progress=Progress())
-    return stack, until_folder_ends("journeys").enter_context(running(stack))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ORDERMESH_PAYMENT_SECONDS", "600")
+        return stack, until_folder_ends("journeys").enter_context(running(stack))
 
 
 @pytest.fixture(scope="session")

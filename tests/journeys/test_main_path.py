@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from shared.contracts.channels import ChannelOrderReceived
+from shared.contracts.base import PartnerMessage
+from shared.contracts.channels import (
+    ChannelCancelRequested,
+    ChannelEditRequested,
+    ChannelLineChange,
+    ChannelLineToCancel,
+    ChannelOrderReceived,
+    ChannelPaymentCollected,
+    ChannelPaymentRefused,
+)
 from tests.system import HESITANT, Json, System, an_order
 
 
@@ -206,6 +215,84 @@ async def test_an_edit_before_the_cutoff_changes_what_ships_and_refunds_the_diff
     await system.eventually(refunded, "the difference went back")
     stock = await system.stock(sku)
     assert stock["reserved_units"] == 2
+
+
+async def test_a_channel_collects_for_a_dearer_edit_or_refuses_and_calls_off_one_unit_itself(system: System) -> None:
+    await system.behave(**HESITANT)
+    sku = system.fresh("paid")
+    await system.register(sku)
+    await system.put(sku, "reno", 9)
+    external_id = system.fresh("paid")
+    order_id = await system.place(an_order(external_id, {sku: 2}))
+    await system.until_status(order_id, "fully_allocated")
+
+    async def told(message: PartnerMessage | None, wanted: str) -> Json:
+        """What the channel hears of this order after it has said something, twice."""
+        if message is not None:
+            for _ in range(2):
+                await system.say(message, "webshop")
+        found: list[Json] = []
+
+        async def heard() -> bool:
+            found.extend(await system.heard_by("channel", "webshop"))
+            return any(item["type"] == wanted and item["data"]["external_id"] == external_id for item in found)
+
+        await system.eventually(heard, f"the channel hears {wanted}")
+        [only] = [item["data"] for item in found if item["type"] == wanted and item["data"]["external_id"] == external_id]
+        return dict(only)
+
+    async def stands_at(units: int, what: str) -> None:
+        async def stands() -> bool:
+            document = await system.order(order_id)
+            free = (await system.stock(sku))["available_units"]
+            return [line["ordered"] for line in document["lines"]] == [units] and free == 9 - units and not document["pending_changes"]
+
+        await system.eventually(stands, what)
+
+    edit = await system.api("POST", f"/api/orders/{order_id}/edit", {"line_changes": [{"line_id": "1", "quantity": 3}]})
+    assert (edit.status, edit.body["result"]) == (202, "pending"), edit.body
+    asked = await told(None, "channel.payment_requested.v1")
+    assert (asked["amount_cents"], (await system.stock(sku))["available_units"]) == (2_160, 7), "nothing changes before the money is there"
+    paid = ChannelPaymentCollected(
+        **{name: asked[name] for name in ("channel", "payment_id", "amount_cents", "currency")},
+        provider_reference=system.fresh("payment"),
+        collected_at=datetime.now(UTC),
+    )
+    assert (await told(paid, "channel.order_changed.v1"))["money_delta_cents"] == 2_160
+    await stands_at(3, "the paid edit is made, once")
+
+    wish = ChannelEditRequested(
+        channel="webshop",
+        external_id=external_id,
+        edit_id="two-more",
+        expected_order_version=2,
+        line_changes=[ChannelLineChange(external_line_id="1", quantity=5)],
+    )
+    second = await told(wish, "channel.payment_requested.v1")
+    refused = ChannelPaymentRefused(channel="webshop", payment_id=second["payment_id"], detail="card declined")
+    decided = await told(refused, "channel.edit_decided.v1")
+    assert (decided["edit_id"], decided["outcome"], decided["reason"]) == ("two-more", "refused", "payment_required")
+
+    async def dropped() -> bool:
+        return "order.edit_rejected.v1" in kinds(await system.order(order_id))
+
+    await system.eventually(dropped, "the edit that nobody pays for is dropped")
+    await stands_at(3, "and nothing has changed")
+
+    one = ChannelCancelRequested(
+        channel="webshop",
+        external_id=external_id,
+        cancellation_id="one-less",
+        lines=[ChannelLineToCancel(external_line_id="1", quantity=1)],
+    )
+    decided = await told(one, "channel.cancel_decided.v1")
+    assert (decided["outcome"], decided["refund_cents"], decided["cancelled"][0]["quantity"]) == ("cancelled", 2_160, 1)
+    await stands_at(2, "one unit is called off by the channel itself")
+
+    async def refunded() -> bool:
+        return bool((await system.order(order_id)).get("refunded_cents") == 2_160)
+
+    await system.eventually(refunded, "its money went back, once")
 
 
 async def test_a_stock_out_is_queued_the_customer_told_and_a_receipt_releases_it_in_order(system: System) -> None:

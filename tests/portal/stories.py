@@ -27,7 +27,9 @@ from shared.contracts.orders import (
     OrderDelayConsentSettled,
     OrderDelayed,
     OrderEdited,
+    OrderEditRejected,
     OrderLine,
+    OrderPaymentRequested,
     OrderPlaced,
 )
 from shared.contracts.returns import (
@@ -44,6 +46,7 @@ from shared.messaging.message import Received
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ADDRESS = Address(name="Ada Lovelace", line1="12 St James Square", city="Portland", region="OR", postal_code="97201", country="US")
 SHOPPER = Actor(kind="shopper", name="shopper")
+SUPPORT = Actor(kind="support", name="kim")
 
 
 def at(minutes: float) -> datetime:
@@ -233,6 +236,26 @@ def cancel_rejected(
 def change_pending(order_id: UUID, change_id: UUID) -> OrderChangePending:
     """A change that waits for the warehouse."""
     return OrderChangePending(order_id=order_id, order_version=1, change_id=change_id, change="cancel", answer_due_at=at(60))
+
+
+def payment_requested(order_id: UUID, change_id: UUID | None = None) -> OrderPaymentRequested:
+    """A change that costs more waits for its money."""
+    return OrderPaymentRequested(
+        order_id=order_id,
+        order_version=1,
+        change_id=change_id or new_id(),
+        actor=SHOPPER,
+        payment_id=new_id(),
+        amount_cents=900,
+        currency="USD",
+        due_at=at(30),
+    )
+
+
+def payment_dropped(order_id: UUID, unpaid: Any, change_id: UUID | None = None) -> OrderEditRejected:
+    """The change was not paid for."""
+    words = {"reason": "payment_required", "detail": "line_changes: the change was not paid in time", "unpaid": unpaid}
+    return OrderEditRejected(order_id=order_id, order_version=1, change_id=change_id or new_id(), actor=SUPPORT, **words)
 
 
 def interception(order_id: UUID, fulfillment_id: UUID, outcome: Any, minutes: float = 5) -> FulfillmentInterceptionMoved:

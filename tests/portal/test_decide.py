@@ -113,6 +113,10 @@ class TestWhatAnEventAdds:
             (stories.cancelled(ORDER), "cancelled"),
             (stories.cancel_rejected(ORDER, "fulfillment_started"), "change_refused"),
             (stories.cancel_rejected(ORDER, "already_shipped", actor=Actor(kind="support", name="kim")), None),
+            (stories.payment_requested(ORDER), "payment_due"),
+            (stories.payment_dropped(ORDER, "lapsed"), "payment_dropped"),
+            (stories.payment_dropped(ORDER, "refused"), "payment_dropped"),
+            (stories.payment_dropped(ORDER, "cancelled"), None),
             (stories.return_approved(ORDER, new_id()), "return_label"),
             (stories.refund_succeeded(ORDER, new_id()), "refund"),
             (stories.reserved(ORDER), None),
@@ -163,6 +167,11 @@ class TestTheStatusOfAnOrder:
         view = seen([stories.placed(ORDER)])
         assert (view.status, view.may_ask_to_cancel, view.may_ask_to_return) == ("placed", True, False)
         assert view.total_cents == 2 * 1250 + 100 + 495
+
+    def test_what_another_service_level_costs_more_is_part_of_the_total(self) -> None:
+        faster = stories.edited(ORDER, 2, [line()]).model_copy(update={"money_delta_cents": 900, "shipping_delta_cents": 900})
+        view = seen([stories.placed(ORDER), faster])
+        assert (view.shipping_paid_cents, view.total_cents) == (495 + 900, 2 * 1250 + 100 + 495 + 900)
 
     def test_reserved_units_make_it_allocated(self) -> None:
         assert seen([stories.placed(ORDER), stories.reserved(ORDER)]).status == "fully_allocated"

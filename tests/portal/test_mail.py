@@ -47,6 +47,8 @@ EVENTS: dict[str, Message] = {
     "change_refused": stories.cancel_rejected(ORDER),
     "return_label": stories.return_approved(ORDER, new_id()),
     "refund": stories.refund_succeeded(ORDER, new_id()),
+    "payment_due": stories.payment_requested(ORDER),
+    "payment_dropped": stories.payment_dropped(ORDER, "lapsed"),
 }
 
 
@@ -118,6 +120,8 @@ class TestLetters:
             ("shipped", ["2 x Blue mug", "UPS", "1Z"]),
             ("cancelled", ["2 x Blue mug", "$30.95"]),
             ("change_refused", ["cancel your order", "already started"]),
+            ("payment_due", ["costs $9.00 more", "at the latest until"]),
+            ("payment_dropped", ["not paid in time", "ships as it was"]),
             ("return_label", ["1 x Blue mug", "UPS 1ZRETURN001", "$13.00", "23 December 2026"]),
             ("refund", ["$13.00"]),
         ],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.returns.decide.authorisation import Approval, Declined, authorise, check_digit, make_label, returnable_units
 from services.returns.decide.books import OrderBooks, ShippedUnits, default_policy, open_books
-from services.returns.decide.edits import EditRefused, apply_edit
+from services.returns.decide.edits import EditRefused, add_payment, apply_edit
 from services.returns.decide.inspection import (
     LATE_PARCEL_GRACE,
     Inspection,
@@ -29,7 +29,7 @@ from services.returns.decide.inspection import (
 from services.returns.decide.prices import share_cents, value_of_first_units_cents
 from services.returns.decide.refunds import Claimed, Refund, Rejected, Repeated, Settled, TooEarly, decide_claim, settle
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import OrderPlaced
+from shared.contracts.orders import OrderEdited, OrderPlaced
 from shared.contracts.returns import ReturnLine, ReturnScanRequested
 from tests.returns.messages import NOW, a_line, a_refund, a_return, a_scan, an_edit, an_order, money_moved, money_refused
 
@@ -572,3 +572,51 @@ def test_a_refund_of_nothing_is_settled_at_once() -> None:
     assert isinstance(claimed, Claimed)
     assert isinstance(claimed.refund, Refund)
     assert claimed.refund.state == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("units", "shipping_delta_cents"),
+    [(2, -400), (4, -400), (2, 400), (4, 400), (3, -400), (3, 400), (2, 2_000), (4, -2_000)],
+)
+def test_another_service_level_and_other_lines_end_in_the_same_books_however_edit_payment_refunds_and_a_later_edit_arrive(
+    units: int, shipping_delta_cents: int
+) -> None:
+    order = an_order(a_line("1", 3, 1_000, 0), a_line("2", 1, 700, 0), shipping_cents=2_500)
+    delta_cents = (units - 3) * 1_000 + shipping_delta_cents
+    edit = an_edit(order, a_line("1", units, 1_000, 0), a_line("2", 1, 700, 0))
+    back_cents = min(max(0, -delta_cents), max(0, -shipping_delta_cents))
+    shipping = {"shipping_delta_cents": shipping_delta_cents, "shipping_captured_cents": 2_500 + shipping_delta_cents + back_cents}
+    edit = edit.model_copy(update={"money_delta_cents": delta_cents, **shipping})
+    later = an_edit(order, a_line("1", units, 1_000, 0), version=3)
+    later = later.model_copy(update={"money_delta_cents": -700, **shipping, "shipping_delta_cents": 0})
+    drop = a_refund(order.order_id, {"2": 700}, cause="edited", cause_id=later.change_id)
+    arrivals: list[object] = [edit, later, drop]
+    if delta_cents > 0:
+        arrivals.append(delta_cents)
+    elif delta_cents < 0:
+        lines = {"1": -delta_cents - back_cents}
+        arrivals.append(a_refund(order.order_id, lines, cause="edited", cause_id=edit.change_id, shipping_cents=back_cents))
+    ends = set()
+    for arrival in permutations(arrivals):
+        books, waiting = open_books(order), [*arrival, edit]
+        for _ in range(len(waiting)):
+            for event in list(waiting):
+                after = _heard(books, event)
+                if after is not None:
+                    books = after
+                    waiting.remove(event)
+        assert waiting == [], "whatever must wait gets its turn"
+        room_cents = books.shipping_captured_cents - books.shipping_refunded_cents
+        ends.add((books.captured_cents, books.unapportioned_cents, room_cents, books.lines["1"].free_cents, books.lines["2"].free_cents))
+    assert ends == {(6_200 + max(0, delta_cents), 0, 2_500 + shipping_delta_cents, units * 1_000, 0)}, "what may go back is what it costs"
+
+
+def _heard(books: OrderBooks, event: object) -> OrderBooks | None:
+    """The books after a message; None when it has to wait."""
+    if isinstance(event, int):
+        return add_payment(books, event)
+    if isinstance(event, OrderEdited):
+        edited = apply_edit(books, event)
+        return None if isinstance(edited, EditRefused) else edited
+    claimed = decide_claim(books, None, event)  # type: ignore[arg-type]  # the third kind of message is a refund
+    return claimed.books if isinstance(claimed, Claimed) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from services.routing.decide.changes import request_change
 from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
 from services.routing.decide.order import Order, State
 from services.routing.decide.paying import take_payment
+from services.routing.decide.service_prices import priced, shipping_after
 from services.routing.decide.stock import reserve
+from services.routing.service_price_files import ServicePriceError, load_service_prices
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
@@ -610,3 +613,75 @@ async def test_a_paid_edit_is_made_and_when_the_3pl_has_started_the_money_goes_b
     assert (await desk.hear(paid(asked))).types == []
     stray = await desk.hear(paid(asked).model_copy(update={"payment_id": new_id()}))
     assert "was never asked for" in stray.parked[0]
+
+
+PRICES = {("USD", "standard"): 500, ("USD", "two_day"): 1_400}
+
+
+@pytest.mark.parametrize(
+    ("paid_cents", "currency", "level", "expected"),
+    [
+        (500, "USD", "two_day", ("priced", 1_400)),
+        (0, "USD", "two_day", ("priced", 900)),
+        (500, "USD", "standard", ("same_service", 500)),
+        (500, "USD", None, ("same_service", 500)),
+        (500, "USD", "next_day", ("no_price", 500)),
+        (500, "EUR", "two_day", ("no_price", 500)),
+    ],
+)
+def test_who_changes_the_service_pays_the_difference_of_the_two_prices_where_both_are_known(
+    paid_cents: int, currency: str, level: Any, expected: tuple[str, int]
+) -> None:
+    order = a_copy(a_line("1", 3), shipping_paid_cents=paid_cents, currency=currency)
+    request = edit(order, service_level=level, shipping_paid_cents=1)
+    assert shipping_after(order, request, PRICES) == expected
+    assert priced(order, request, PRICES).shipping_paid_cents == (expected[1] if expected[0] == "priced" else None), (
+        "nobody sets it himself"
+    )
+
+
+def test_a_slower_service_gives_no_more_back_than_was_paid_for_shipping() -> None:
+    order = a_copy(a_line("1", 3), shipping_paid_cents=200, service_level="two_day")
+    assert shipping_after(order, edit(order, service_level="standard"), PRICES) == ("priced", 0)
+
+
+async def test_another_service_level_collects_the_difference_as_it_was_priced_then_and_gives_it_back_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    monkeypatch.setattr(current, "service_prices", lambda: PRICES)
+    placed = an_order(a_line("1", 3))
+    await desk.hear(placed)
+    faster = await desk.hear(edit(placed, service_level="two_day"))
+    asked = faster.one(OrderPaymentRequested)
+    assert asked.amount_cents == 900
+    monkeypatch.setattr(current, "service_prices", lambda: {("USD", "standard"): 500, ("USD", "two_day"): 9_000})
+    made = (await desk.hear(paid(asked))).one(OrderEdited)
+    assert (made.service_level, made.money_delta_cents, made.shipping_delta_cents) == ("two_day", 900, 900)
+    assert ((await desk.order(placed.order_id))["shipping_paid_cents"], await desk.violations()) == (1_400, [])
+    monkeypatch.setattr(current, "service_prices", lambda: PRICES)
+    slower = await desk.hear(edit(placed, LineChange(line_id="1", quantity=2), service_level="standard"))
+    refund = slower.one(RefundRequested)
+    assert (slower.one(OrderEdited).money_delta_cents, refund.amount_cents, refund.shipping_cents) == (-1_933, 1_933, 900)
+    gone = (await desk.hear(cancel(placed))).one(RefundRequested)
+    assert (gone.shipping_cents, gone.amount_cents, await desk.violations()) == (500, 2_567, []), "all that was paid is back"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("currency,level\n", "row 1: the columns should be currency,service_level,price_cents"),
+        ("currency,service_level,price_cents\nusd,standard,500", "row 2, column currency: 'usd' should be three capital letters"),
+        ("currency,service_level,price_cents\nUSD,slow,500", "row 2, column service_level: 'slow' should be one of standard, two_day"),
+        ("currency,service_level,price_cents\nUSD,standard,5.99", "row 2, column price_cents: '5.99' should be whole cents"),
+        ("currency,service_level,price_cents\nUSD,standard,5\nUSD,standard,6", "row 3: standard in USD has a price already"),
+    ],
+)
+def test_a_wrong_file_of_service_prices_is_refused_at_start_by_row_and_column(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "prices.csv"
+    file.write_text(text)
+    with pytest.raises(ServicePriceError) as caught:
+        load_service_prices(file)
+    assert problem in str(caught.value)
+    file.write_text("currency,service_level,price_cents\nUSD,standard,500\n\nUSD,two_day,1400\n")
+    assert load_service_prices(file) == PRICES

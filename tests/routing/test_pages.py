@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.routing import current
 from services.routing.__main__ import SERVICE
 from services.routing.settings import RoutingSettings
 from shared.contracts.envelope import new_id
@@ -181,7 +182,9 @@ async def test_an_order_shows_what_its_customer_agreed_to_and_the_orders_that_wa
     assert (status, problem["error"]["problems"][0]["field"]) == (422, "after")
 
 
-async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: Desk, client: TestClient[Any, Any]) -> None:
+async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(
+    desk: Desk, client: TestClient[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     await desk.register(RENO.model_copy(update={"fulfillments_per_day": 1}))
     placed = an_order(a_line("1", 3, tax_cents=100))
     await desk.hand_over(placed, AMPLE)
@@ -211,7 +214,11 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(desk: De
     assert (more["refusal"]["reason"], more["money_delta_cents"]) == ("payment_required", 2_067)
     assert (more["added"], more["shipping_after"]["unplaced"]) == ([{"sku": "SKU-1", "units": 2}], {"SKU-1": 2})
     _, fast = await preview({}, ship_to=east, service_level="next_day")
-    assert (fast["refusal"], fast["money_delta_cents"]) == (None, 0)
+    assert (fast["refusal"], fast["money_delta_cents"], fast["service_pricing"]) == (None, 0, "no_price")
+    monkeypatch.setattr(current, "service_prices", lambda: {("USD", "standard"): 400, ("USD", "next_day"): 2_400})
+    _, sold = await preview({}, ship_to=east, service_level="next_day")
+    assert (sold["service_pricing"], sold["shipping_paid_before_cents"], sold["shipping_paid_after_cents"]) == ("priced", 500, 2_500)
+    assert (sold["refusal"]["reason"], sold["money_delta_cents"]) == ("payment_required", 2_000)
     assert fast["shipping_after"]["cost_cents"] > far["shipping_after"]["cost_cents"]
     assert fast["shipping_after"]["parcels"][0]["service"] != far["shipping_after"]["parcels"][0]["service"]
     _, whole = await preview({}, line_changes=[LineChange(line_id="1", quantity=5)], split_policy="hold_all")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from itertools import permutations
 from typing import Any, Literal
 from uuid import UUID
@@ -17,11 +18,14 @@ from hypothesis import strategies as st
 
 from services.routing.decide.answers import ANSWERS, MATRIX, Answer, answer
 from services.routing.decide.changes import request_change
+from services.routing.decide.collecting import awaits_payment
+from services.routing.decide.handover import assign
 from services.routing.decide.money import first_units_cents, total_cents
 from services.routing.decide.order import (
     LEFT,
     LIVE,
     STARTED,
+    Deadlines,
     Defer,
     Fulfillment,
     FulfillmentLine,
@@ -31,13 +35,17 @@ from services.routing.decide.order import (
     Say,
     State,
 )
+from services.routing.decide.paying import lapse_payment, refuse_payment, settle_payment
+from services.routing.decide.service_prices import priced
 from services.routing.decide.waiting import TERMINAL, settled, wake
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
+    FulfillmentAssigned,
     FulfillmentCancelled,
     FulfillmentInterceptionMoved,
     FulfillmentInterceptRequested,
+    FulfillmentRequested,
     FulfillmentShipped,
     OrderNeedsAttention,
     ThirdPartyAccepted,
@@ -60,6 +68,9 @@ from shared.contracts.orders import (
     OrderEdited,
     OrderEditRejected,
     OrderEditRequested,
+    OrderPaymentRequested,
+    PaymentCollected,
+    PaymentRefused,
 )
 from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequested
 from tests.routing.messages import NOON, PATIENCE, SHOPPER, a_copy, a_line, units
@@ -297,8 +308,10 @@ def test_the_same_answer_told_twice_has_its_effect_once(state: State, word: Word
 class World:
     """A 3PL and a customer who race each other; keeps the books of what was said."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = settled(order, NOON, PATIENCE)
+    def __init__(self, order: Order, patience: Deadlines = PATIENCE) -> None:
+        self.patience = patience
+        self.order = settled(order, NOON, patience)
+        self.payments: dict[UUID, str] = {}
         self.paid_cents = total_cents(order.lines) + order.shipping_paid_cents
         self.said: list[Message] = []
         self.now = NOON
@@ -306,18 +319,33 @@ class World:
 
     def take(self, outcome: Outcome) -> None:
         if outcome.problem is None:
-            self.order = settled(outcome.order, self.now, PATIENCE)
+            self.order = settled(outcome.order, self.now, self.patience)
             self.said += [say.data for say in outcome.says]
 
     def hear(self, message: Answer) -> None:
         """One answer; what was too early before is tried again after it."""
         for waiting in (message, *self.deferred):
-            outcome = answer(self.order, waiting, self.now, PATIENCE)
+            outcome = answer(self.order, waiting, self.now, self.patience)
             self.take(outcome)
             if isinstance(outcome.problem, Defer):
                 self.deferred.append(waiting)
             elif waiting in self.deferred:
                 self.deferred.remove(waiting)
+
+    def pay(self, asked: OrderPaymentRequested) -> None:
+        """The channel has the money; it may say so as often as it likes."""
+        words = asked.model_dump(include={"payment_id", "order_id", "change_id", "amount_cents", "currency"})
+        message = PaymentCollected(**words, provider_reference="P-1", collected_at=NOON)
+        settlement = settle_payment(self.order, self.payments.get(asked.payment_id, "asked"), message, self.now, self.patience)
+        if settlement is not None:
+            self.paid_cents += asked.amount_cents
+            outcome, self.payments[asked.payment_id] = settlement
+            self.take(outcome)
+
+    def refuse_to_pay(self, asked: OrderPaymentRequested) -> None:
+        words = asked.model_dump(include={"payment_id", "order_id", "change_id"})
+        message = PaymentRefused(**words, detail="declined", refused_at=NOON)
+        self.take(refuse_payment(self.order, message, self.now, self.patience))
 
     def says(self, kind: type[Message]) -> list[Message]:
         return [message for message in self.said if isinstance(message, kind)]
@@ -339,6 +367,7 @@ class World:
         assert len({refund.cause_id for refund in refunds}) == len(refunds)
         kept_cents = 0 if self.order.is_cancelled else self.order.shipping_paid_cents
         kept_cents += sum(first_units_cents(line, line.quantity - line.cancelled) for line in self.order.lines)
+        kept_cents += self.check_payments({refund.cause_id for refund in refunds})
         assert self.paid_cents - sum(refund.amount_cents for refund in refunds) == kept_cents
         if self.order.is_cancelled:
             assert self.shipped_units == 0
@@ -350,7 +379,7 @@ class World:
             )
             assert line.shipped + line.cancelled + live + max(0, line.coming_back) <= line.quantity
         change = self.order.change
-        if change is not None:
+        if change is not None and not awaits_payment(self.order):
             awaited = {item.state for item in self.order.fulfillments if item.fulfillment_id in change.awaiting}
             undecided = (
                 {State.CANCELLING} if change.kind == "edit" else {State.CANCELLING, *STARTED} - {State.ACCEPTED, State.CANCEL_REFUSED}
@@ -366,6 +395,25 @@ class World:
             assert returned[item.fulfillment_id] == (sum(line.shipped for line in item.lines) if left_cancelled else 0)
         assert (self.order.waiting_for is None) == (self.order.status in TERMINAL)
         assert (self.order.due_at is None) == (self.order.status in TERMINAL)
+
+    def check_payments(self, refunded: set[UUID]) -> int:
+        """Of every payment that an edit asked for: money that is there has made the edit, or has gone back, or its edit waits for a 3PL;
+        exactly one of these. Without money the edit is neither made nor paid back. Returns the money of the edit that waits."""
+        made = [message.change_id for message in self.said if isinstance(message, OrderEdited)]
+        dropped = [message.change_id for message in self.said if isinstance(message, OrderEditRejected)]
+        change, waiting_cents = self.order.change, 0
+        for asked in self.said:
+            if not isinstance(asked, OrderPaymentRequested):
+                continue
+            is_open = change is not None and change.change_id == asked.change_id
+            fates = [made.count(asked.change_id), int(asked.payment_id in refunded), int(is_open)]
+            if asked.payment_id in self.payments:
+                assert sum(fates) == 1, f"made, paid back, open: {fates}"
+                waiting_cents += asked.amount_cents if is_open else 0
+            else:
+                assert fates == [0, 0, int(is_open)], f"made, paid back, open: {fates}"
+            assert dropped.count(asked.change_id) == (0 if is_open or made.count(asked.change_id) else 1), "told once how it ended"
+        return waiting_cents
 
 
 def cancel_of(order: Order) -> OrderCancelRequested:
@@ -393,11 +441,19 @@ CHANGES: dict[str, Callable[[Order], OrderCancelRequested | OrderEditRequested]]
     "edit": edit_of,
     "edit the service": lambda order: edit_of(order, service_level="next_day", split_policy="hold_all"),
 }
+COLLECTS = replace(PATIENCE, payment=timedelta(seconds=120))
 
 
-def play(world: World, step: str) -> None:
+def dearer_edit_of(order: Order) -> OrderEditRequested:
+    """One unit more than the order has, and a faster service for another 9.00."""
+    changes = [LineChange(line_id="1", quantity=order.lines[0].quantity + 1)]
+    faster = OrderEditRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, line_changes=changes, service_level="two_day")
+    return priced(order, faster, {("USD", "standard"): 500, ("USD", "two_day"): 1_400})
+
+
+def move(world: World, step: str) -> None:
     if step in CHANGES:
-        world.take(request_change(world.order, CHANGES[step](world.order), world.now, PATIENCE))
+        world.take(request_change(world.order, CHANGES[step](world.order), world.now, world.patience))
     elif step in ("wait", "wait for days"):
         world.now += timedelta(hours=1) if step == "wait" else timedelta(days=40)
         world.take(wake(world.order, world.now, PATIENCE))
@@ -406,6 +462,10 @@ def play(world: World, step: str) -> None:
         world.hear(PARTIAL)
     else:
         world.hear(WORDS[step])  # type: ignore[index]  # the steps are words
+
+
+def play(world: World, step: str) -> None:
+    move(world, step)
     world.check()
 
 
@@ -695,34 +755,46 @@ def _where(world: World, shelf: Shelf, seen: Counter[str]) -> tuple[object, ...]
             change and (change.kind, change.awaiting),
         ),
         *(shelf.tied, shelf.reserved, shelf.free, shelf.shipped, shelf.lost, bool(world.deferred)),
+        tuple(_fate_of(world, asked) for asked in _asked(world)),
         *(frozenset(seen.items()), sum(refund.amount_cents for refund in world.says(RefundRequested))),  # type: ignore[attr-defined]
     )
+
+
+def _asked(world: World) -> list[OrderPaymentRequested]:
+    return [message for message in world.said if isinstance(message, OrderPaymentRequested)]
+
+
+def _fate_of(world: World, asked: OrderPaymentRequested) -> tuple[object, ...]:
+    is_open = world.order.change is not None and world.order.change.change_id == asked.change_id
+    refunded = any(message.cause_id == asked.payment_id for message in world.says(RefundRequested))  # type: ignore[attr-defined]
+    return asked.amount_cents, world.payments.get(asked.payment_id), is_open, is_open and awaits_payment(world.order), refunded
 
 
 TOLD_ONCE = (OrderCancelled, OrderEdited, ReturnAuthorisationRequested, RefundRequested)
 
 
-def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_loses_a_unit() -> None:
-    """Every order in which {cancel, edit, accepted, label, short pick, rejected, shipped in whole or part, delivered, call-off and
-    interception refused or granted, time that is up for a short pick} can come, each as often as it likes, late duplicates included: all
-    states that can be reached are visited, and from each of them every word is tried."""
-    steps = [*WORDS, *CHANGES, "shipped_in_part", "short pick overdue"]
-    first, shelf = World(an_order_with(a_fulfillment(State.SUBMITTED))), Shelf(3)
+Step = Callable[[World], None]
+Play = tuple[World, Shelf, Counter[str], tuple[str, ...]]
+
+
+def _visit_all(first: World, steps: Mapping[str, Step], may: Callable[[World, str], bool] = lambda world, step: True) -> list[World]:
+    """Every state that any order of these steps can reach, each as often as it likes; the invariants hold in each."""
+    shelf = Shelf(3)
     visited = {_where(first, shelf, Counter())}
-    frontier: list[tuple[World, Shelf, Counter[str], tuple[str, ...]]] = [(first, shelf, Counter(), ())]
-    endings: set[str] = set()
+    frontier: list[Play] = [(first, shelf, Counter(), ())]
+    reached = []
     while frontier:
         world, shelf, told, path = frontier.pop()
-        for step in steps:
-            if step == "delivered" and world.deferred:
+        for step, play_step in steps.items():
+            if (step == "delivered" and world.deferred) or not may(world, step):
                 continue
             following, its_shelf = copy(world), copy(shelf)
-            following.said, following.deferred = list(world.said), list(world.deferred)
-            if step == "short pick overdue":
-                following.take(wake(following.order, NOON + timedelta(seconds=90), PATIENCE))
-                following.check()
-            else:
-                play(following, step)
+            following.said, following.deferred, following.payments = list(world.said), list(world.deferred), dict(world.payments)
+            play_step(following)
+            unsaid = len(following.said) == len(world.said)
+            if unsaid and (following.order, following.deferred, following.payments) == (world.order, world.deferred, world.payments):
+                continue
+            following.check()
             new = following.said[len(world.said) :]
             for message in new:
                 its_shelf.hear(message)
@@ -732,6 +804,8 @@ def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_lo
                     # A cancellation of units takes off what is not in the parcel; an edit is not made once the 3PL has started.
                     gone = item.left + sum(line.shipped for line in item.lines) if item.state in STARTED | LEFT else 0
                     assert gone <= kept if message.cancelled else not gone, f"edited under the 3PL's hands, after {(*path, step)}"
+            handed_over = any(isinstance(message, FulfillmentRequested) for message in new)
+            assert not (handed_over and awaits_payment(following.order)), "a plan is handed over although it may change"
             its_shelf.check(following)
             now_told = told + Counter(type(message).__name__ for message in new if isinstance(message, TOLD_ONCE))
             assert now_told["OrderCancelled"] <= 1
@@ -739,7 +813,68 @@ def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_lo
             where = _where(following, its_shelf, now_told)
             if where not in visited:
                 visited.add(where)
-                endings.add(following.order.status)
+                reached.append(following)
                 frontier.append((following, its_shelf, now_told, (*path, step)))
-    assert endings == {"placed", "released", "in_fulfillment", "shipped", "delivered", "cancelled"}
-    assert len(visited) > 100, "the search goes deep"
+    return reached
+
+
+def _short_pick_overdue(world: World) -> None:
+    world.take(wake(world.order, NOON + timedelta(seconds=90), world.patience))
+
+
+def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_loses_a_unit() -> None:
+    """Every order in which {cancel, edit, accepted, label, short pick, rejected, shipped in whole or part, delivered, call-off and
+    interception refused or granted, time that is up for a short pick} can come, each as often as it likes, late duplicates included: all
+    states that can be reached are visited, and from each of them every word is tried."""
+    steps: dict[str, Step] = {step: partial(move, step=step) for step in [*WORDS, *CHANGES, "shipped_in_part"]}
+    reached = _visit_all(World(an_order_with(a_fulfillment(State.SUBMITTED))), {**steps, "short pick overdue": _short_pick_overdue})
+    assert {world.order.status for world in reached} == {"placed", "released", "in_fulfillment", "shipped", "delivered", "cancelled"}
+    assert len(reached) > 100, "the search goes deep"
+
+
+def _costs_more(world: World, step: str) -> bool:
+    return step == "dearer edit" or (step == "edit" and world.order.lines[0].quantity < 2)
+
+
+def _answer_payment(world: World, say: Callable[[World, OrderPaymentRequested], None], which: int) -> None:
+    asked = _asked(world)
+    if which < len(asked):
+        others = [item for item in asked if item is not asked[which]]
+        before = [_fate_of(world, item) for item in others]
+        say(world, asked[which])
+        assert [_fate_of(world, item) for item in others] == before, "a word about one payment says nothing of another"
+
+
+@pytest.mark.parametrize(
+    ("payments", "words"),
+    [
+        (1, [*WORDS, "cancel", "cancel a unit", "edit", "shipped_in_part"]),
+        (2, ["accepted", "short", "rejected", "shipped", "cancel_accepted", "cancel_rejected", "intercepted", "cancel"]),
+    ],
+    ids=["one payment, every word", "two payments"],
+)
+def test_no_interleaving_of_paid_edits_and_a_3pls_words_settles_money_twice_or_edits_what_has_started(
+    payments: int, words: list[str]
+) -> None:
+    """The same with edits that wait for their money: it comes, is refused, is late, each answer as often as it likes and however late,
+    against the 3PL's words and other changes. It begins before the plan is tied, so that it is seen to stand still while an edit waits.
+    Further payments and other edits beside them multiply the states without a new rule among them."""
+    steps: dict[str, Step] = {step: partial(move, step=step) for step in words}
+    tied = FulfillmentAssigned(plan_id=PLAN, order_id=new_id())
+    steps |= {
+        "short pick overdue": _short_pick_overdue,
+        "assigned": lambda world: world.take(assign(world.order, tied, NOON, COLLECTS)),
+        "dearer edit": lambda world: world.take(request_change(world.order, dearer_edit_of(world.order), NOON, COLLECTS)),
+        "payment overdue": lambda world: world.take(lapse_payment(world.order, NOON + timedelta(seconds=150), COLLECTS)),
+    }
+    for which in range(payments):
+        steps[f"paid {which}"] = partial(_answer_payment, say=World.pay, which=which)
+        steps[f"not paid {which}"] = partial(_answer_payment, say=World.refuse_to_pay, which=which)
+    start = an_order_with(replace(a_fulfillment(State.PLANNED), assigned=False, attempts=0))
+    reached = _visit_all(
+        World(start, COLLECTS), steps, may=lambda world, step: not _costs_more(world, step) or len(_asked(world)) < payments
+    )
+    fates = {_fate_of(world, asked)[1:] for world in reached for asked in _asked(world)}
+    assert {fate[0] for fate in fates} == {None, "collected", "paid_back"}
+    assert ("collected", False, False, True) in fates, "some are collected, then refused by the 3PL and go back"
+    assert len(reached) > 300, "the search goes deep"

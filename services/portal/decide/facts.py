@@ -40,7 +40,9 @@ from shared.contracts.stock import (
     StockReserved,
 )
 
-NotificationKind = Literal["confirmation", "changed", "delay", "shipped", "cancelled", "change_refused", "return_label", "refund"]
+NotificationKind = Literal[
+    "confirmation", "changed", "delay", "shipped", "cancelled", "change_refused", "return_label", "refund", "payment_due", "payment_dropped"
+]
 
 ORDER_HAS_MOVED_ON = frozenset({"fulfillment_started", "already_shipped"})
 """Refusals of which a customer who asked must hear by mail. All others (a stale version, an unknown line) concern only the one who asked
@@ -98,6 +100,7 @@ def _(message: OrderEdited, event_id: UUID) -> Fact:
         "order_version": message.order_version,
         "actor": message.actor.kind,
         "money_delta_cents": message.money_delta_cents,
+        "shipping_delta_cents": message.shipping_delta_cents,
         "withdrawn_fulfillments": len(message.withdrawn_fulfillment_ids),
         "cancelled": sum(line.quantity for line in message.cancelled),
         "not_cancelled": sum(line.quantity for line in message.not_cancelled),
@@ -114,10 +117,17 @@ def _refusal(message: OrderEditRejected | OrderCancelRejected, change: str) -> F
         "detail": message.detail,
         "returns": len(message.return_ids) if isinstance(message, OrderCancelRejected) else 0,
     }
+    if isinstance(message, OrderEditRejected) and message.unpaid is not None:
+        # Who was told to pay is told that it is over, whoever had asked for the change. Of a cancellation they hear by its own mail.
+        return Fact(message.order_id, message.change_id, None, {**data, "unpaid": message.unpaid}, _end_of_payment(message.unpaid))
     # The mail says "you asked us": what an operator or the channel asked for is not told as the customer's wish.
     asked_by_customer = message.actor is None or message.actor.kind == "shopper"
     tells: NotificationKind | None = "change_refused" if asked_by_customer and message.reason in ORDER_HAS_MOVED_ON else None
     return Fact(message.order_id, message.change_id, None, data, tells)
+
+
+def _end_of_payment(unpaid: str) -> NotificationKind | None:
+    return None if unpaid == "cancelled" else "payment_dropped"
 
 
 @fact_of.register
@@ -150,7 +160,7 @@ def _(message: OrderPaymentRequested, event_id: UUID) -> Fact:
         "amount_cents": message.amount_cents,
         "answer_due_at": _moment(message.due_at),
     }
-    return Fact(message.order_id, message.change_id, None, data)
+    return Fact(message.order_id, message.change_id, None, data, "payment_due")
 
 
 @fact_of.register

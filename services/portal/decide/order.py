@@ -185,6 +185,7 @@ class OrderView:
     refunds: Sequence[RefundView]
     pending_changes: Sequence[PendingChange]
     entries: Sequence[Entry]
+    shipping_paid_cents: int = 0
     delay: DelayView | None = None
 
     @property
@@ -205,8 +206,7 @@ class OrderView:
     @property
     def total_cents(self) -> int:
         """What the customer paid for the order as it now stands."""
-        shipping = self.identity.shipping_paid_cents if self.identity else 0
-        return sum(line.total_cents for line in self.lines) + shipping
+        return sum(line.total_cents for line in self.lines) + self.shipping_paid_cents
 
     @property
     def refunded_cents(self) -> int:

@@ -58,6 +58,7 @@ class _Story:
     closed: dict[str, Entry] = field(default_factory=dict)
     refunds: list[RefundView] = field(default_factory=list)
     pending: dict[str, Entry] = field(default_factory=dict)
+    shipping_delta_cents: int = 0
     answered: set[str] = field(default_factory=set)
     asked: dict[str, Entry] = field(default_factory=dict)
     last_asked_at: datetime | None = None
@@ -147,6 +148,7 @@ def _fold_change(story: _Story, kind: str, entry: Entry) -> None:
         story.pending[entry.data["change_id"]] = entry
     elif kind in ("order.edited", "order.edit_rejected", "order.cancel_rejected"):
         story.answered.add(entry.data["change_id"])
+        story.shipping_delta_cents += entry.data.get("shipping_delta_cents", 0)
     elif kind == "order.cancelled":
         story.answered.add(entry.data["change_id"])
         story.cancelled = True
@@ -309,5 +311,6 @@ def order_view(order_id: UUID, identity: Identity | None, version: Version | Non
         refunds=story.refunds,
         pending_changes=pending,
         entries=entries,
+        shipping_paid_cents=(identity.shipping_paid_cents if identity else 0) + story.shipping_delta_cents,
         delay=_delay(story, lines),
     )

@@ -1,4 +1,5 @@
-"""What an edit does to the books. It moves captured money between lines; it never adds any (a payment does) and never takes any away.
+"""What an edit does to the books. It moves captured money between lines and shipping; it never adds any (a payment does) and never takes
+any away.
 
 Only a refund gives money back, so after an edit that makes the order cheaper the difference waits as ``unapportioned_cents`` for the
 refund that routing asks for with the edit. Edit and refund may arrive in either order and end in the same books: a refund that came first
@@ -36,7 +37,8 @@ def apply_edit(books: OrderBooks, edit: OrderEdited) -> OrderBooks | EditRefused
     removed = [replace(line, quantity=0, tax_cents=0) for line_id, line in books.lines.items() if line_id not in wanted]
     lines = [*removed, *(_as_edited(books.lines.get(line.line_id), line) for line in edit.lines)]
     needed_cents = sum(line.needed_cents for line in lines)
-    captured_cents = books.captured_cents - books.shipping_captured_cents
+    shipping_cents = books.shipping_captured_cents if edit.shipping_captured_cents is None else edit.shipping_captured_cents
+    captured_cents = books.captured_cents - shipping_cents
     if needed_cents > captured_cents:
         return EditRefused(
             f"lines: version {edit.order_version} needs {needed_cents} cents but {captured_cents} cents were captured for lines; "
@@ -45,6 +47,7 @@ def apply_edit(books: OrderBooks, edit: OrderEdited) -> OrderBooks | EditRefused
     edited = replace(
         books,
         lines_version=edit.order_version,
+        shipping_captured_cents=shipping_cents,
         unapportioned_cents=captured_cents - needed_cents,
         changes=changes,
     )

@@ -132,9 +132,11 @@ async def update_orders(connection: Connection, orders: Sequence[OrderBooks]) ->
         """
         UPDATE orders
         SET lines_version = new.lines_version, shipping_refunded_cents = new.shipping_refunded_cents,
-            unapportioned_cents = new.unapportioned_cents, cancelled_at = new.cancelled_at, captured_cents = new.captured_cents
-        FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::bigint[])
-             AS new (order_id, lines_version, shipping_refunded_cents, unapportioned_cents, cancelled_at, captured_cents)
+            unapportioned_cents = new.unapportioned_cents, cancelled_at = new.cancelled_at, captured_cents = new.captured_cents,
+            shipping_captured_cents = new.shipping_captured_cents
+        FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::bigint[])
+             AS new (order_id, lines_version, shipping_refunded_cents, unapportioned_cents, cancelled_at, captured_cents,
+                     shipping_captured_cents)
         WHERE orders.order_id = new.order_id
         """,
         [order.order_id for order in orders],
@@ -143,6 +145,7 @@ async def update_orders(connection: Connection, orders: Sequence[OrderBooks]) ->
         [order.unapportioned_cents for order in orders],
         [order.cancelled_at for order in orders],
         [order.captured_cents for order in orders],
+        [order.shipping_captured_cents for order in orders],
     )
 
 

@@ -401,6 +401,9 @@ def _edit(
         attention=None,
         stock_wait=StockWait("allocation", now + deadlines.allocation),
     )
+    refund = edit_refund(order, request.change_id, edited.falls, -edited.money_delta_cents, -edited.shipping_delta_cents)
+    if refund is not None and refund.shipping_cents:
+        changed = replace(changed, shipping_refunded_cents=changed.shipping_refunded_cents + refund.shipping_cents)
     event = OrderEdited(
         order_id=order.order_id,
         order_version=changed.order_version,
@@ -413,10 +416,11 @@ def _edit(
         service_level=changed.service_level,
         split_policy=changed.split_policy,
         deliver_by=changed.deliver_by,
+        shipping_delta_cents=edited.shipping_delta_cents,
+        shipping_captured_cents=changed.shipping_paid_cents + changed.shipping_refunded_cents,
         edited_at=now,
         **more,
     )
-    refund = edit_refund(order, request.change_id, edited.falls, -edited.money_delta_cents)
     return Outcome(changed, (Say(event),) if refund is None else (Say(event), Say(refund)))
 
 

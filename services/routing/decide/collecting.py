@@ -69,6 +69,7 @@ def drop_unpaid(order: Order, because: Dropped, now: datetime, detail: str = "")
         actor=request.actor,
         reason="payment_required",
         detail=words[:500],
+        unpaid=because,
     )
     says = [Say(rejected)]
     if because != "refused":

@@ -27,7 +27,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The order as it would stand. ``money_delta_cents`` is the new total minus the old one."""
+    """The order as it would stand. ``money_delta_cents`` is the new total minus the old one, shipping included; ``shipping_delta_cents`` is
+    the part of it that is shipping's."""
 
     lines: tuple[Line, ...]
     ship_to: Mapping[str, Any]
@@ -35,6 +36,7 @@ class Edited:
     money_delta_cents: int
     service_level: ServiceLevel
     split_policy: SplitPolicy
+    shipping_delta_cents: int = 0
 
 
 def address_as_json(address: Address) -> dict[str, Any]:
@@ -90,7 +92,8 @@ def edited_order(order: Order, edited: Edited, now: datetime) -> Order:
     changed = replace(order, lines=edited.lines, ship_to=edited.ship_to, split_policy=edited.split_policy)
     if edited.service_level == order.service_level:
         return changed
-    return replace(changed, service_level=edited.service_level, promise_from=now, deliver_by=None)
+    paid_cents = order.shipping_paid_cents + edited.shipping_delta_cents
+    return replace(changed, service_level=edited.service_level, shipping_paid_cents=paid_cents, promise_from=now, deliver_by=None)
 
 
 def payment_refusal(order: Order, edited: Edited) -> Refusal | None:
@@ -121,8 +124,11 @@ def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal
         return Refusal("empties_order", "nothing would be left of the order: cancel it instead")
     if sum(1 for line in lines if line.quantity) > MOST_LINES:
         return Refusal("invalid", f"line_changes: an order has at most {MOST_LINES} lines")
-    delta_cents = total_cents(lines) - total_cents(order.lines)
-    return Edited(lines, ship_to, _falls(order.lines, lines), delta_cents, service_level, split_policy)
+    shipping_cents = 0
+    if service_level != order.service_level and request.shipping_paid_cents is not None:
+        shipping_cents = request.shipping_paid_cents - order.shipping_paid_cents
+    delta_cents = total_cents(lines) - total_cents(order.lines) + shipping_cents
+    return Edited(lines, ship_to, _falls(order.lines, lines), delta_cents, service_level, split_policy, shipping_cents)
 
 
 def with_fewer_units(order: Order, units: Mapping[str, int]) -> Edited:

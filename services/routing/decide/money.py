@@ -74,15 +74,18 @@ def cancellation_refund(order: Order, change_id: UUID) -> RefundRequested | None
     )
 
 
-def edit_refund(order: Order, change_id: UUID, falls: Sequence[Fall], amount_cents: int) -> RefundRequested | None:
-    """The money by which an edit made the order cheaper, taken from the lines that fell until it is covered.
+def edit_refund(
+    order: Order, change_id: UUID, falls: Sequence[Fall], amount_cents: int, shipping_fall_cents: int = 0
+) -> RefundRequested | None:
+    """The money by which an edit made the order cheaper, taken from shipping and then from the lines that fell, until it is covered.
 
-    Lines that rose are paid out of those that fell, so a line may give back less than it fell by.
+    Lines that rose are paid out of what fell, so a line may give back less than it fell by.
     """
     if amount_cents <= 0:
         return None
     lines = []
-    open_cents = amount_cents
+    shipping_cents = min(amount_cents, max(0, shipping_fall_cents))
+    open_cents = amount_cents - shipping_cents
     for fall in falls:
         cents = min(fall.cents, open_cents)
         open_cents -= cents
@@ -94,6 +97,7 @@ def edit_refund(order: Order, change_id: UUID, falls: Sequence[Fall], amount_cen
         cause="edited",
         cause_id=change_id,
         lines=lines,
+        shipping_cents=shipping_cents,
         amount_cents=amount_cents,
         currency=order.currency,
     )

@@ -301,6 +301,8 @@ class Order:
     fulfillments: tuple[Fulfillment, ...] = ()
     assignable: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """What allocation last said it could tie, per SKU with unplanned units, per location."""
+    shipping_refunded_cents: int = 0
+    """What edits gave back of shipping; ``shipping_paid_cents`` is without it."""
     excluded_locations: frozenset[str] = frozenset()
     rejections: int = 0
     refused_plans: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from services.routing.decide.changes import make_paid_edit
 from services.routing.decide.collecting import awaits_payment, drop_unpaid, pay_back
@@ -10,6 +11,21 @@ from services.routing.decide.handover import submit_assigned
 from services.routing.decide.order import Deadlines, Order, Outcome, Payment
 from services.routing.decide.values import replace
 from shared.contracts.orders import OrderEditRequested, PaymentCollected, PaymentRefused
+from shared.contracts.returns import RefundRequested
+
+Became = Literal["collected", "paid_back"]
+"""What became of money that is there: the edit's, or given back."""
+
+
+def settle_payment(
+    order: Order, became: str, message: PaymentCollected, now: datetime, deadlines: Deadlines
+) -> tuple[Outcome, Became] | None:
+    """Settles money that is there, and says what became of it. None when it has been settled before: money counts once."""
+    if became != "asked":
+        return None
+    outcome = take_payment(order, message, now, deadlines)
+    back = any(isinstance(say.data, RefundRequested) and say.data.cause_id == message.payment_id for say in outcome.says)
+    return outcome, "paid_back" if back else "collected"
 
 
 def take_payment(order: Order, message: PaymentCollected, now: datetime, deadlines: Deadlines) -> Outcome:

@@ -18,11 +18,14 @@ from services.routing.decide.money import total_cents
 from services.routing.decide.order import LIVE, STARTED, Line, Order, State
 from services.routing.decide.planner import Planner, PlanRequest, Wanted
 from services.routing.decide.planning import facts_of, slots_for
+from services.routing.decide.service_prices import ServicePrices, ServicePricing, priced, shipping_after
 from services.routing.decide.values import replace
 from shared.contracts.orders import OrderEditRequested
 
 Stock = Mapping[str, Mapping[str, int]]
 """Units that could be tied, per SKU, per location."""
+
+NO_PRICES: ServicePrices = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Preview:
     """``refusal`` says why the edit would not be made as things stand; the rest shows all the same what it would do, if that can be told.
 
     ``asks`` are the 3PLs that would be asked to call off first: their word decides. ``shipping_before`` and ``shipping_after`` are quoted
-    alike, so that their difference is the edit's.
+    alike, so that their difference is the edit's. What shipping costs the customer is ``shipping_paid_...``, which only another service
+    level moves.
     """
 
     refusal: Refusal | None
@@ -70,6 +74,9 @@ class Preview:
     lines: tuple[Line, ...] = ()
     total_before_cents: int = 0
     total_after_cents: int = 0
+    shipping_paid_before_cents: int = 0
+    shipping_paid_after_cents: int = 0
+    service_pricing: ServicePricing = "same_service"
     added: tuple[AddedUnits, ...] = ()
     shipping_before: Quote | None = None
     shipping_after: Quote | None = None
@@ -77,7 +84,8 @@ class Preview:
     @property
     def money_delta_cents(self) -> int:
         """What the customer would pay more (above zero) or get back (below it)."""
-        return self.total_after_cents - self.total_before_cents
+        shipping_cents = self.shipping_paid_after_cents - self.shipping_paid_before_cents
+        return self.total_after_cents - self.total_before_cents + shipping_cents
 
 
 def preview_edit(
@@ -91,6 +99,7 @@ def preview_edit(
     openings: Openings | None = None,
     *,
     collects: bool = False,
+    service_prices: ServicePrices = NO_PRICES,
 ) -> Preview:
     """What an edit would do.
 
@@ -103,9 +112,12 @@ def preview_edit(
         planner: network, tariffs, objective and rules.
         now: the time.
         openings: free slots of the locations that limit their work, if any does.
+        service_prices: what service levels cost customers.
         collects: whether what an edit costs more is asked for; else it is refused.
     """
     refusal = gate(order, request)
+    pricing, _ = shipping_after(order, request, service_prices)
+    request = priced(order, request, service_prices)
     edited = apply_changes(order, request)
     if isinstance(edited, Refusal):
         # What is wrong with the wish itself can be mended; that the order has gone on can not.
@@ -120,6 +132,9 @@ def preview_edit(
         lines=tuple(line for line in edited.lines if line.quantity),
         total_before_cents=total_cents(order.lines),
         total_after_cents=total_cents(edited.lines),
+        shipping_paid_before_cents=order.shipping_paid_cents,
+        shipping_paid_after_cents=changed.shipping_paid_cents,
+        service_pricing=pricing,
         added=_added(order, edited),
         shipping_before=_quote(order, place_before, available, planner, now, openings),
         shipping_after=_quote(changed, place_after, available, planner, now, openings),

@@ -9,6 +9,7 @@ from services.routing import current
 from services.routing.book import Book
 from services.routing.decide.changes import Request, request_change
 from services.routing.decide.order import Order
+from services.routing.decide.service_prices import priced
 from services.routing.handlers.planning import plan_touched
 from services.routing.postal_codes import find_place
 from services.routing.queries import changes
@@ -53,6 +54,8 @@ async def _change_orders(
         if earlier is not None:
             book.outgoing.append(_same_answer(order, request, earlier, message))
             continue
+        if isinstance(request, OrderEditRequested):
+            request = priced(order, request, current.service_prices())
         ship_to = request.ship_to if isinstance(request, OrderEditRequested) else None
         on_map = ship_to is None or find_place(ship_to.postal_code, ship_to.country) is not None
         book.apply(request_change(order, request, tx.now, book.deadlines, postal_code_known=on_map), message, request)

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from services.routing import current
 from services.routing.book import Book
-from services.routing.decide.paying import refuse_payment, take_payment
+from services.routing.decide.paying import refuse_payment, settle_payment
 from services.routing.handlers.planning import plan_touched
 from services.routing.queries import changes
 from shared.contracts.orders import PaymentCollected, PaymentRefused
-from shared.contracts.returns import RefundRequested
 from shared.messaging.message import Outgoing, Received, Transaction
 
 
@@ -25,12 +24,11 @@ async def take_payments(tx: Transaction, messages: Sequence[Received[PaymentColl
         if order is None or asked is None or asked["payment_id"] != paid.payment_id:
             tx.park(message, f"payment_id: {paid.payment_id} was never asked for by order {paid.order_id}: give the money back by hand")
             continue
-        if asked["payment"] != "asked" or book.payment_of(paid.change_id) is not None:
-            continue
-        outcome = take_payment(order, paid, tx.now, book.deadlines)
-        back = any(isinstance(say.data, RefundRequested) and say.data.cause_id == paid.payment_id for say in outcome.says)
-        book.apply(outcome, message)
-        book.note_payment(paid.change_id, "paid_back" if back else "collected")
+        settled = settle_payment(order, book.payment_of(paid.change_id) or asked["payment"], paid, tx.now, book.deadlines)
+        if settled is not None:
+            outcome, became = settled
+            book.apply(outcome, message)
+            book.note_payment(paid.change_id, became)
     await plan_touched(book)
     return await book.save()
 

@@ -20,7 +20,7 @@ async def lock_orders(connection: Connection, order_ids: Sequence[UUID]) -> list
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
                attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
-               holds_lifted, waiting_for, waiting_until, due_at
+               holds_lifted, waiting_for, waiting_until, due_at, shipping_refunded_cents
         FROM orders WHERE order_id = ANY($1::uuid[])
         ORDER BY order_id
         FOR UPDATE
@@ -37,7 +37,7 @@ async def read_orders(connection: Connection, order_ids: Sequence[UUID]) -> list
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
                attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
-               holds_lifted, waiting_for, waiting_until, due_at
+               holds_lifted, waiting_for, waiting_until, due_at, shipping_refunded_cents
         FROM orders WHERE order_id = ANY($1::uuid[])
         """,
         list(order_ids),
@@ -52,7 +52,7 @@ async def lock_orders_of_fulfillments(connection: Connection, fulfillment_ids: S
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
                attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
-               holds_lifted, waiting_for, waiting_until, due_at
+               holds_lifted, waiting_for, waiting_until, due_at, shipping_refunded_cents
         FROM orders
         WHERE order_id IN (SELECT order_id FROM fulfillments WHERE fulfillment_id = ANY($1::uuid[]))
         ORDER BY order_id
@@ -70,7 +70,7 @@ async def lock_due_orders(connection: Connection, now: datetime, limit: int) -> 
                shipping_paid_cents, split_policy, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id,
                attention_reason, attention_detail, attention_due_at, promised, original_ship_at, agreed_ship_at, open_ended, consent_id,
-               holds_lifted, waiting_for, waiting_until, due_at
+               holds_lifted, waiting_for, waiting_until, due_at, shipping_refunded_cents
         FROM orders WHERE due_at <= $1
         ORDER BY due_at LIMIT $2
         FOR UPDATE SKIP LOCKED
@@ -182,17 +182,19 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
             attention_detail = new.attention_detail, attention_due_at = new.attention_due_at, promised = new.promised,
             original_ship_at = new.original_ship_at, agreed_ship_at = new.agreed_ship_at, open_ended = new.open_ended,
             consent_id = new.consent_id, holds_lifted = new.holds_lifted, service_level = new.service_level, deliver_by = new.deliver_by,
-            split_policy = new.split_policy,
+            split_policy = new.split_policy, shipping_paid_cents = new.shipping_paid_cents,
+            shipping_refunded_cents = new.shipping_refunded_cents,
             waiting_for = new.waiting_for, waiting_until = new.waiting_until, due_at = new.due_at
         FROM unnest($1::uuid[], $2::int[], $3::jsonb[], $4::timestamptz[], $5::text[], $6::text[], $7::timestamptz[], $8::jsonb[],
                     $9::text[], $10::int[], $11::int[], $12::timestamptz[], $13::timestamptz[], $14::uuid[], $15::text[],
                     $16::text[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::timestamptz[], $21::jsonb[],
                     $22::timestamptz[], $23::timestamptz[], $24::boolean[], $25::uuid[], $26::boolean[], $27::text[],
-                    $28::timestamptz[], $29::text[])
+                    $28::timestamptz[], $29::text[], $30::bigint[], $31::bigint[])
              AS new (order_id, order_version, ship_to, promise_from, status, stock_waiting_for, stock_until, assignable,
                      excluded_locations, rejections, refused_plans, plan_due_at, coming_back_until, change_id, attention_reason,
                      attention_detail, attention_due_at, waiting_for, waiting_until, due_at, promised, original_ship_at, agreed_ship_at,
-                     open_ended, consent_id, holds_lifted, service_level, deliver_by, split_policy)
+                     open_ended, consent_id, holds_lifted, service_level, deliver_by, split_policy, shipping_paid_cents,
+                     shipping_refunded_cents)
         WHERE orders.order_id = new.order_id
         """,
         [order.order_id for order in orders],
@@ -224,6 +226,8 @@ async def update_orders(connection: Connection, orders: Sequence[Order]) -> None
         [order.service_level for order in orders],
         [order.deliver_by for order in orders],
         [order.split_policy for order in orders],
+        [order.shipping_paid_cents for order in orders],
+        [order.shipping_refunded_cents for order in orders],
     )
 
 

@@ -174,6 +174,8 @@ def order_as_edited(edited: OrderEdited, key: OrderKey) -> ChannelOrderChanged:
         lines=in_channel_terms((_units_of(line) for line in edited.lines), order),
         cancelled=in_channel_terms(edited.cancelled, order),
         money_delta_cents=edited.money_delta_cents,
+        shipping_delta_cents=edited.shipping_delta_cents,
+        service_level=edited.service_level,
         changed_at=edited.edited_at,
     )
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from services.sync.decide import orders as decide
 from services.sync.decide.cancellations import order_as_cancelled, order_as_edited
 from services.sync.decide.texts import is_storable, reason_of
+from services.sync.handlers import edits
 from services.sync.handlers.cancellations import tell_outcomes
 from services.sync.queries import orders as queries
 from services.sync.queries.orders import NewOrder
@@ -130,14 +131,15 @@ async def record_edits(tx: Transaction, messages: Sequence[Received[OrderEdited]
             tx.defer(message, f"order {edited.order_id} has not been placed here yet")
         elif edited.order_id not in newest or newest[edited.order_id].data.order_version < edited.order_version:
             newest[edited.order_id] = message
-    edits = [(order_id, message.data.order_version, _lines(message.data.lines)) for order_id, message in newest.items()]
-    applied = await queries.record_edits(tx.connection, edits) if edits else set()
+    versions = [(order_id, message.data.order_version, _lines(message.data.lines)) for order_id, message in newest.items()]
+    applied = await queries.record_edits(tx.connection, versions) if versions else set()
     told = [
         Outgoing(order_as_edited(message.data, known[order_id]), subject=str(order_id), because=message, partner=known[order_id][0])
         for order_id, message in newest.items()
         if order_id in applied
     ]
-    return told + await tell_outcomes(tx, [message for message in messages if message.data.order_id in known])
+    sound = [message for message in messages if message.data.order_id in known]
+    return told + await tell_outcomes(tx, sound) + await edits.tell_outcomes(tx, sound)
 
 
 async def record_cancellations(tx: Transaction, messages: Sequence[Received[OrderCancelled]]) -> list[Outgoing]:

@@ -38,6 +38,7 @@ TEXTS = {
     "country": "US",
     "currency": "USD",
     "detail": "ordered 2, on the shelf 1",
+    "edit_id": "edit-1",
     "email": "ada@example.com",
     "external_id": "WEB-100042",
     "external_line_id": "1",

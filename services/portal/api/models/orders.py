@@ -107,7 +107,8 @@ class EditPreview(Response):
 
     ``refusal`` says why it would not be made as things stand. ``asks`` are the 3PLs whose word would decide first. Below zero,
     ``money_delta_cents`` goes back to the customer; above it would have to be paid first. ``shipping_delta_cents`` is what it would cost us
-    more, or less; what the customer paid for shipping stays.
+    more, or less. What the customer pays for shipping moves only with the service level, and only where the merchant has set prices:
+    ``service_pricing`` is ``same_service``, ``priced``, or ``no_price`` (what was paid for shipping stays).
     """
 
     order_id: UUID
@@ -118,6 +119,9 @@ class EditPreview(Response):
     lines: list[EditedLine]
     total_before_cents: int
     total_after_cents: int
+    shipping_paid_before_cents: int = 0
+    shipping_paid_after_cents: int = 0
+    service_pricing: Literal["same_service", "priced", "no_price"] = "same_service"
     money_delta_cents: int
     stock: list[StockOutlook]
     shipping_before: ShippingQuote | None
