@@ -91,6 +91,20 @@ def test_the_order_that_needs_the_last_unit_more_gets_it_and_both_decisions_say_
         assert in_words(plan, runner_up(planner, request_of(plan.record, lambda code: find_place(code, "US")), plan)).endswith(words)
 
 
+def test_no_saving_makes_an_order_late() -> None:
+    planner = a_planner("reno", "newark")
+    first, second = ids(2)
+    # Newark has closed, Reno has not: only from there the first order is in time. The second, 132 pounds, is cheap from there.
+    evening = WEDNESDAY + timedelta(hours=5)
+    stock = {"SKU-1": {"reno": 30, "newark": 31}}
+    for level, place in (("next_day", "reno"), ("standard", "newark")):
+        heavy = request(wanted(30, grams=2_000), {}, now=evening)
+        requests = {first: request(wanted(1), {}, now=evening, service_level=level), second: heavy}
+        plans = plan_together(planner, requests, stock)
+        assert list(taken(plans[first])) == [place]
+        assert not plans[first].late
+
+
 demands = st.lists(
     st.tuples(
         st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2)), min_size=1, max_size=3, unique_by=lambda line: line[0]),
