@@ -54,6 +54,12 @@ class PlanningSettings(MapSettings):
         le=1_000_000,
         description="what the last slot of a location that limits its work counts in the choice; less while more are free",
     )
+    replanning_window_seconds: int = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="new orders wait at most so long, and never past a cutoff, to be planned together with their neighbours; 0: not at all",
+    )
     stock_prices_seconds: float = Field(
         3_600.0, ge=0, description="how often it is worked out anew what scarce stock is worth to later orders; 0: never"
     )
@@ -102,6 +108,10 @@ class PlanningSettings(MapSettings):
         except ServicePriceError as error:
             raise ValueError(str(error)) from error
         return file
+
+    def replanning_window(self) -> timedelta:
+        """How long new orders wait for each other; zero: not at all."""
+        return timedelta(seconds=self.replanning_window_seconds)
 
     def deadlines(self) -> Deadlines:
         """How long to wait for whom."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.routing.decide.foresight import recorded_prices
-from services.routing.decide.planner import Plan, Planner, PlanRequest
+from services.routing.decide.planner import Plan, Planner, PlanRequest, Replanned
 
 
 def runner_up(planner: Planner, request: PlanRequest, plan: Plan) -> Plan | None:
@@ -33,7 +33,7 @@ def in_words(plan: Plan, second: Plan | None) -> str:
     """``Reno, not Newark: 1 parcel for 9.35 instead of 1 parcel for 12.10``. Prices are in the currency of the rate cards."""
     if not plan.parcels:
         return "No location may ship anything of it"
-    return _choice(plan, second) + _full(plan)
+    return _choice(plan, second) + _full(plan) + _before_release(plan)
 
 
 def _full(plan: Plan) -> str:
@@ -41,6 +41,22 @@ def _full(plan: Plan) -> str:
     slots = plan.record["asked"].get("slots", {})
     full = [f"{code} until {slot[0]}" for code, slot in sorted(slots.items()) if slot is not None and slot[2]]
     return f"; capacity exhausted: {', '.join(full)}" if full else ""
+
+
+def _before_release(plan: Plan) -> str:
+    """Why the order did not get what it would have been given in its turn, and what that saved."""
+    if "replanned" not in plan.record["asked"]:
+        return ""
+    saved = Replanned(*plan.record["asked"]["replanned"])
+    whom = "" if not saved.others else f" with {saved.others} other{'' if saved.others == 1 else 's'}"
+    terms = []
+    if saved.parcels_saved:
+        count = abs(saved.parcels_saved)
+        terms.append(f"{count} parcel{'' if count == 1 else 's'} {'less' if saved.parcels_saved > 0 else 'more'}")
+    if saved.cents_saved:
+        cents = abs(saved.cents_saved)
+        terms.append(f"{cents // 100}.{cents % 100:02d} {'less' if saved.cents_saved > 0 else 'more'}")
+    return f"; re-planned{whom} before release: {', '.join(terms) or 'more is left to later orders'}"
 
 
 def _choice(plan: Plan, second: Plan | None) -> str:

@@ -82,6 +82,7 @@ def plan_order(
     deadlines: Deadlines,
     carrier: str,
     openings: Openings | None = None,
+    proposed: Plan | None = None,
 ) -> Planned:
     """Plans whatever may be planned of an order.
 
@@ -95,6 +96,7 @@ def plan_order(
         deadlines: how long allocation may take to answer.
         carrier: who carries the parcels.
         openings: free slots of the locations that limit their work, if any does; this plan's are taken.
+        proposed: a plan of all of it that was made together with other orders.
     """
     wanted = plannable(order, now)
     if not wanted:
@@ -105,7 +107,7 @@ def plan_order(
             "edit the address, or add the code to the file that ORDERMESH_POSTAL_AREAS names, then retry the order"
         )
         return Planned(call_for_attention(order, "unknown_postal_code", detail, now, deadlines))
-    plan = _propose(order, wanted, place, planner, claims, now, openings)
+    plan = proposed if proposed is not None else _propose(order, wanted, place, planner, claims, now, openings)
     decision = Decision(new_id(), order.order_id, order.order_version, now, plan.record)
     if plan.held is not None:
         detail = f"rule '{plan.held[0]}' holds it: {plan.held[1]}; look at the order, then retry it: no rule holds it again"
@@ -155,9 +157,21 @@ def _propose(
 ) -> Plan:
     """The plan on what is left after the earlier plans of the batch, or on allocation's plain numbers when that is not enough: it has the
     last word anyway, and its refusal brings fresh numbers. Kits are whole in it."""
-    request = PlanRequest(
+    request = request_for(order, wanted, place, now, openings)
+    if claims:
+        request = dataclasses.replace(request, assignable=_left(order.assignable, claims))
+    plan = planner.plan(request)
+    if plan.unplaced and claims:
+        request = dataclasses.replace(request, assignable=order.assignable)
+        plan = planner.plan(request)
+    return plan_whole_kits(order, request, plan, planner)
+
+
+def request_for(order: Order, wanted: list[Wanted], place: Place, now: datetime, openings: Openings | None) -> PlanRequest:
+    """What is asked for these units of an order, on the numbers that allocation told with it."""
+    return PlanRequest(
         wanted=wanted,
-        assignable=_left(order.assignable, claims) if claims else order.assignable,
+        assignable=order.assignable,
         destination=place,
         service_level=order.service_level,
         deliver_by=order.deliver_by,
@@ -169,11 +183,6 @@ def _propose(
         order=facts_of(order),
         slots=slots_for(wanted, order.assignable, openings),
     )
-    plan = planner.plan(request)
-    if plan.unplaced and claims:
-        request = dataclasses.replace(request, assignable=order.assignable)
-        plan = planner.plan(request)
-    return plan_whole_kits(order, request, plan, planner)
 
 
 def as_if_new(

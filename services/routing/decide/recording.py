@@ -15,7 +15,7 @@ from services.routing.decide.capacity import Slot
 from services.routing.decide.foresight import recorded_prices
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
-from services.routing.decide.planner import PlanRequest, Wanted
+from services.routing.decide.planner import PlanRequest, Replanned, Wanted
 
 
 class NotReplayableError(ValueError):
@@ -55,6 +55,7 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
             code: None if slot is None else Slot(date.fromisoformat(slot[0]), *slot[1:]) for code, slot in asked.get("slots", {}).items()
         },
         stock_prices=recorded_prices(asked.get("stock_prices")),
+        replanned=Replanned(*asked["replanned"]) if "replanned" in asked else None,
     )
 
 

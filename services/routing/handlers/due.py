@@ -10,7 +10,7 @@ from services.routing.decide import consent, stock
 from services.routing.decide.handover import call_off_closed
 from services.routing.decide.order import State
 from services.routing.decide.waiting import wake
-from services.routing.handlers.planning import plan_touched
+from services.routing.handlers.planning import plan_due, plan_new
 from services.routing.queries import orders
 from shared.contracts.stock import StockReserved
 from shared.messaging.message import Outgoing, Transaction
@@ -32,7 +32,7 @@ async def wake_due_orders(tx: Transaction) -> Sequence[Outgoing]:
         cancellation = consent.overdue_answer(woken, tx.now)
         if cancellation is not None:
             book.apply(consent.lapse(woken, cancellation, tx.now, book.deadlines), None, cancellation)
-    await plan_touched(book)
+    await plan_due(book)
     return await book.save()
 
 
@@ -46,5 +46,5 @@ async def adopt_early_reservations(tx: Transaction) -> Sequence[Outgoing]:
     for row in await orders.take_early_reservations(tx.connection, order_ids):
         order = book.orders[row["order_id"]]
         book.apply(stock.reserve(order, StockReserved.model_validate(row["message"]), tx.now, book.deadlines), None)
-    await plan_touched(book)
+    await plan_new(book)
     return await book.save()

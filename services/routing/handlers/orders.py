@@ -11,7 +11,7 @@ from services.routing.decide import stock
 from services.routing.decide.editing import address_as_json
 from services.routing.decide.order import Deadlines, Order, StockWait, line_of
 from services.routing.decide.waiting import settled
-from services.routing.handlers.planning import plan_touched
+from services.routing.handlers.planning import plan_new
 from services.routing.queries import orders
 from shared.contracts.orders import OrderPlaced
 from shared.contracts.stock import StockReserved
@@ -51,7 +51,7 @@ async def take_placed_orders(tx: Transaction, messages: Sequence[Received[OrderP
         order = book.orders[row["order_id"]]
         reserved = StockReserved.model_validate(row["message"])
         book.apply(stock.reserve(order, reserved, tx.now, book.deadlines), new[order.order_id])
-    await plan_touched(book)
+    await plan_new(book)
     return await book.save()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from services.routing import current
 from services.routing.book import Book
 from services.routing.decide import stock
-from services.routing.handlers.planning import plan_touched
+from services.routing.handlers.planning import plan_new, plan_touched
 from services.routing.queries import orders
 from shared.contracts.stock import StockBackordered, StockPromiseChanged, StockReserved
 from shared.messaging.message import Outgoing, Received, Transaction
@@ -28,7 +28,7 @@ async def plan_reserved_units(tx: Transaction, messages: Sequence[Received[Stock
             book.apply(stock.reserve(order, message.data, tx.now, book.deadlines), message)
     if early:
         await orders.insert_early_reservations(tx.connection, early, tx.now)
-    await plan_touched(book)
+    await plan_new(book)
     return await book.save()
 
 
