@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from benchmarks.integer_program import Place, Question
+from benchmarks.integer_program import Offer, Place, Question
 from services.routing.decide.calendar import promised_day
 from services.routing.decide.network import Reach
 from services.routing.decide.planner import Planner, PlanRequest
-from services.routing.decide.tariffs import SERVICES, Service, Tariffs
+from services.routing.decide.tariffs import SERVICES, DimensionalWeight, Service, Tariffs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def question_of(planner: Planner, request: PlanRequest) -> Asked | None:
         raise AssertionError("the last day is one on which everything can arrive")
     question = Question(
         places=[
-            Place([stock[entry.sku] for entry in entries], Cents(planner.tariffs, reach.zone, services, request.residential).of)
+            Place([stock[entry.sku] for entry in entries], _offers(planner.tariffs, reach.zone, services, request.residential))
             for reach, stock, services in in_time
         ],
         units=[units[entry.sku] for entry in entries],
@@ -49,6 +50,7 @@ def question_of(planner: Planner, request: PlanRequest) -> Asked | None:
         divisible=[all(stock[entry.sku] < units[entry.sku] for _, stock, _ in in_time) for entry in entries],
         pick_cents=planner.pick_cents,
         split_cents=planner.split_cents,
+        unit_volumes=[entry.unit_volume_cubic_centimetres for entry in entries] if planner.tariffs.bill_volume else (),
     )
     return Asked(question, limit, {entry.sku: units[entry.sku] for entry in entries})
 
@@ -89,23 +91,39 @@ def _arrival(planner: Planner, reach: Reach, service: Service, now: datetime) ->
     return arrival
 
 
+def _offers(tariffs: Tariffs, zone: int, services: tuple[Service, ...], residential: bool) -> list[Offer]:
+    """One for all services, or one for each where they bill volume: each bills the same parcel as pounds of its own."""
+    most = max(len(tariffs.cards[service].cents[zone]) for service in services)
+    if not tariffs.bill_volume:
+        return [Offer(Cents(tariffs, zone, services, residential, most).of)]
+    offers = []
+    for service in services:
+        rule = tariffs.cards[service].dimensional
+        cents = Cents(tariffs, zone, (service,), residential, most).of
+        units = DimensionalWeight.UNITS_PER_CUBIC_CENTIMETRE
+        offers.append(Offer(cents) if rule is None else Offer(cents, Fraction(rule.per_pound, units), rule.above // units))
+    return offers
+
+
 @dataclass(frozen=True, slots=True)
 class Cents:
-    """What a parcel costs, from the cards alone."""
+    """What a parcel costs by the cheapest of some services, from the cards alone; the heaviest that any service carries weighs ``most``."""
 
     tariffs: Tariffs
     zone: int
     services: tuple[Service, ...]
     residential: bool
 
-    def of(self, pounds: int) -> int:
-        """By the cheapest service; more than any of them carries goes as full parcels and a rest, all by one."""
+    most: int
+
+    def of(self, pounds: int) -> int | None:
+        """By the cheapest service; more than ``most`` goes as full parcels and a rest, all by one."""
         cards = [self.tariffs.cards[service] for service in self.services]
-        most = max(len(card.cents[self.zone]) for card in cards)
-        full, rest = divmod(pounds, most)
-        weights = [most] * full + [rest] * (rest > 0)
+        full, rest = divmod(pounds, self.most)
+        weights = [self.most] * full + [rest] * (rest > 0)
         offers = []
         for card in cards:
             prices = [card.price_cents(self.zone, weight, residential=self.residential) for weight in weights]
             offers.append(None if None in prices else sum(price for price in prices if price is not None))
-        return min(offer for offer in offers if offer is not None) + self.tariffs.handling_cents * len(weights)
+        cheapest = min((offer for offer in offers if offer is not None), default=None)
+        return None if cheapest is None else cheapest + self.tariffs.handling_cents * len(weights)
