@@ -6,8 +6,10 @@ that may not ship, or not in time, are left out by the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, floor
 
 import highspy
 import numpy as np
@@ -18,14 +20,26 @@ MICROGRAMS_PER_POUND = 453_592_370
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What so many pounds cost in cents, the parcel's handling included; None where they are not carried.
+
+    ``cubic_centimetres_per_pound``: volumes beyond ``above`` are billed as so many pounds each where that comes to more than the weight.
+    """
+
+    cents: Callable[[int], int | None]
+    cubic_centimetres_per_pound: Fraction | None = None
+    above: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """A place that may ship: units of each item there, and what so many pounds from there cost in cents, the parcel's handling included.
+    """A place that may ship: units of each item there, and who carries from there.
 
     ``unit_cents`` is what a unit of each item there counts beside that; nothing where none is given.
     """
 
     stock: Sequence[int]
-    cents: Callable[[int], int]
+    offers: Sequence[Offer]
     unit_cents: Sequence[int] = ()
 
 
@@ -41,6 +55,8 @@ class Question:
     """For every item in every parcel."""
     split_cents: int = 0
     """For every parcel beyond the first."""
+    unit_volumes: Sequence[int] = ()
+    """Cubic centimetres; nothing where no offer bills them."""
 
 
 @dataclass(slots=True)
@@ -102,7 +118,9 @@ def _programme(question: Question) -> _Programme | None:
     supply: list[list[tuple[int, float]]] = [[] for _ in question.units]
     for place in question.places:
         load: list[tuple[int, float]] = []
-        for item, (wanted, grams) in enumerate(zip(question.units, question.unit_grams, strict=True)):
+        bulk: list[tuple[int, float]] = []
+        volumes = question.unit_volumes or [0] * len(question.units)
+        for item, (wanted, grams, volume) in enumerate(zip(question.units, question.unit_grams, volumes, strict=True)):
             most = min(place.stock[item], wanted)
             each = place.unit_cents[item] if place.unit_cents else 0
             if question.divisible[item] and most:
@@ -111,23 +129,61 @@ def _programme(question: Question) -> _Programme | None:
                 programme.row(-np.inf, 0, [(taken, 1), (picked, -most)])
                 supply[item].append((taken, 1))
                 load.append((taken, grams))
+                bulk.append((taken, volume))
             elif most == wanted:
                 taken = programme.column(question.pick_cents + each * wanted, 1)
                 supply[item].append((taken, wanted))
                 load.append((taken, wanted * grams))
+                bulk.append((taken, wanted * volume))
         if load:
             steps = [
-                (programme.column(place.cents(pounds) + question.split_cents, 1), pounds) for pounds in _reachable_pounds(question, place)
+                (programme.column(cents + question.split_cents, 1), step)
+                for step in _steps(question, place)
+                if (cents := step.offer.cents(step.pounds)) is not None
             ]
-            programme.row(-np.inf, 1, [(step, 1) for step, _ in steps])
-            programme.row(-np.inf, 0, load + [(step, -_most_grams(pounds)) for step, pounds in steps])
+            programme.row(-np.inf, 1, [(column, 1) for column, _ in steps])
+            programme.row(-np.inf, 0, load + [(column, -step.most_grams) for column, step in steps])
             # A heavier parcel that costs less may not be paid for a lighter one.
-            programme.row(0, np.inf, load + [(step, -(_most_grams(pounds - 1) + 1)) for step, pounds in steps])
+            programme.row(0, np.inf, load + [(column, -step.least_grams) for column, step in steps])
+            if question.unit_volumes:
+                programme.row(-np.inf, 0, bulk + [(column, -step.most_volume) for column, step in steps])
+                programme.row(0, np.inf, bulk + [(column, -step.least_volume) for column, step in steps])
     for wanted, entries in zip(question.units, supply, strict=True):
         if not entries:
             return None
         programme.row(wanted, wanted, entries)
     return programme
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One price of an offer, and between which weights and volumes it is paid."""
+
+    offer: Offer
+    pounds: int
+    least_grams: int
+    most_grams: int
+    least_volume: int
+    most_volume: int
+
+
+def _steps(question: Question, place: Place) -> Iterator[_Step]:
+    """Every way to be billed: by the weight, with a volume that comes to no more, or by the volume, with a weight that comes to less."""
+    by_weight = _reachable_pounds(question, place)
+    whole = sum(
+        min(stock, wanted) * volume for stock, wanted, volume in zip(place.stock, question.units, question.unit_volumes, strict=False)
+    )
+    for offer in place.offers:
+        each = offer.cubic_centimetres_per_pound
+        for pounds in by_weight:
+            most = whole if each is None else max(floor(pounds * each), offer.above)
+            yield _Step(offer, pounds, _most_grams(pounds - 1) + 1, _most_grams(pounds), 0, most)
+        if each is None:
+            continue
+        for pounds in range(2, ceil(whole / each) + 1):
+            least, most = max(floor((pounds - 1) * each), offer.above) + 1, floor(pounds * each)
+            if least <= most:
+                yield _Step(offer, pounds, 0, _most_grams(pounds - 1), least, most)
 
 
 def _most_grams(pounds: int) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from benchmarks.integer_program import Place, Question
+from benchmarks.integer_program import Offer, Place, Question
 from services.routing.decide.calendar import promised_day
 from services.routing.decide.capacity import price_cents
 from services.routing.decide.network import Reach
 from services.routing.decide.planner import Planner, PlanRequest
-from services.routing.decide.tariffs import SERVICES, Service, Tariffs
+from services.routing.decide.tariffs import SERVICES, DimensionalWeight, Service, Tariffs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def question_of(planner: Planner, request: PlanRequest) -> Asked | None:
         places=[
             Place(
                 [stock[entry.sku] for entry in entries],
-                Cents(planner.tariffs, reach.zone, services, request.residential, _slot_cents(planner, reach, request)).of,
+                _offers(planner.tariffs, reach.zone, services, request.residential, _slot_cents(planner, reach, request)),
                 _unit_cents(planner, reach, [entry.sku for entry in entries]),
             )
             for reach, stock, services in in_time
@@ -55,6 +56,7 @@ def question_of(planner: Planner, request: PlanRequest) -> Asked | None:
         divisible=[all(stock[entry.sku] < units[entry.sku] for _, stock, _ in in_time) for entry in entries],
         pick_cents=planner.pick_cents,
         split_cents=planner.split_cents,
+        unit_volumes=[entry.unit_volume_cubic_centimetres for entry in entries] if planner.tariffs.bill_volume else (),
     )
     return Asked(question, limit, {entry.sku: units[entry.sku] for entry in entries})
 
@@ -106,25 +108,40 @@ def _unit_cents(planner: Planner, reach: Reach, skus: Sequence[str]) -> Sequence
     return [planner.stock_prices.cents.get(sku, {}).get(reach.location.code, 0) for sku in skus]
 
 
+def _offers(tariffs: Tariffs, zone: int, services: tuple[Service, ...], residential: bool, slot_cents: int) -> list[Offer]:
+    """One for all services, or one for each where they bill volume: each bills the same parcel as pounds of its own."""
+    most = max(len(tariffs.cards[service].cents[zone]) for service in services)
+    if not tariffs.bill_volume:
+        return [Offer(Cents(tariffs, zone, services, residential, most, slot_cents).of)]
+    offers = []
+    for service in services:
+        rule = tariffs.cards[service].dimensional
+        cents = Cents(tariffs, zone, (service,), residential, most, slot_cents).of
+        units = DimensionalWeight.UNITS_PER_CUBIC_CENTIMETRE
+        offers.append(Offer(cents) if rule is None else Offer(cents, Fraction(rule.per_pound, units), rule.above // units))
+    return offers
+
+
 @dataclass(frozen=True, slots=True)
 class Cents:
-    """What a parcel costs, from the cards alone."""
+    """What a parcel costs by the cheapest of some services, from the cards alone; the heaviest that any service carries weighs ``most``."""
 
     tariffs: Tariffs
     zone: int
     services: tuple[Service, ...]
     residential: bool
+    most: int
     slot_cents: int = 0
     """What the slot counts that a parcel takes there."""
 
-    def of(self, pounds: int) -> int:
-        """By the cheapest service; more than any of them carries goes as full parcels and a rest, all by one."""
+    def of(self, pounds: int) -> int | None:
+        """By the cheapest service; more than ``most`` goes as full parcels and a rest, all by one."""
         cards = [self.tariffs.cards[service] for service in self.services]
-        most = max(len(card.cents[self.zone]) for card in cards)
-        full, rest = divmod(pounds, most)
-        weights = [most] * full + [rest] * (rest > 0)
+        full, rest = divmod(pounds, self.most)
+        weights = [self.most] * full + [rest] * (rest > 0)
         offers = []
         for card in cards:
             prices = [card.price_cents(self.zone, weight, residential=self.residential) for weight in weights]
             offers.append(None if None in prices else sum(price for price in prices if price is not None))
-        return min(offer for offer in offers if offer is not None) + self.tariffs.handling_cents * len(weights) + self.slot_cents
+        cheapest = min((offer for offer in offers if offer is not None), default=None)
+        return None if cheapest is None else cheapest + self.tariffs.handling_cents * len(weights) + self.slot_cents

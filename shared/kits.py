@@ -99,6 +99,7 @@ def lines_of(kit: Kit, taken_line_ids: Collection[str]) -> list[OrderLine]:
             unit_price_cents=part.unit_price_cents,
             tax_cents=tax_cents,
             unit_weight_grams=part.component.unit_weight_grams,
+            unit_volume_cubic_centimetres=part.component.unit_volume_cubic_centimetres,
             hazmat=part.component.hazmat,
             kit=KitPart(line_id=kit.line_id, sku=kit.sku, title=kit.title, quantity=kit.quantity, units_per_kit=part.units),
         )

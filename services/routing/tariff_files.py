@@ -8,6 +8,10 @@ behind zone 8 are allowed and not used; a hole in zones 2 to 8 is not.
 ``zones.csv``, where there is one, is the carrier's own zone chart: ``origin_country``, ``origin_prefix``, ``destination_country``,
 ``destination_prefix``, ``zone`` and ``extra_days``. A prefix is the beginning of postal codes, or empty for the whole country; the longest
 that fits wins. Ways within a country that it does not name are priced by distance, ways across a border not at all.
+
+``dimensional.csv``, where there is one, says which services bill the volume of a parcel where that comes to more than its weight:
+``service``, ``divisor``, ``unit`` (``in3/lb`` or ``cm3/kg``, as the carrier publishes it) and ``above``, the volume in in3 or cm3 up to
+which only the weight counts (empty: none). A service that it does not name bills the weight alone.
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from services.routing.decide.geography import Lane, LaneKey, ZoneChart, is_country_code, plain_postal_code
-from services.routing.decide.tariffs import SERVICES, ZONES, RateCard, Service, Tariffs
+from services.routing.decide.tariffs import SERVICES, ZONES, DimensionalWeight, RateCard, Service, Tariffs
 from shared.errors import OrdermeshError
 
 SHIPPED_RATE_CARDS = Path(__file__).parent / "rate_cards"
@@ -40,6 +45,16 @@ FILE_NAMES: Mapping[str, Service] = {
 
 OFFSHORE_DAYS: Mapping[Service, int] = {"ground": 5, "two_day": 1, "next_day": 1}
 """Business days more to or from Alaska, Hawaii and the islands. Declared by us as an example, in the order of what carriers publish."""
+
+
+DIMENSIONAL = "dimensional.csv"
+DIMENSIONAL_COLUMNS = ("service", "divisor", "unit", "above")
+DIMENSIONAL_UNITS: Mapping[str, Callable[[int, int], DimensionalWeight]] = {
+    "in3/lb": DimensionalWeight.of_inches,
+    "cm3/kg": DimensionalWeight.of_centimetres,
+}
+LARGEST_DIVISOR = 100_000
+LARGEST_VOLUME_NOT_BILLED = 10_000_000
 
 
 class RateCardError(OrdermeshError):
@@ -74,6 +89,13 @@ def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
     chart_file = folder / ZONE_CHART
     if chart_file.is_file():
         digest.update(chart_file.read_bytes())
+    dimensional_file = folder / DIMENSIONAL
+    if dimensional_file.is_file():
+        digest.update(dimensional_file.read_bytes())
+        cards = {
+            service: replace(cards[service], dimensional=rule) if rule is not None else cards[service]
+            for service, rule in _read_dimensional(dimensional_file).items()
+        }
     return Tariffs(
         version=digest.hexdigest()[:12],
         cards=cards,
@@ -86,7 +108,8 @@ def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
 
 def card_files(folder: Path) -> dict[str, str]:
     """What :func:`load_tariffs` reads from a folder, by file name: loaded from a folder with just these files, the version is the same."""
-    files = {file.name: file for file in sorted(folder.iterdir()) if file.name.lower() in FILE_NAMES or file.name == ZONE_CHART}
+    known = {*FILE_NAMES, ZONE_CHART, DIMENSIONAL}
+    files = {file.name: file for file in sorted(folder.iterdir()) if file.name in known or file.name.lower() in FILE_NAMES}
     own_days = folder / TRANSIT_DAYS
     files[TRANSIT_DAYS] = own_days if own_days.is_file() else SHIPPED_RATE_CARDS / TRANSIT_DAYS
     return {name: file.read_bytes().decode() for name, file in files.items()}
@@ -180,6 +203,31 @@ def _read_transit_days(file: Path) -> dict[Service, dict[int, int]]:
     if missing:
         raise RateCardError(f"{file}: no row for {missing[0]}")
     return days
+
+
+def _read_dimensional(file: Path) -> dict[Service, DimensionalWeight | None]:
+    """How each service bills volume, None where it does not."""
+    rows = _rows(file)
+    _, header = next(rows, (0, [""]))
+    if tuple(header) != DIMENSIONAL_COLUMNS:
+        raise RateCardError(f"{file}: row 1: should be {','.join(DIMENSIONAL_COLUMNS)}")
+    rules: dict[Service, DimensionalWeight | None] = dict.fromkeys(SERVICES)
+    for number, row in rows:
+        cells = dict(zip(DIMENSIONAL_COLUMNS, [*row, *[""] * len(DIMENSIONAL_COLUMNS)], strict=False))
+        service = next((known for known in SERVICES if known == cells["service"]), None)
+        if service is None:
+            raise RateCardError(f"{file}: row {number}, column service: {cells['service']!r} should be one of {', '.join(SERVICES)}")
+        if rules[service] is not None:
+            raise RateCardError(f"{file}: row {number}, column service: a second row for {service}; keep one of them")
+        divisor, above = cells["divisor"], cells["above"] or "0"
+        if not divisor.isdecimal() or not 1 <= int(divisor) <= LARGEST_DIVISOR:
+            raise RateCardError(f"{file}: row {number}, column divisor: {divisor!r} should be a whole number from 1 on, like 139")
+        if cells["unit"] not in DIMENSIONAL_UNITS:
+            raise RateCardError(f"{file}: row {number}, column unit: {cells['unit']!r} should be one of {', '.join(DIMENSIONAL_UNITS)}")
+        if not above.isdecimal() or int(above) > LARGEST_VOLUME_NOT_BILLED:
+            raise RateCardError(f"{file}: row {number}, column above: {above!r} should be empty or a whole volume, like 1728")
+        rules[service] = DIMENSIONAL_UNITS[cells["unit"]](int(divisor), int(above))
+    return rules
 
 
 def _read_zone_chart(file: Path) -> ZoneChart:

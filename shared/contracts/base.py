@@ -99,6 +99,9 @@ ShortText = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 Units = Annotated[int, Field(gt=0, le=1_000_000, strict=True)]
 """A count of whole sellable units, at least one."""
 
+Volume = Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
+"""Cubic centimetres of one unit as it is packed; 0: not known."""
+
 UnitCount = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
 """A count of units that may be zero."""
 

@@ -26,6 +26,7 @@ from shared.contracts.base import (
     Time,
     UnitCount,
     Units,
+    Volume,
 )
 from shared.contracts.orders import DEFAULT_PRIORITY, Address, Customer, OrderVersion, Priority, Segment, ServiceLevel, SplitPolicy
 
@@ -293,15 +294,17 @@ class KitComponent(Part):
 class Product(Part):
     """A product as the merchant keeps it.
 
-    With ``components`` it is a kit: it has no stock of its own, its weight and whether it is hazardous follow from its components, and an
-    order for it becomes an order for them. Whether a SKU is a kit is settled by its first registration; a new composition holds for orders
-    from then on.
+    With ``components`` it is a kit: it has no stock of its own, its weight, its volume and whether it is hazardous follow from its
+    components, and an order for it becomes an order for them. Whether a SKU is a kit is settled by its first registration; a new
+    composition holds for orders from then on. The volume is one number, because volumes add up where lengths do not, and carriers bill
+    nothing else of the size; a channel that knows three lengths gives their product.
     """
 
     sku: Sku
     title: Text
     unit_price_cents: Cents
     unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 500
+    unit_volume_cubic_centimetres: Volume = 0
     hazmat: bool = False
     components: Annotated[list[KitComponent], Field(max_length=100)] = []
 
@@ -315,7 +318,7 @@ class ProductRegistrationRequested(Command):
 
 
 class ProductRegistered(Event):
-    """SKUs that exist. sync -> allocation. Of a kit, weight and hazard are those of its components."""
+    """SKUs that exist. sync -> allocation. Of a kit, weight, volume and hazard are those of its components."""
 
     type: ClassVar[str] = "product.registered.v1"
 

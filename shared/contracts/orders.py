@@ -24,6 +24,7 @@ from shared.contracts.base import (
     Time,
     UnitCount,
     Units,
+    Volume,
 )
 
 Segment = Literal["dtc", "wholesale", "retail"]
@@ -94,6 +95,7 @@ class OrderLine(Part):
     unit_price_cents: Cents
     tax_cents: Cents = 0
     unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+    unit_volume_cubic_centimetres: Volume = 0
     hazmat: bool = False
     kit: KitPart | None = None
 
@@ -140,6 +142,7 @@ class ComponentProduct(Part):
     quantity: Units
     unit_price_cents: Cents
     unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+    unit_volume_cubic_centimetres: Volume = 0
     hazmat: bool = False
 
 
@@ -157,6 +160,7 @@ class LineChange(Part):
     unit_price_cents: Cents | None = None
     tax_cents: Cents | None = None
     unit_weight_grams: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
+    unit_volume_cubic_centimetres: Volume = 0
     hazmat: bool = False
     components: Annotated[list[ComponentProduct], Field(max_length=100)] = []
 

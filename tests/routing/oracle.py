@@ -1,7 +1,8 @@
 """Random orders, planned here and solved by HiGHS: ``python -m tests.routing.oracle [ORDERS] [SEED]`` names those they disagree about.
 
-The networks, the rate cards (steps, surcharges for residences, cards that end early or get cheaper with the weight), what a pick and
-another parcel cost, and the promises are drawn anew for each order. What is compared is the cost of the whole plan and the day it keeps.
+The networks, the rate cards (steps, surcharges for residences, cards that end early or get cheaper with the weight, services that bill
+volume, each in its own way), what a pick and another parcel cost, and the promises are drawn anew for each order. What is compared is the
+cost of the whole plan and the day it keeps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.planner_questions import Asked, question_of
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
 from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
-from services.routing.decide.tariffs import SERVICES, ZONES, RateCard, Service, Tariffs
+from services.routing.decide.tariffs import SERVICES, ZONES, DimensionalWeight, RateCard, Tariffs
 from services.routing.postal_codes import all_places
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs
 
@@ -56,19 +57,37 @@ def _places() -> Sequence[Place]:
 
 
 def random_tariffs(random: Random) -> Tariffs:
-    """The shipped cards, or cards of which only the form is sure."""
+    """The shipped cards, or cards of which only the form is sure; services bill volume or do not."""
     handling_cents = random.choice([0, 150, 400])
+    bill_volume = random.random() < 0.5
     if random.random() < 0.3:
-        return Tariffs("shipped", SHIPPED.cards, SHIPPED.transit_days, SHIPPED.offshore_days, handling_cents)
-    cards: dict[Service, RateCard] = {}
+        shipped = {
+            service: replace(card, dimensional=_dimensional(random) if bill_volume else None) for service, card in SHIPPED.cards.items()
+        }
+        return Tariffs("shipped", shipped, SHIPPED.transit_days, SHIPPED.offshore_days, handling_cents)
+    cards = {}
     for number, service in enumerate(SERVICES):
         pounds = random.choice([150, 150, 40, 70]) if number else 150
         cards[service] = RateCard(
             service,
             {zone: tuple(_steps(random, random.randint(300, 900) + 60 * zone * (1 + number), pounds)) for zone in ZONES},
             tuple(_steps(random, random.choice([0, 99, 450]), pounds)),
+            _dimensional(random) if bill_volume else None,
         )
     return Tariffs("random", cards, SHIPPED.transit_days, SHIPPED.offshore_days, handling_cents)
+
+
+def _dimensional(random: Random) -> DimensionalWeight | None:
+    """As UPS, FedEx and USPS have it, as carriers elsewhere, or not at all."""
+    return random.choice(
+        [
+            DimensionalWeight.of_inches(139),
+            DimensionalWeight.of_inches(166, 1_728),
+            DimensionalWeight.of_centimetres(5_000),
+            DimensionalWeight.of_centimetres(6_000, 40_000),
+            None,
+        ]
+    )
 
 
 def _steps(random: Random, first: int, count: int) -> list[int]:
@@ -106,7 +125,9 @@ def random_request(random: Random, planner: Planner, lines: int, *, scattered: b
     for number in range(lines):
         units = random.randint(2, 9) if scattered else random.randint(1, 4)
         grams = random.randint(20_000, 60_000) if heavy else int(min(15_000, random.lognormvariate(6.5, 1.1))) + 20
-        wanted.append(Wanted(str(number), f"SKU-{number}", units, grams, random.random() < 0.1))
+        hazmat = random.random() < 0.1
+        volume = int(grams * random.lognormvariate(1.2, 1.0)) if planner.tariffs.bill_volume and random.random() < 0.8 else 0
+        wanted.append(Wanted(str(number), f"SKU-{number}", units, grams, hazmat, volume))
         short = scattered and random.random() < 0.4
         stock[f"SKU-{number}"] = {
             location.code: random.randint(1, units - 1) if short else units + random.randint(0, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -21,6 +22,7 @@ from services.routing.decide.guidance import Objective, OrderFacts
 from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
 from services.routing.decide.recording import NotReplayableError, canonical, request_of
 from services.routing.decide.rules import read_rules
+from services.routing.decide.tariffs import DimensionalWeight
 from services.routing.postal_codes import find_place
 from services.routing.replay import __main__ as command
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
@@ -31,7 +33,7 @@ from shared.contracts.routing_rules import RoutingRulesSaved
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
 from tests.routing.messages import DALLAS, HOME, RENO, SHOPPER, a_line, an_order, reserved
-from tests.routing.test_planner import ZIPS, a_planner, request, wanted
+from tests.routing.test_planner import TARIFFS, ZIPS, a_planner, request, wanted
 from tests.routing.test_rule_versions import a_draft, in_force
 from tests.routing.test_rules import EXAMPLE, a_rule
 
@@ -127,6 +129,26 @@ class TestInWords:
         assert in_words(plan, runner_up(planner, asked, plan)).startswith(
             "reno and newark, because no other location could ship as much: 2 "
         )
+
+    def test_a_parcel_that_is_billed_by_its_volume_is_said_and_recorded(self) -> None:
+        """A light cushion: where it goes, 30 liters are 14 pounds. Without a volume the record is as it was before volumes were known."""
+        bulky = replace(
+            TARIFFS, cards={name: replace(card, dimensional=DimensionalWeight.of_inches(139)) for name, card in TARIFFS.cards.items()}
+        )
+        planner = a_planner("reno", tariffs=bulky)
+        [cushion] = wanted(1)
+        plan = planner.plan(request([cushion._replace(unit_volume_cubic_centimetres=30_000)], {"SKU-1": {"reno": 1}}))
+        assert in_words(plan, None).endswith("; reno's parcel weighs 1 lb and is billed by its volume as 14 lb")
+        assert plan.record["billed_by_volume"] == {"reno": [1, 14]}
+        assert again(planner, plan) == plan
+        assert (
+            plan.cost_cents
+            == plan.record["candidates"][0][3]
+            == a_planner("reno").plan(request(wanted(1, grams=14 * 453), {"SKU-1": {"reno": 1}})).cost_cents
+        )
+        by_weight = planner.plan(request([cushion], {"SKU-1": {"reno": 1}}))
+        assert by_weight.record["asked"]["lines"] == [["1", "SKU-1", 1, 400, False]]
+        assert "billed_by_volume" not in by_weight.record
 
     def test_keeping_the_promise_is_said_where_it_decided(self) -> None:
         planner = a_planner("reno", "dallas")

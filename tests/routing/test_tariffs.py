@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.routing.decide.tariffs import PARCEL_LIMIT_POUNDS, SCORE_PER_CENT, SERVICES, ZONES, billable_pounds
+from services.routing.decide.tariffs import (
+    LIMIT_GRAMS,
+    LOAD_BITS,
+    PARCEL_LIMIT_POUNDS,
+    SCORE_PER_CENT,
+    SERVICES,
+    ZONES,
+    billable_pounds,
+    load_of,
+)
 from services.routing.settings import PlanningSettings
-from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
 
 TARIFFS = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150)
 
@@ -128,3 +139,42 @@ def test_a_bad_rate_card_folder_is_told_at_start_by_the_name_of_the_setting(fold
     with pytest.raises(ValueError, match="no such folder") as caught:
         PlanningSettings()
     assert "rate_cards" in str(caught.value)
+
+
+def test_a_parcel_is_billed_by_its_volume_where_that_comes_to_more_than_its_weight(folder: Path) -> None:
+    """The published examples: UPS 18 x 12 x 8 in by 139, USPS only above a cubic foot by 166, 60 x 40 x 40 cm by 5,000."""
+    rows = ["service,divisor,unit,above", "ground,139,in3/lb,", "two_day,166,in3/lb,1728", "next_day,5000,cm3/kg,"]
+    (folder / "dimensional.csv").write_text("\n".join(rows) + "\n")
+    tariffs = load_tariffs(folder, handling_cents=150)
+    ground, two_day, next_day = (tariffs.cards[service] for service in SERVICES)
+    cubic_foot = 28_316
+    assert [ground.billed_pounds(1_000, cubic_foot), ground.billed_pounds(9_000, cubic_foot), ground.billed_pounds(1_000, 0)] == [13, 20, 3]
+    assert [two_day.billed_pounds(1_000, cubic_foot), two_day.billed_pounds(1_000, cubic_foot + 1)] == [3, 11]
+    assert next_day.billed_pounds(18_000, 96_000) == 43, "19.2 kg"
+    assert restore_tariffs(card_files(folder), handling_cents=150) == tariffs
+    assert tariffs.version != TARIFFS.version
+
+    prices = tariffs.prices(5, SERVICES, residential=True, by_load=True)
+    assert prices is not None
+    loads = [load_of(grams, volume) for grams in (1, 900, 70_000, 900_000) for volume in (0, 1, cubic_foot, 400_000, 9_000_000)]
+    assert prices.scores(np.array(loads)).tolist() == [prices[load] for load in loads]
+    for load in loads:
+        quote = tariffs.quote(5, SERVICES, load & LIMIT_GRAMS - 1, residential=True, cubic_centimetres=load >> LOAD_BITS)
+        assert quote is not None
+        assert (quote.carrier_cents + quote.handling_cents) * SCORE_PER_CENT + quote.parcels == prices[load]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("air,139,in3/lb,", "row 2, column service: 'air' should be one of ground, two_day, next_day"),
+        ("ground,0,in3/lb,", "row 2, column divisor: '0' should be a whole number from 1 on, like 139"),
+        ("ground,139,inches,", "row 2, column unit: 'inches' should be one of in3/lb, cm3/kg"),
+        ("ground,139,in3/lb,-1", "row 2, column above: '-1' should be empty or a whole volume, like 1728"),
+        ("ground,139,in3/lb,\nground,166,in3/lb,", "row 3, column service: a second row for ground; keep one of them"),
+    ],
+)
+def test_a_wrong_dimensional_weight_is_named(folder: Path, row: str, said: str) -> None:
+    (folder / "dimensional.csv").write_text(f"service,divisor,unit,above\n{row}\n")
+    with pytest.raises(RateCardError, match=re.escape(said)):
+        load_tariffs(folder, handling_cents=0)

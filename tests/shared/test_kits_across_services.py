@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from services.portal.decide.order import OrderView
 from services.portal.reading import read_order_view
+from services.routing import current
+from services.routing.tariff_files import SHIPPED_RATE_CARDS
 from shared.contracts.channels import KitComponent, Product, ProductRegistrationRequested
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import FulfillmentRequested
@@ -147,19 +153,37 @@ async def test_kits_are_edited_and_cancelled_whole_and_their_components_sold_aga
         await balanced(world)
 
 
-async def test_an_order_keeps_its_composition_when_the_kit_is_composed_anew(databases: Databases, tmp_path: Path) -> None:
+async def test_an_order_keeps_its_composition_when_the_kit_is_composed_anew(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the parcel of the new one is billed by the volume of its components."""
+    bill_volume(monkeypatch, tmp_path)
     async with open_world(databases, tmp_path) as world:
         await world.open_shop(STOCK)
         await world.sell_kits("SET", MUG=2, LAMP=1)
         await world.buy("before", {"SET": 1})
         anew = Product(sku="SET", title="The SET", unit_price_cents=4_499, components=[KitComponent(sku="CHAIR", quantity=2)])
-        await world.ask("sync", ProductRegistrationRequested(products=[anew]))
+        chair = Product(sku="CHAIR", title="Chair", unit_price_cents=1_999, unit_weight_grams=700, unit_volume_cubic_centimetres=30_000)
+        await world.ask("sync", ProductRegistrationRequested(products=[anew, chair]))
         assert await shown(world) == 2, "four chairs"
         await world.buy("after", {"SET": 1})
         await world.work_at_the_warehouse()
         assert await fulfillments(world, "before") == [{"MUG": 2, "LAMP": 1}]
         assert await fulfillments(world, "after") == [{"CHAIR": 2}]
+        record = await world.admin.fetchval("SELECT record FROM routing.decisions WHERE order_id = $1", world.orders["after"])
+        assert record["billed_by_volume"] == {"newark": [4, 27]}, "60 liters are 26.3 pounds"
         await balanced(world)
+
+
+def bill_volume(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """The carrier bills volume: this process plans by such rate cards until the test ends."""
+    cards = folder / "rate_cards"
+    shutil.copytree(SHIPPED_RATE_CARDS, cards)
+    (cards / "dimensional.csv").write_text("service,divisor,unit,above\nground,139,in3/lb,\ntwo_day,139,in3/lb,\nnext_day,139,in3/lb,\n")
+    monkeypatch.setenv("ORDERMESH_RATE_CARDS", str(cards))
+    for known in ("settings", "tariffs"):
+        monkeypatch.setattr(current, known, cache(getattr(current, known).__wrapped__))
+    monkeypatch.setattr(current, "_known", [])
 
 
 async def edit(world: World, order_id: UUID, *changes: LineChange) -> None:

@@ -50,7 +50,7 @@ async def sell_kits(desk: Desk, *kits: Product) -> None:
     await desk.handle(catalogue.register_listings, received(listings(*(kit.sku for kit in kits or (a_kit(),)))))
 
 
-KNOWN = {"MUG": KnownProduct(False, 300, False), "ACID": KnownProduct(False, 900, True), "SET": KnownProduct(True, 1, False)}
+KNOWN = {"MUG": KnownProduct(False, 300, False, 4_000), "ACID": KnownProduct(False, 900, True), "SET": KnownProduct(True, 1, False)}
 
 
 def verdict(*products: Product) -> Sequence[Product] | list[str] | str:
@@ -61,11 +61,11 @@ def verdict(*products: Product) -> Sequence[Product] | list[str] | str:
     return [problem.field for problem in said.problems] if isinstance(said, Refused) else said
 
 
-def test_weight_and_hazard_of_a_kit_follow_from_its_components() -> None:
+def test_weight_volume_and_hazard_of_a_kit_follow_from_its_components() -> None:
     kits = ProductBook(dict(KNOWN)).register([a_kit("BOX", MUG=2, ACID=1)])
     assert isinstance(kits, list)
     [kit] = kits
-    assert (kit.unit_weight_grams, kit.hazmat) == (1_500, True)
+    assert (kit.unit_weight_grams, kit.unit_volume_cubic_centimetres, kit.hazmat) == (1_500, 8_000, True)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,23 @@ def test_weight_and_hazard_of_a_kit_follow_from_its_components() -> None:
         ([a_kit("BOX", MUG=1), a_kit("CRATE", BOX=1)], ["products.1.components.0.sku"]),
         ([a_kit("MUG", ACID=1)], ["products.0.components"]),
         ([Product(sku="SET", title="", unit_price_cents=1)], ["products.0.components"]),
-        ([a_kit("BOX", MUG=1_000_000)], ["products.0.components"]),
+        ([a_kit("BOX", MUG=1_000_000)], ["products.0.components"] * 2),
+        ([a_kit("BOX", MUG=2_501)], ["products.0.components"]),
         (
             [Product(sku="BOX", title="", unit_price_cents=1, components=[KitComponent(sku="MUG", quantity=1)] * 2)],
             ["products.0.components.0.sku", "products.0.components.1.sku"],
         ),
     ],
-    ids=["a kit of kits", "a kit of itself", "kits of one request", "mugs become a kit", "a kit becomes a mug", "too heavy", "a SKU twice"],
+    ids=[
+        "a kit of kits",
+        "a kit of itself",
+        "kits of one request",
+        "mugs become a kit",
+        "a kit becomes a mug",
+        "too heavy and too large",
+        "too large",
+        "a SKU twice",
+    ],
 )
 def test_a_kit_that_cannot_be_names_the_field(wrong: list[Product], fields: list[str]) -> None:
     assert verdict(*wrong) == fields

@@ -31,8 +31,9 @@ async def completed(environment: Environment, number: int, change: LineChange) -
         raise problem_of(reply)
     product = reply.document
     known = {name: product[name] for name in ("title", "unit_price_cents", "unit_weight_grams", "hazmat")}
+    known["unit_volume_cubic_centimetres"] = product.get("unit_volume_cubic_centimetres", 0)
     if product.get("components"):
-        # Weight and hazard of a kit are told by its components alone.
+        # Weight, volume and hazard of a kit are told by its components alone.
         known = {"title": product["title"], "unit_price_cents": product["unit_price_cents"], "components": product["components"]}
     return LineChange.model_validate({**known, "tax_cents": 0, **change.model_dump(exclude_none=True, exclude_unset=True)})
 

@@ -434,6 +434,7 @@ def _as_ordered(line: Line) -> OrderLine:
         unit_price_cents=line.unit_price_cents,
         tax_cents=line.tax_cents,
         unit_weight_grams=line.unit_weight_grams,
+        unit_volume_cubic_centimetres=line.unit_volume_cubic_centimetres,
         hazmat=line.hazmat,
         kit=None
         if kit is None

@@ -200,6 +200,7 @@ def _added_lines(order: Order, request: OrderEditRequested) -> tuple[Line, ...] 
                 unit_price_cents=change.unit_price_cents,
                 tax_cents=change.tax_cents or 0,
                 unit_weight_grams=change.unit_weight_grams,
+                unit_volume_cubic_centimetres=change.unit_volume_cubic_centimetres,
                 hazmat=change.hazmat,
             )
         )

@@ -33,7 +33,13 @@ def in_words(plan: Plan, second: Plan | None) -> str:
     """``Reno, not Newark: 1 parcel for 9.35 instead of 1 parcel for 12.10``. Prices are in the currency of the rate cards."""
     if not plan.parcels:
         return "No location may ship anything of it"
-    return _choice(plan, second) + _full(plan) + _before_release(plan)
+    return _choice(plan, second) + _bulky(plan) + _full(plan) + _before_release(plan)
+
+
+def _bulky(plan: Plan) -> str:
+    """The parcels that cost more than their weight."""
+    parcels = [(parcel.location.name, *parcel.billed_by_volume) for parcel in plan.parcels if parcel.billed_by_volume is not None]
+    return "".join(f"; {name}'s parcel weighs {weighed} lb and is billed by its volume as {billed} lb" for name, weighed, billed in parcels)
 
 
 def _full(plan: Plan) -> str:

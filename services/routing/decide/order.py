@@ -132,6 +132,8 @@ class Line:
     coming_back: int = 0
     shipped: int = 0
     cancelled: int = 0
+    unit_volume_cubic_centimetres: int = 0
+    """0: not known, and its weight alone counts."""
     kit: PartOfKit | None = None
 
     @property
@@ -431,6 +433,7 @@ def line_of(ordered: OrderLine) -> Line:
         unit_weight_grams=ordered.unit_weight_grams,
         hazmat=ordered.hazmat,
         kit=None if kit is None else PartOfKit(kit.line_id, kit.sku, kit.title, kit.units_per_kit),
+        unit_volume_cubic_centimetres=ordered.unit_volume_cubic_centimetres,
     )
 
 

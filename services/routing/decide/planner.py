@@ -2,7 +2,8 @@
 
 Candidates are the registered locations that are active, were not excluded for this order, for hazardous goods are certified, and may ship
 something by the rules in force (``guidance.py``). What
-a location costs is what its parcel costs: carrier price by zone and billable weight, plus handling per parcel, plus picking per item.
+a location costs is what its parcel costs: carrier price by zone and billable weight (the dimensional weight where the rate card has one and
+it is greater), plus handling per parcel, plus picking per item.
 Every parcel beyond the first may be given a price of its own. Items that some location has in full are never divided; only an item that no
 location has in full is taken from several. What is exact and what is not: docs/decisions/0019-planner.md.
 """
@@ -26,7 +27,17 @@ from services.routing.decide.refining import Units, Wish, refined
 from services.routing.decide.rules import LocationFacts, RuleSet
 from services.routing.decide.scattered import cheapest_division
 from services.routing.decide.splitting import MOST_ITEMS, Option, Partition, cheapest_partition
-from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service, Tariffs, billable_pounds
+from services.routing.decide.tariffs import (
+    LIMIT_CUBIC_CENTIMETRES,
+    LIMIT_GRAMS,
+    SCORE_PER_CENT,
+    SERVICES,
+    Prices,
+    Service,
+    Tariffs,
+    billable_pounds,
+    load_of,
+)
 
 SCORE_PER_MILE = SCORE_PER_CENT * 1_000_000
 """More than orders cost, so that when closeness is the goal the cost only tells equal distances apart."""
@@ -55,6 +66,8 @@ class Wanted(NamedTuple):
     units: int
     unit_weight_grams: int
     hazmat: bool
+    unit_volume_cubic_centimetres: int = 0
+    """0: not known, and its weight alone counts."""
 
 
 class Replanned(NamedTuple):
@@ -110,6 +123,8 @@ class Parcel:
     ship_by: datetime
     arrives_on: date
     slot: Slot | None = None
+    billed_by_volume: tuple[int, int] | None = None
+    """Pounds that it weighs and pounds that it is billed as, where the carrier bills its volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +151,15 @@ class _Item:
     units: int
     unit_grams: int
     hazmat: bool
+    unit_volume: int = 0
 
     @property
     def grams(self) -> int:
         return self.units * self.unit_grams
+
+    @property
+    def volume(self) -> int:
+        return self.units * self.unit_volume
 
 
 @dataclass(slots=True)
@@ -353,6 +373,7 @@ class Planner:
         known: dict[tuple[int, bool, int, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
         everywhere = 0
         foresight = self._foresight(request)
+        by_load = self._by_load(items)
         for index, candidate in enumerate(candidates):
             reach = candidate.reach
             leaves = None if limit is None else self._leaves(reach, request)
@@ -360,7 +381,8 @@ class Planner:
             found = known.get(key)
             if found is None:
                 own = SERVICES if leaves is None else self._services(reach, limit, leaves)
-                found = known[key] = (own, self.tariffs.prices(reach.zone, own, residential=request.residential))
+                prices = self.tariffs.prices(reach.zone, own, residential=request.residential, by_load=by_load)
+                found = known[key] = (own, prices)
             services.append(found[0])
             if found[1] is not None:
                 options.append(Option(candidate.whole, found[1], candidate.extra, 0, _worths(foresight, reach.location.code, items)))
@@ -369,15 +391,22 @@ class Planner:
         scattered = [position for position in range(len(items)) if not everywhere >> position & 1]
         stock = [candidates[sender].stock for sender in senders]
         units = [item.units for item in items]
-        unit_grams = [item.unit_grams for item in items]
+        unit_grams = [load_of(item.unit_grams, item.unit_volume) for item in items] if by_load else [item.unit_grams for item in items]
         if scattered:
             taken = cheapest_division(options, stock, units, unit_grams, scattered, self.pick_cents * SCORE_PER_CENT)
         else:
-            partition = cheapest_partition(options, [item.grams for item in items])
+            partition = cheapest_partition(options, [item.units * grams for item, grams in zip(items, unit_grams, strict=True)])
             taken = None if partition is None else _units(partition, items)
             if taken is not None and len(items) > MOST_ITEMS:
                 taken = refined(Wish(options, stock, units, unit_grams, frozenset()), taken)
         return None if taken is None else _Solution({senders[option]: own_units for option, own_units in taken.items()}, services)
+
+    def _by_load(self, items: Sequence[_Item]) -> bool:
+        """Whether the volume of these items may change what a parcel of them costs."""
+        if not self.tariffs.bill_volume:
+            return False
+        volume = sum(item.volume for item in items)
+        return 0 < volume < LIMIT_CUBIC_CENTIMETRES and sum(item.grams for item in items) < LIMIT_GRAMS
 
     def _foresight(self, request: PlanRequest) -> StockPrices | None:
         """The prices that the plan counts, of all that was asked for; None where it does not look ahead."""
@@ -389,12 +418,17 @@ class Planner:
     ) -> Iterator[Parcel]:
         """Turns units per location into parcels with service, cost and dates, and gives each order line its units."""
         open_units = {entry.line_id: entry.units for entry in request.wanted}
+        by_load = self._by_load(items)
         for index in sorted(solution.units):
             reach = candidates[index].reach
             units = solution.units[index]
             grams = sum(items[position].unit_grams * count for position, count in units.items())
-            quote = self.tariffs.quote(reach.zone, solution.services[index], grams, residential=request.residential)
+            volume = sum(items[position].unit_volume * count for position, count in units.items()) if by_load else 0
+            quote = self.tariffs.quote(
+                reach.zone, solution.services[index], grams, residential=request.residential, cubic_centimetres=volume
+            )
             assert quote is not None, "a location without a price is no option"
+            weighed = billable_pounds(grams)
             slot = request.slots.get(reach.location.code)
             lines = [
                 given
@@ -415,6 +449,7 @@ class Planner:
                 ),
                 arrives_on=self._arrival(reach, quote.service, request),
                 slot=slot,
+                billed_by_volume=(weighed, quote.billed_pounds) if quote.billed_pounds > weighed else None,
             )
 
     def _record(
@@ -430,19 +465,21 @@ class Planner:
     ) -> dict[str, Any]:
         """Why this plan: every location with what it would cost to ship all from there, or why it can not; what the rules said."""
         everything = (1 << len(items)) - 1
-        pounds = billable_pounds(sum(item.grams for item in items))
+        grams = sum(item.grams for item in items)
+        by_load = self._by_load(items)
+        load = load_of(grams, sum(item.volume for item in items)) if by_load else grams
         seen: list[list[Any]] = []
         for candidate in candidates:
             reach = candidate.reach
             services = self._services(reach, limit, self._leaves(reach, request))
-            prices = self.tariffs.prices(reach.zone, services, residential=request.residential)
+            prices = self.tariffs.prices(reach.zone, services, residential=request.residential, by_load=by_load)
             row: list[Any] = [reach.location.code, reach.zone, reach.miles]
             if candidate.whole != everything:
                 row.append("has only a part")
             elif prices is None:
                 row.append(self._why_too_late(reach, limit, request))
             else:
-                row.append(prices[pounds] // SCORE_PER_CENT + self.pick_cents * len(items))
+                row.append(prices[prices.measured(load)] // SCORE_PER_CENT + self.pick_cents * len(items))
             seen.append(row)
         record: dict[str, Any] = {
             "objective": self.objective,
@@ -455,7 +492,7 @@ class Planner:
             "arrive_by": limit.isoformat() if limit is not None else None,
             "late": late,
             "wanted": {item.sku: item.units for item in items},
-            "pounds": pounds,
+            "pounds": billable_pounds(grams),
             "cost_cents": sum(parcel.cost_cents for parcel in parcels),
             "chosen": [
                 [parcel.location.code, parcel.service, parcel.cost_cents, {line_id: count for line_id, _, count in parcel.units}]
@@ -465,6 +502,9 @@ class Planner:
             "excluded": excluded,
             "asked": _question(request),
         }
+        bulky = {parcel.location.code: list(parcel.billed_by_volume) for parcel in parcels if parcel.billed_by_volume is not None}
+        if bulky:
+            record["billed_by_volume"] = bulky
         if self.capacity_cents:
             record["capacity_cents"] = self.capacity_cents
         worths = self._foresight(request)
@@ -490,7 +530,8 @@ def _question(request: PlanRequest) -> dict[str, Any]:
     # Places outside the US come from the operator's own file, which may change; ZIP codes are everybody's.
     abroad = {} if place.country == "US" else {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]}
     asked: dict[str, Any] = abroad | {
-        "lines": [list(entry) for entry in request.wanted],
+        # Lines without a volume are written as they were before volumes were known.
+        "lines": [list(entry if entry.unit_volume_cubic_centimetres else entry[:5]) for entry in request.wanted],
         "stock": {entry.sku: dict(request.assignable.get(entry.sku, {})) for entry in request.wanted},
         "postal_code": request.destination.postal_code,
         "service_level": request.service_level,
@@ -542,11 +583,12 @@ def _items(wanted: Sequence[Wanted]) -> list[_Item]:
     for entry in wanted:
         known = items.get(entry.sku)
         if known is None:
-            items[entry.sku] = _Item(entry.sku, entry.units, entry.unit_weight_grams, entry.hazmat)
+            items[entry.sku] = _Item(entry.sku, entry.units, entry.unit_weight_grams, entry.hazmat, entry.unit_volume_cubic_centimetres)
         else:
             known.units += entry.units
             known.hazmat = known.hazmat or entry.hazmat
             known.unit_grams = max(known.unit_grams, entry.unit_weight_grams)
+            known.unit_volume = max(known.unit_volume, entry.unit_volume_cubic_centimetres)
     return list(items.values())
 
 
@@ -579,7 +621,7 @@ def _reduced(items: Sequence[_Item], candidates: Sequence[_Candidate], unplaced:
     for position, item in enumerate(items):
         units = item.units - unplaced.get(item.sku, 0)
         if units:
-            kept.append(item if units == item.units else _Item(item.sku, units, item.unit_grams, item.hazmat))
+            kept.append(item if units == item.units else _Item(item.sku, units, item.unit_grams, item.hazmat, item.unit_volume))
             positions.append(position)
     needed = [(1 << place, item.units) for place, item in enumerate(kept)]
     for candidate in candidates:

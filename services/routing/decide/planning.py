@@ -68,7 +68,7 @@ def plannable(order: Order, now: datetime) -> list[Wanted]:
     for line in order.lines:
         units = min(line.plannable, line.open - live.get(line.line_id, 0))
         if units > 0:
-            wanted.append(Wanted(line.line_id, line.sku, units, line.unit_weight_grams, line.hazmat))
+            wanted.append(Wanted(line.line_id, line.sku, units, line.unit_weight_grams, line.hazmat, line.unit_volume_cubic_centimetres))
     return in_whole_kits(order, wanted, live)
 
 
@@ -195,7 +195,11 @@ def as_if_new(
 ) -> tuple[str, Plan]:
     """The plan of all that the customer still expects, as if the order were placed now, and the numbers on which it stands: the ``given``
     ones, those that allocation has ``told``, or, where there are none any more, ``assumed`` ones: every location has everything."""
-    wanted = [Wanted(line.line_id, line.sku, line.open, line.unit_weight_grams, line.hazmat) for line in order.lines if line.open > 0]
+    wanted = [
+        Wanted(line.line_id, line.sku, line.open, line.unit_weight_grams, line.hazmat, line.unit_volume_cubic_centimetres)
+        for line in order.lines
+        if line.open > 0
+    ]
     stood_on, assignable = "given", stock
     if assignable is None:
         stood_on, assignable = "told", order.assignable

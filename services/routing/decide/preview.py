@@ -180,7 +180,7 @@ def _quote(order: Order, place: Place | None, available: Stock, planner: Planner
             for part in fulfillment.lines:
                 started[part.line_id] = started.get(part.line_id, 0) + part.left
     wanted = [
-        Wanted(line.line_id, line.sku, units, line.unit_weight_grams, line.hazmat)
+        Wanted(line.line_id, line.sku, units, line.unit_weight_grams, line.hazmat, line.unit_volume_cubic_centimetres)
         for line in order.lines
         if (units := line.open - started.get(line.line_id, 0)) > 0
     ]

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.routing.decide.combining import NEVER, cheapest_parcels
-from services.routing.decide.tariffs import Numbers, Prices, billable_pounds, billable_pounds_of_many
+from services.routing.decide.tariffs import Numbers, Prices, billable_pounds
 
 MOST_ITEMS = 12
 """Up to so many items, or groups of items, are cut by dynamic programming."""
@@ -36,6 +36,7 @@ class Option:
     """A location that may ship: what of the wanted items it has in full (a bit per item), and what it asks.
 
     ``extra`` is added for a parcel from there (distance, when closeness is the goal). ``base_grams`` already travel from there.
+    Where volume is billed, all weights in grams are loads: volume and weight in one number, which the prices of all options then take.
     ``worths`` are added for each item taken there in full, and a share of them for a part of it; nothing: none has any.
     """
 
@@ -48,14 +49,16 @@ class Option:
     def score(self, grams: int) -> int:
         """What ``grams`` more from here add to the cost."""
         if not self.base_grams:
-            return self.prices[billable_pounds(grams)] + self.extra
-        return self.prices[billable_pounds(self.base_grams + grams)] - self.prices[billable_pounds(self.base_grams)]
+            return self.prices[self.prices.measured(grams)] + self.extra
+        return self.prices[self.prices.measured(self.base_grams + grams)] - self.prices[self.prices.measured(self.base_grams)]
 
     def scores(self, grams: Numbers) -> Numbers:
         """The same for many weights at once."""
         if not self.base_grams:
-            return self.prices.scores(billable_pounds_of_many(grams)) + self.extra
-        return self.prices.scores(billable_pounds_of_many(self.base_grams + grams)) - self.prices[billable_pounds(self.base_grams)]
+            return self.prices.scores(self.prices.measured_of_many(grams)) + self.extra
+        return (
+            self.prices.scores(self.prices.measured_of_many(self.base_grams + grams)) - self.prices[self.prices.measured(self.base_grams)]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition 
     if not options:
         return None
     worthy = any(option.worths for option in options)
-    if len(options) * size <= FEW_SCORES and not worthy:
+    if len(options) * size <= FEW_SCORES and not worthy and not options[0].prices.by_load:
         found = _by_a_plain_loop(options, weights)
         if found is not _BY_ARRAYS:
             return found

@@ -1,10 +1,17 @@
-"""What a parcel costs and how long it takes: rate cards by weight, zone and service, transit days by zone and service."""
+"""What a parcel costs and how long it takes: rate cards by weight, zone and service, transit days by zone and service.
+
+Carriers bill the greater of what a parcel weighs and its dimensional weight, its volume divided by a number of theirs; some only above a
+volume. Sources: UPS, "Billable Weight" (cubic inches / 139 at daily rates, / 166 at retail rates, rounded up to the pound); FedEx Service
+Guide, "Dimensional weight" (/ 139); USPS Domestic Mail Manual 123.1.4 and 223.1.4 (only above one cubic foot, 1,728 cubic inches, / 166);
+DHL Express, "Volumetric weight" (cubic centimetres / 5,000 per kilogram).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +31,9 @@ MICROGRAMS_PER_POUND = 453_592_370
 PARCEL_LIMIT_POUNDS = 150
 """The heaviest single parcel that the large parcel carriers take; heavier goods go as several parcels."""
 
+NOT_CARRIED = 1 << 61
+"""The score of what no service carries."""
+
 SCORE_PER_CENT = 1_000
 """Scores count thousandths of a cent, so that equal costs are told apart by the number of parcels."""
 
@@ -38,16 +48,72 @@ def billable_pounds_of_many(grams: Numbers) -> Numbers:
     return np.maximum(1, -(-grams * 1_000_000 // MICROGRAMS_PER_POUND))
 
 
+LOAD_BITS = 32
+"""A load is grams and cubic centimetres in one number, the grams in its lower bits: loads add up like weights do."""
+LIMIT_GRAMS = 1 << LOAD_BITS
+LIMIT_CUBIC_CENTIMETRES = 1 << 30
+"""Shipments of 4,294 tonnes or 1,073 cubic metres, which no parcel carrier takes, are chosen by their weight alone."""
+
+
+def load_of(grams: int, cubic_centimetres: int) -> int:
+    """Weight and volume as one number."""
+    return cubic_centimetres << LOAD_BITS | grams
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionalWeight:
+    """How one service bills volume.
+
+    Args:
+        per_pound: the volume that is billed as a pound, in hundred-millionths of a cubic centimetre: inches, pounds and kilograms are whole
+            numbers in it, so that nothing is rounded before the pound.
+        above: volumes up to this, in the same unit, are billed by weight alone.
+    """
+
+    per_pound: int
+    above: int = 0
+
+    UNITS_PER_CUBIC_CENTIMETRE: ClassVar[int] = 100_000_000
+    UNITS_PER_CUBIC_INCH: ClassVar[int] = 1_638_706_400
+    """An inch is 2.54 centimetres. Source: NIST Handbook 44."""
+
+    @classmethod
+    def of_inches(cls, divisor: int, above: int = 0) -> DimensionalWeight:
+        """As carriers in the United States write it: cubic inches per pound."""
+        return cls(divisor * cls.UNITS_PER_CUBIC_INCH, above * cls.UNITS_PER_CUBIC_INCH)
+
+    @classmethod
+    def of_centimetres(cls, divisor: int, above: int = 0) -> DimensionalWeight:
+        """As carriers write it elsewhere: cubic centimetres per kilogram."""
+        return cls(divisor * MICROGRAMS_PER_POUND // 10, above * cls.UNITS_PER_CUBIC_CENTIMETRE)
+
+    def pounds(self, cubic_centimetres: int) -> int:
+        """What a volume is billed as; 0 where only the weight counts."""
+        volume = cubic_centimetres * self.UNITS_PER_CUBIC_CENTIMETRE
+        return -(-volume // self.per_pound) if volume > self.above else 0
+
+    def pounds_of_many(self, cubic_centimetres: Numbers) -> Numbers:
+        """The same for many volumes at once."""
+        volumes = cubic_centimetres * self.UNITS_PER_CUBIC_CENTIMETRE
+        return np.where(volumes > self.above, -(-volumes // self.per_pound), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class RateCard:
     """One service: cents by zone and pound (index 0 is one pound), and the surcharge per pound for a residence.
 
-    A missing cell, or a parcel beyond the end of a row, is not carried.
+    A missing cell, or a parcel beyond the end of a row, is not carried. Without ``dimensional`` only the weight is billed.
     """
 
     service: Service
     cents: Mapping[int, tuple[int | None, ...]]
     residential_cents: tuple[int, ...]
+    dimensional: DimensionalWeight | None = None
+
+    def billed_pounds(self, grams: int, cubic_centimetres: int) -> int:
+        """What some goods are billed as: the greater of weight and dimensional weight."""
+        by_volume = self.dimensional.pounds(cubic_centimetres) if self.dimensional is not None and cubic_centimetres else 0
+        return max(billable_pounds(grams), by_volume)
 
     def price_cents(self, zone: int, pounds: int, *, residential: bool) -> int | None:
         """What one parcel costs, or None when the card does not carry it."""
@@ -66,6 +132,13 @@ class Prices(dict[int, int]):
     """
 
     __slots__ = ("_heavy", "_light", "limit_pounds")
+
+    by_load = False
+    """Whether weights are loads, weight and volume in one number, to these prices."""
+    measured = staticmethod(billable_pounds)
+    """What goods of a weight are priced by."""
+    measured_of_many = staticmethod(billable_pounds_of_many)
+    """The same for many weights at once."""
 
     def __init__(self, services: Sequence[Sequence[int]]) -> None:
         self.limit_pounds = max(len(scores) for scores in services)
@@ -87,14 +160,66 @@ class Prices(dict[int, int]):
         return np.where(full > 0, heavy, self._light[rest])
 
 
+def _as_it_is(grams: int) -> int:
+    return grams
+
+
+def _as_they_are(grams: Numbers) -> Numbers:
+    return grams
+
+
+class LoadPrices(Prices):
+    """The same by load instead of by pound, where a service bills volume: each bills the same goods as pounds of its own.
+
+    Args:
+        services: per service the score of each pound from one on, as far as it carries.
+        dimensional: per service how it bills volume.
+    """
+
+    __slots__ = ("_services",)
+
+    by_load = True
+    measured = staticmethod(_as_it_is)
+    measured_of_many = staticmethod(_as_they_are)
+
+    def __init__(self, services: Sequence[Sequence[int]], dimensional: Sequence[DimensionalWeight | None]) -> None:
+        super().__init__(services)
+        self.clear()
+        self._services = [
+            (Prices([scores]), len(scores) == self.limit_pounds, rule) for scores, rule in zip(services, dimensional, strict=True)
+        ]
+
+    def __missing__(self, load: int) -> int:
+        by_weight = billable_pounds(load & LIMIT_GRAMS - 1)
+        volume = load >> LOAD_BITS
+        best = NOT_CARRIED
+        for prices, endless, rule in self._services:
+            pounds = by_weight if rule is None else max(by_weight, rule.pounds(volume))
+            if (endless or pounds <= prices.limit_pounds) and (score := prices[pounds]) < best:
+                best = score
+        return best
+
+    def scores(self, pounds: Numbers) -> Numbers:
+        """The scores of many loads at once."""
+        by_weight = billable_pounds_of_many(pounds & LIMIT_GRAMS - 1)
+        volumes = pounds >> LOAD_BITS
+        best: Numbers = np.full(pounds.shape, NOT_CARRIED, dtype=np.int64)
+        for prices, endless, rule in self._services:
+            own = by_weight if rule is None else np.maximum(by_weight, rule.pounds_of_many(volumes))
+            scores = prices.scores(own)
+            np.minimum(best, scores if endless else np.where(own <= prices.limit_pounds, scores, NOT_CARRIED), out=best)
+        return best
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """How some goods travel from one location: by which service, in how many parcels, at what price of the carrier."""
+    """How some goods travel from one location: by which service, in how many parcels, at what price of the carrier, billed as what."""
 
     service: Service
     parcels: int
     carrier_cents: int
     handling_cents: int
+    billed_pounds: int
 
 
 @dataclass(frozen=True)
@@ -117,7 +242,12 @@ class Tariffs:
     handling_cents: int
     chart: ZoneChart | None = None
     _days: dict[tuple[int, bool, int], tuple[int, ...]] = field(default_factory=dict)
-    _prices: dict[tuple[int, tuple[Service, ...], bool], Prices | None] = field(default_factory=dict)
+    _prices: dict[tuple[int, tuple[Service, ...], bool, bool], Prices | None] = field(default_factory=dict)
+
+    @cached_property
+    def bill_volume(self) -> bool:
+        """Whether any service does."""
+        return any(card.dimensional is not None for card in self.cards.values())
 
     def days(self, service: Service, zone: int, *, offshore: bool, extra_days: int = 0) -> int:
         """Business days in transit."""
@@ -130,15 +260,19 @@ class Tariffs:
             self._days[key] = tuple(self.days(service, zone, offshore=offshore, extra_days=extra_days) for service in SERVICES)
         return self._days[key]
 
-    def prices(self, zone: int, services: tuple[Service, ...], *, residential: bool) -> Prices | None:
-        """The cheapest of these services by pound, or None when none of them carries into that zone. Worked out once."""
-        key = (zone, services, residential)
+    def prices(self, zone: int, services: tuple[Service, ...], *, residential: bool, by_load: bool = False) -> Prices | None:
+        """The cheapest of these services by pound, or None when none of them carries into that zone. Worked out once.
+
+        ``by_load``: by weight and volume (:func:`load_of`) instead.
+        """
+        key = (zone, services, residential, by_load)
         if key not in self._prices:
-            self._prices[key] = self._work_out(zone, services, residential)
+            self._prices[key] = self._work_out(zone, services, residential, by_load)
         return self._prices[key]
 
-    def _work_out(self, zone: int, services: tuple[Service, ...], residential: bool) -> Prices | None:
+    def _work_out(self, zone: int, services: tuple[Service, ...], residential: bool, by_load: bool) -> Prices | None:
         carried = []
+        dimensional = []
         for service in services:
             scores = []
             for pounds in range(1, PARCEL_LIMIT_POUNDS + 1):
@@ -148,23 +282,29 @@ class Tariffs:
                 scores.append((offer + self.handling_cents) * SCORE_PER_CENT + 1)
             if scores:
                 carried.append(scores)
-        return Prices(carried) if carried else None
+                dimensional.append(self.cards[service].dimensional)
+        if not carried:
+            return None
+        return LoadPrices(carried, dimensional) if by_load else Prices(carried)
 
-    def quote(self, zone: int, services: tuple[Service, ...], grams: int, *, residential: bool) -> Quote | None:
+    def quote(self, zone: int, services: tuple[Service, ...], grams: int, *, residential: bool, cubic_centimetres: int = 0) -> Quote | None:
         """The cheapest of these services for one shipment; None when none carries it."""
         prices = self.prices(zone, services, residential=residential)
         if prices is None:
             return None
-        full, rest = divmod(billable_pounds(grams), prices.limit_pounds)
-        parcels = full + (1 if rest else 0)
         best: Quote | None = None
+        least = 0
         for service in services:
             card = self.cards[service]
+            pounds = card.billed_pounds(grams, cubic_centimetres)
+            full, rest = divmod(pounds, prices.limit_pounds)
+            parcels = full + (1 if rest else 0)
             full_cents = card.price_cents(zone, prices.limit_pounds, residential=residential) if full else 0
             rest_cents = card.price_cents(zone, rest, residential=residential) if rest else 0
             if full_cents is None or rest_cents is None:
                 continue
             cents = full * full_cents + rest_cents
-            if best is None or cents < best.carrier_cents:
-                best = Quote(service, parcels, cents, self.handling_cents * parcels)
+            score = (cents + self.handling_cents * parcels) * SCORE_PER_CENT + parcels
+            if best is None or score < least:
+                best, least = Quote(service, parcels, cents, self.handling_cents * parcels, pounds), score
         return best

@@ -104,7 +104,7 @@ async def read_lines(connection: Connection, order_ids: Sequence[UUID]) -> list[
     return await connection.fetch(
         """
         SELECT order_id, line_id, sku, title, quantity, unit_price_cents, tax_cents, unit_weight_grams, hazmat,
-               unplanned, coming_back, shipped, cancelled, kit_line_id, kit_sku, kit_title, kit_units
+               unplanned, coming_back, shipped, cancelled, unit_volume_cubic_centimetres, kit_line_id, kit_sku, kit_title, kit_units
         FROM order_lines WHERE order_id = ANY($1::uuid[])
         ORDER BY order_id, position
         """,
@@ -262,10 +262,11 @@ async def insert_lines(connection: Connection, lines: Sequence[tuple[UUID, int, 
     await connection.execute(
         """
         INSERT INTO order_lines (order_id, position, line_id, sku, title, quantity, unit_price_cents, tax_cents, unit_weight_grams,
-                                 hazmat, unplanned, coming_back, shipped, cancelled, kit_line_id, kit_sku, kit_title, kit_units)
+                                 hazmat, unplanned, coming_back, shipped, cancelled, kit_line_id, kit_sku, kit_title, kit_units,
+                                 unit_volume_cubic_centimetres)
         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::bigint[],
                              $9::int[], $10::boolean[], $11::int[], $12::int[], $13::int[], $14::int[], $15::text[], $16::text[],
-                             $17::text[], $18::int[])
+                             $17::text[], $18::int[], $19::int[])
         """,
         [order_id for order_id, _, _ in lines],
         [position for _, position, _ in lines],
@@ -285,6 +286,7 @@ async def insert_lines(connection: Connection, lines: Sequence[tuple[UUID, int, 
         [line.kit and line.kit.sku for _, _, line in lines],
         [line.kit and line.kit.title for _, _, line in lines],
         [line.kit and line.kit.units for _, _, line in lines],
+        [line.unit_volume_cubic_centimetres for _, _, line in lines],
     )
 
 

@@ -12,6 +12,8 @@ from shared.contracts.channels import FieldProblem, ListingRegistrationRequested
 PROBLEMS_LIMIT = 100
 HEAVIEST_KIT_GRAMS = 1_000_000
 """As much as a single unit may weigh."""
+LARGEST_KIT_CUBIC_CENTIMETRES = 10_000_000
+"""As large as a single unit may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class KnownProduct:
     is_kit: bool
     unit_weight_grams: int
     hazmat: bool
+    unit_volume_cubic_centimetres: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,13 @@ class ProductBook:
     known: dict[str, KnownProduct]
 
     def register(self, products: Sequence[Product]) -> list[Product] | Refused | Unregistered:
-        """Registers all products of a request and returns them, weight and hazard of kits filled in; or none, and says why."""
+        """Registers all products of a request and returns them, weight, volume and hazard of kits filled in; or none, and says why."""
         problems = problems_of_products(products)
         known = dict(self.known)
         for product in products:
-            known[product.sku] = KnownProduct(bool(product.components), product.unit_weight_grams, product.hazmat)
+            known[product.sku] = KnownProduct(
+                bool(product.components), product.unit_weight_grams, product.hazmat, product.unit_volume_cubic_centimetres
+            )
         registered = []
         for position, product in enumerate(products):
             problems += self._problems_of_kind(position, product)
@@ -67,7 +72,9 @@ class ProductBook:
             problems += _problems_of_components(position, product, known)
             parts = [(component.quantity, known[component.sku]) for component in product.components]
             grams = sum(quantity * part.unit_weight_grams for quantity, part in parts)
-            derived = {"unit_weight_grams": grams, "hazmat": any(part.hazmat for _, part in parts)}
+            volume = sum(quantity * part.unit_volume_cubic_centimetres for quantity, part in parts)
+            hazmat = any(part.hazmat for _, part in parts)
+            derived = {"unit_weight_grams": grams, "unit_volume_cubic_centimetres": volume, "hazmat": hazmat}
             registered.append(product.model_copy(update=derived))
         if problems:
             return Refused(problems[:PROBLEMS_LIMIT])
@@ -98,6 +105,10 @@ def _problems_of_components(position: int, kit: Product, known: Mapping[str, Kno
     grams = sum(component.quantity * known[component.sku].unit_weight_grams for component in kit.components)
     if grams > HEAVIEST_KIT_GRAMS:
         text = f"the components of kit {kit.sku!r} weigh {grams} g together, the heaviest kit is {HEAVIEST_KIT_GRAMS} g"
+        problems.append(FieldProblem(field=here, problem=text, remedy="sell it as several products"))
+    volume = sum(component.quantity * known[component.sku].unit_volume_cubic_centimetres for component in kit.components)
+    if volume > LARGEST_KIT_CUBIC_CENTIMETRES:
+        text = f"the components of kit {kit.sku!r} are {volume} cm3 together, the largest kit is {LARGEST_KIT_CUBIC_CENTIMETRES} cm3"
         problems.append(FieldProblem(field=here, problem=text, remedy="sell it as several products"))
     return problems
 

@@ -49,6 +49,7 @@ class Article:
     hazmat: bool
     listed: bool
     components: Sequence[ComponentProduct] = ()
+    unit_volume_cubic_centimetres: int = 0
 
 
 Catalogue: TypeAlias = Mapping[tuple[str, str], Article]
@@ -217,6 +218,7 @@ def canonical_order(order: ChannelOrderReceived, order_id: UUID, catalogue: Cata
                 unit_price_cents=line.unit_price_cents,
                 tax_cents=line.tax_cents,
                 unit_weight_grams=article.unit_weight_grams,
+                unit_volume_cubic_centimetres=article.unit_volume_cubic_centimetres,
                 hazmat=article.hazmat,
             )
         )

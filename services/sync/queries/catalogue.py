@@ -37,8 +37,14 @@ async def hold_catalogue(connection: Connection) -> None:
 
 async def read_known_products(connection: Connection, skus: Collection[str]) -> dict[str, KnownProduct]:
     """What kits need to know of those of the SKUs that are registered."""
-    rows = await connection.fetch("SELECT sku, is_kit, unit_weight_grams, hazmat FROM products WHERE sku = ANY($1::text[])", sorted(skus))
-    return {row["sku"]: KnownProduct(row["is_kit"], row["unit_weight_grams"], row["hazmat"]) for row in rows}
+    rows = await connection.fetch(
+        "SELECT sku, is_kit, unit_weight_grams, hazmat, unit_volume_cubic_centimetres FROM products WHERE sku = ANY($1::text[])",
+        sorted(skus),
+    )
+    return {
+        row["sku"]: KnownProduct(row["is_kit"], row["unit_weight_grams"], row["hazmat"], row["unit_volume_cubic_centimetres"])
+        for row in rows
+    }
 
 
 async def replace_components(connection: Connection, kits: Sequence[Product]) -> None:
@@ -67,7 +73,7 @@ async def read_kits(connection: Connection, kit_skus: Collection[str]) -> dict[s
     """What kits are made of now, with what the product master knows of each component."""
     rows = await connection.fetch(
         """
-        SELECT kit_sku, sku, title, quantity, unit_price_cents, unit_weight_grams, hazmat
+        SELECT kit_sku, sku, title, quantity, unit_price_cents, unit_weight_grams, unit_volume_cubic_centimetres, hazmat
         FROM kit_components JOIN products USING (sku)
         WHERE kit_sku = ANY($1::text[]) ORDER BY kit_sku, position
         """,
@@ -84,13 +90,14 @@ async def save_products(connection: Connection, products: Sequence[tuple[Product
     sorted_products = sorted(products, key=lambda item: item[0].sku)
     rows = await connection.fetch(
         """
-        INSERT INTO products (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit)
-        SELECT sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit
-        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::boolean[], $6::timestamptz[], $7::boolean[])
-             AS new (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit)
+        INSERT INTO products (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit, unit_volume_cubic_centimetres)
+        SELECT sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit, unit_volume_cubic_centimetres
+        FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[], $5::boolean[], $6::timestamptz[], $7::boolean[], $8::int[])
+             AS new (sku, title, unit_price_cents, unit_weight_grams, hazmat, registered_at, is_kit, unit_volume_cubic_centimetres)
         ON CONFLICT (sku) DO UPDATE
         SET title = excluded.title, unit_price_cents = excluded.unit_price_cents, unit_weight_grams = excluded.unit_weight_grams,
-            hazmat = excluded.hazmat, registered_at = excluded.registered_at
+            unit_volume_cubic_centimetres = excluded.unit_volume_cubic_centimetres, hazmat = excluded.hazmat,
+            registered_at = excluded.registered_at
         WHERE products.registered_at <= excluded.registered_at
         RETURNING sku
         """,
@@ -101,6 +108,7 @@ async def save_products(connection: Connection, products: Sequence[tuple[Product
         [product.hazmat for product, _ in sorted_products],
         [asked_at for _, asked_at in sorted_products],
         [bool(product.components) for product, _ in sorted_products],
+        [product.unit_volume_cubic_centimetres for product, _ in sorted_products],
     )
     return {row["sku"] for row in rows}
 
@@ -180,13 +188,15 @@ async def save_listings(connection: Connection, listings: Sequence[tuple[str, st
 
 
 async def read_product(connection: Connection, sku: str) -> Record | None:
-    """One product; weight and hazard of a kit are those that its components have now."""
+    """One product; weight, volume and hazard of a kit are those that its components have now."""
     return await connection.fetchrow(
         """
         SELECT sku, title, unit_price_cents, COALESCE(derived.grams, unit_weight_grams) AS unit_weight_grams,
+               COALESCE(derived.volume, unit_volume_cubic_centimetres) AS unit_volume_cubic_centimetres,
                COALESCE(derived.hazmat, products.hazmat) AS hazmat, registered_at, is_kit
         FROM products CROSS JOIN LATERAL (
-            SELECT sum(part.quantity * component.unit_weight_grams) AS grams, bool_or(component.hazmat) AS hazmat
+            SELECT sum(part.quantity * component.unit_weight_grams) AS grams, bool_or(component.hazmat) AS hazmat,
+                   sum(part.quantity * component.unit_volume_cubic_centimetres) AS volume
             FROM kit_components part JOIN products component USING (sku) WHERE part.kit_sku = products.sku
         ) derived
         WHERE sku = $1

@@ -35,7 +35,8 @@ async def read_catalogue(connection: Connection, wanted: Collection[tuple[str, s
     pairs = sorted(wanted)
     rows = await connection.fetch(
         """
-        SELECT wanted.channel, sku, title, unit_weight_grams, hazmat, listings.sku IS NOT NULL AS listed, is_kit
+        SELECT wanted.channel, sku, title, unit_weight_grams, unit_volume_cubic_centimetres, hazmat,
+               listings.sku IS NOT NULL AS listed, is_kit
         FROM unnest($1::text[], $2::text[]) AS wanted (channel, sku)
         JOIN products USING (sku)
         LEFT JOIN listings USING (channel, sku)
@@ -47,7 +48,12 @@ async def read_catalogue(connection: Connection, wanted: Collection[tuple[str, s
     kits = await read_kits(connection, kit_skus) if kit_skus else {}
     return {
         (row["channel"], row["sku"]): Article(
-            row["title"], row["unit_weight_grams"], row["hazmat"], row["listed"], kits.get(row["sku"], ())
+            row["title"],
+            row["unit_weight_grams"],
+            row["hazmat"],
+            row["listed"],
+            kits.get(row["sku"], ()),
+            row["unit_volume_cubic_centimetres"],
         )
         for row in rows
     }
