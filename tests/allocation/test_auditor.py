@@ -163,7 +163,12 @@ PLANTS = {
         "balance",
     ),
     "a first reservation stands twice": Plant(
-        f"{COPY} WHERE kind = 'reserved' AND sku = 'MUG' LIMIT 1", "entry_doubled", "pool.reserved", "ledger", NEWEST, ("reserved", -3)
+        f"{COPY} WHERE kind = 'reserved' AND sku = 'MUG' ORDER BY movement_id LIMIT 1",
+        "entry_doubled",
+        "pool.reserved",
+        "ledger",
+        NEWEST,
+        ("reserved", -3),
     ),
     "a receipt stands twice, chain and all": Plant(
         f"{FULL_COPY} WHERE kind = 'received' AND sku = 'JAR'", "entry_doubled", "shelf.on_shelf", "ledger", NEWEST, ("received", -20)

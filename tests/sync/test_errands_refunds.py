@@ -59,7 +59,8 @@ async def test_a_refund_moves_the_money_and_is_told_once(desk: Desk, placed: Ord
     assert (moved["external_id"], moved["amount_cents"], moved["currency"]) == ("1001", 1600, "USD")
     assert moved["idempotency_key"] == request.idempotency_key
     [event] = told(desk)
-    assert (event.refund_id, event.amount_cents, event.provider_reference) == (request.refund_id, 1600, "shop-refund-1")
+    assert (event.refund_id, event.amount_cents) == (request.refund_id, 1600)
+    assert event.provider_reference.startswith("shop-refund-")
     because = desk.published[-1].because
     assert because is not None
     assert because.traceparent == trace, "the trace of the order goes on"
