@@ -185,7 +185,15 @@ async def test_an_operator_registers_a_kit_and_is_told_why_not(world: World) -> 
 
 async def test_a_kit_that_is_added_to_an_order_goes_with_its_components(world: World) -> None:
     order = new_id()
-    component = {"sku": "MUG", "title": "Mug", "quantity": 3, "unit_price_cents": 400, "unit_weight_grams": 300, "hazmat": False}
+    component = {
+        "sku": "MUG",
+        "title": "Mug",
+        "quantity": 3,
+        "unit_price_cents": 400,
+        "unit_weight_grams": 300,
+        "unit_volume_cubic_centimetres": 0,
+        "hazmat": False,
+    }
     world.sync.shows(
         "/products/SET",
         {
