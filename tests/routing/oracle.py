@@ -78,7 +78,7 @@ def random_tariffs(random: Random) -> Tariffs:
 
 
 def _dimensional(random: Random) -> DimensionalWeight | None:
-    """As UPS, FedEx and USPS have it, as carriers elsewhere, or not at all."""
+    """By inches or centimetres, from a volume on or always, or not at all."""
     return random.choice(
         [
             DimensionalWeight.of_inches(139),

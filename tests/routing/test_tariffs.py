@@ -142,7 +142,7 @@ def test_a_bad_rate_card_folder_is_told_at_start_by_the_name_of_the_setting(fold
 
 
 def test_a_parcel_is_billed_by_its_volume_where_that_comes_to_more_than_its_weight(folder: Path) -> None:
-    """The published examples: UPS 18 x 12 x 8 in by 139, USPS only above a cubic foot by 166, 60 x 40 x 40 cm by 5,000."""
+    """A cubic foot by 139; by 166 only above it; 60 x 40 x 40 cm by 5,000."""
     rows = ["service,divisor,unit,above", "ground,139,in3/lb,", "two_day,166,in3/lb,1728", "next_day,5000,cm3/kg,"]
     (folder / "dimensional.csv").write_text("\n".join(rows) + "\n")
     tariffs = load_tariffs(folder, handling_cents=150)

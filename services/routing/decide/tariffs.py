@@ -1,9 +1,9 @@
 """What a parcel costs and how long it takes: rate cards by weight, zone and service, transit days by zone and service.
 
 Carriers bill the greater of what a parcel weighs and its dimensional weight, its volume divided by a number of theirs; some only above a
-volume. Sources: UPS, "Billable Weight" (cubic inches / 139 at daily rates, / 166 at retail rates, rounded up to the pound); FedEx Service
-Guide, "Dimensional weight" (/ 139); USPS Domestic Mail Manual 123.1.4 and 223.1.4 (only above one cubic foot, 1,728 cubic inches, / 166);
-DHL Express, "Volumetric weight" (cubic centimetres / 5,000 per kilogram).
+volume. Source: UPS, "Dimensional Weight" (www.ups.com, packaging: cubic inches / 139, any fraction to the next pound, the greater
+of both is billed); that USPS does so only above one cubic foot, 1,728 cubic inches: Domestic Mail Manual 123.1.4, as quoted by others.
+Divisors differ by carrier, contract and year, so none is built in: the operator's file has those of the carrier's current terms.
 """
 
 from __future__ import annotations
