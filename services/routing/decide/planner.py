@@ -173,13 +173,10 @@ class _Candidate:
     stock: list[int]
     whole: int = 0
     extra: int = 0
-
-
-class _Solution(NamedTuple):
-    """Units per item (by position) for each candidate, and the services that may be used."""
-
-    units: Units
-    services: Sequence[tuple[Service, ...]]
+    services: tuple[Service, ...] = ()
+    """Those that arrive by the day that was last looked at."""
+    prices: Prices | None = None
+    """What a parcel costs by them."""
 
 
 @dataclass(frozen=True)
@@ -230,16 +227,19 @@ class Planner:
         told = self._told(request, items, guidance)
         held = None if guidance is None else guidance.held
         unplaced = _unplaced(items, candidates)
-        solution: _Solution | None = None
+        solution: Units | None = None
         limit: date | None = None
         late = False
         if items and held is None and (request.partly or not unplaced):
             items = _reduced(items, candidates, unplaced)
             for limit in self._limits(candidates, request, promised):
-                solution = self._solve(candidates, items, limit, request)
+                self._price(candidates, items, limit, request)
+                solution = self._solve(candidates, items, request)
                 if solution is not None:
                     late = promised is not None and limit is not None and limit > promised
                     break
+        else:
+            self._price(candidates, items, None, request)
         if solution is None:
             unplaced = {item.sku: item.units for item in wanted}
             return Plan((), unplaced, 0, False, self._record(request, items, candidates, excluded, (), None, False, told), held)
@@ -363,43 +363,48 @@ class Planner:
         days = self.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
         return _in_time(leaves, days, limit)
 
-    def _solve(
-        self, candidates: Sequence[_Candidate], items: Sequence[_Item], limit: date | None, request: PlanRequest
-    ) -> _Solution | None:
-        """The best plan whose parcels all arrive by ``limit``; None when there is none."""
-        services: list[tuple[Service, ...]] = []
-        options: list[Option] = []
-        senders: list[int] = []
-        known: dict[tuple[int, bool, int, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
-        everywhere = 0
-        foresight = self._foresight(request)
+    def _price(self, candidates: Sequence[_Candidate], items: Sequence[_Item], limit: date | None, request: PlanRequest) -> None:
+        """Notes at each candidate by which services a parcel arrives by ``limit``, and what it costs; most candidates share both."""
         by_load = self._by_load(items)
-        for index, candidate in enumerate(candidates):
+        known: dict[tuple[int, bool, int, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
+        for candidate in candidates:
             reach = candidate.reach
             leaves = None if limit is None else self._leaves(reach, request)
             key = (reach.zone, reach.offshore, reach.extra_days, leaves)
             found = known.get(key)
             if found is None:
-                own = SERVICES if leaves is None else self._services(reach, limit, leaves)
-                prices = self.tariffs.prices(reach.zone, own, residential=request.residential, by_load=by_load)
-                found = known[key] = (own, prices)
-            services.append(found[0])
-            if found[1] is not None:
-                options.append(Option(candidate.whole, found[1], candidate.extra, 0, _worths(foresight, reach.location.code, items)))
+                services = SERVICES if leaves is None else self._services(reach, limit, leaves)
+                prices = self.tariffs.prices(reach.zone, services, residential=request.residential, by_load=by_load)
+                found = known[key] = (services, prices)
+            candidate.services, candidate.prices = found
+
+    def _solve(self, candidates: Sequence[_Candidate], items: Sequence[_Item], request: PlanRequest) -> Units | None:
+        """The best plan by the services that are in time: units per item (by position) and candidate. None when there is none."""
+        options: list[Option] = []
+        senders: list[int] = []
+        everywhere = 0
+        foresight = self._foresight(request)
+        for index, candidate in enumerate(candidates):
+            if candidate.prices is not None:
+                worths = () if foresight is None else _worths(foresight, candidate.reach.location.code, items)
+                options.append(Option(candidate.whole, candidate.prices, candidate.extra, 0, worths))
                 senders.append(index)
                 everywhere |= candidate.whole
         scattered = [position for position in range(len(items)) if not everywhere >> position & 1]
-        stock = [candidates[sender].stock for sender in senders]
         units = [item.units for item in items]
+        by_load = self._by_load(items)
         unit_grams = [load_of(item.unit_grams, item.unit_volume) for item in items] if by_load else [item.unit_grams for item in items]
+        taken: Units | None
         if scattered:
+            stock = [candidates[sender].stock for sender in senders]
             taken = cheapest_division(options, stock, units, unit_grams, scattered, self.pick_cents * SCORE_PER_CENT)
         else:
-            partition = cheapest_partition(options, [item.units * grams for item, grams in zip(items, unit_grams, strict=True)])
+            partition = cheapest_partition(options, [count * grams for count, grams in zip(units, unit_grams, strict=True)])
             taken = None if partition is None else _units(partition, items)
             if taken is not None and len(items) > MOST_ITEMS:
+                stock = [candidates[sender].stock for sender in senders]
                 taken = refined(Wish(options, stock, units, unit_grams, frozenset()), taken)
-        return None if taken is None else _Solution({senders[option]: own_units for option, own_units in taken.items()}, services)
+        return None if taken is None else {senders[option]: own_units for option, own_units in taken.items()}
 
     def _by_load(self, items: Sequence[_Item]) -> bool:
         """Whether the volume of these items may change what a parcel of them costs."""
@@ -413,19 +418,16 @@ class Planner:
         prices = request.stock_prices if request.stock_prices is not None else self.stock_prices
         return None if prices is None or self.objective != "forward_looking" else prices.of(entry.sku for entry in request.wanted)
 
-    def _parcels(
-        self, request: PlanRequest, items: Sequence[_Item], candidates: Sequence[_Candidate], solution: _Solution
-    ) -> Iterator[Parcel]:
+    def _parcels(self, request: PlanRequest, items: Sequence[_Item], candidates: Sequence[_Candidate], solution: Units) -> Iterator[Parcel]:
         """Turns units per location into parcels with service, cost and dates, and gives each order line its units."""
         open_units = {entry.line_id: entry.units for entry in request.wanted}
         by_load = self._by_load(items)
-        for index in sorted(solution.units):
+        for index, units in sorted(solution.items()):
             reach = candidates[index].reach
-            units = solution.units[index]
             grams = sum(items[position].unit_grams * count for position, count in units.items())
             volume = sum(items[position].unit_volume * count for position, count in units.items()) if by_load else 0
             quote = self.tariffs.quote(
-                reach.zone, solution.services[index], grams, residential=request.residential, cubic_centimetres=volume
+                reach.zone, candidates[index].services, grams, residential=request.residential, cubic_centimetres=volume
             )
             assert quote is not None, "a location without a price is no option"
             weighed = billable_pounds(grams)
@@ -468,19 +470,18 @@ class Planner:
         grams = sum(item.grams for item in items)
         by_load = self._by_load(items)
         load = load_of(grams, sum(item.volume for item in items)) if by_load else grams
+        picking = self.pick_cents * len(items)
         seen: list[list[Any]] = []
         for candidate in candidates:
-            reach = candidate.reach
-            services = self._services(reach, limit, self._leaves(reach, request))
-            prices = self.tariffs.prices(reach.zone, services, residential=request.residential, by_load=by_load)
-            row: list[Any] = [reach.location.code, reach.zone, reach.miles]
+            reach, prices = candidate.reach, candidate.prices
+            cost: int | str
             if candidate.whole != everything:
-                row.append("has only a part")
+                cost = "has only a part"
             elif prices is None:
-                row.append(self._why_too_late(reach, limit, request))
+                cost = self._why_too_late(reach, limit, request)
             else:
-                row.append(prices[prices.measured(load)] // SCORE_PER_CENT + self.pick_cents * len(items))
-            seen.append(row)
+                cost = prices[prices.measured(load)] // SCORE_PER_CENT + picking
+            seen.append([reach.location.code, reach.zone, reach.miles, cost])
         record: dict[str, Any] = {
             "objective": self.objective,
             "network": self.network.version,
@@ -550,10 +551,8 @@ def _question(request: PlanRequest) -> dict[str, Any]:
     return asked
 
 
-def _worths(prices: StockPrices | None, location: str, items: Sequence[_Item]) -> tuple[int, ...]:
+def _worths(prices: StockPrices, location: str, items: Sequence[_Item]) -> tuple[int, ...]:
     """What each item in full from a location is worth to later orders, as scores; nothing where nothing there has a price."""
-    if prices is None:
-        return ()
     cents = [prices.cents.get(item.sku, {}).get(location, 0) * item.units for item in items]
     return tuple(each * SCORE_PER_CENT for each in cents) if any(cents) else ()
 
@@ -606,12 +605,10 @@ def _rule_against(reasons: Mapping[int, str], code: str, stocks: Sequence[Mappin
 
 def _unplaced(items: Sequence[_Item], candidates: Sequence[_Candidate]) -> dict[str, int]:
     """Units that no location may ship, per SKU."""
-    missing = {}
-    for position, item in enumerate(items):
-        short = item.units - sum(candidate.stock[position] for candidate in candidates)
-        if short > 0:
-            missing[item.sku] = short
-    return missing
+    if not candidates:
+        return {item.sku: item.units for item in items}
+    there = map(sum, zip(*(candidate.stock for candidate in candidates), strict=True))
+    return {item.sku: item.units - have for item, have in zip(items, there, strict=True) if have < item.units}
 
 
 def _reduced(items: Sequence[_Item], candidates: Sequence[_Candidate], unplaced: Mapping[str, int]) -> list[_Item]:
@@ -623,14 +620,14 @@ def _reduced(items: Sequence[_Item], candidates: Sequence[_Candidate], unplaced:
         if units:
             kept.append(item if units == item.units else _Item(item.sku, units, item.unit_grams, item.hazmat, item.unit_volume))
             positions.append(position)
-    needed = [(1 << place, item.units) for place, item in enumerate(kept)]
-    for candidate in candidates:
-        if len(positions) < len(items):
+    if len(positions) < len(items):
+        for candidate in candidates:
             candidate.stock = [candidate.stock[position] for position in positions]
-        whole = 0
-        for (bit, units), have in zip(needed, candidate.stock, strict=True):
-            if have >= units:
-                whole |= bit
+    wholes = [0] * len(candidates)
+    for place, (item, stock) in enumerate(zip(kept, zip(*(candidate.stock for candidate in candidates), strict=True), strict=False)):
+        bit, units = 1 << place, item.units
+        wholes = [whole | bit if have >= units else whole for whole, have in zip(wholes, stock, strict=True)]
+    for candidate, whole in zip(candidates, wholes, strict=True):
         candidate.whole = whole
     return kept
 

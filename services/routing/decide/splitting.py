@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.routing.decide.combining import NEVER, cheapest_parcels
-from services.routing.decide.tariffs import Numbers, Prices, billable_pounds
+from services.routing.decide.tariffs import Numbers, Prices, billable_pounds, billable_pounds_of_many
 
 MOST_ITEMS = 12
 """Up to so many items, or groups of items, are cut by dynamic programming."""
 MOST_SEARCHED_LOCATIONS = 12
 """How many locations the search over sets of locations considers."""
-FEW_SCORES = 600
-"""Up to so many scores, one per subset and location, a plain loop is faster than arrays."""
+FEW_ITEMS = 5
+"""Up to so many items a plain loop is faster than arrays."""
 Cuts = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 
 
@@ -130,41 +130,83 @@ def _in_groups(whole: int, groups: Sequence[int]) -> int:
 
 def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
     """The dynamic programme for one order."""
-    size = 1 << len(weights)
     if not options:
         return None
-    worthy = any(option.worths for option in options)
-    if len(options) * size <= FEW_SCORES and not worthy and not options[0].prices.by_load:
+    if len(weights) <= FEW_ITEMS:
         found = _by_a_plain_loop(options, weights)
         if found is not _BY_ARRAYS:
             return found
-    grams = _subset_sums(weights)
-    rows: dict[tuple[int, int], int] = {}
-    priced: list[Numbers] = []
-    row_of = []
-    for option in options:
-        key = (id(option.prices), option.base_grams)
-        row = rows.get(key)
-        if row is None:
-            row = rows[key] = len(priced)
-            priced.append(Option(0, option.prices, 0, option.base_grams).scores(grams))
-        row_of.append(row)
-    scores = np.stack(priced)[row_of]
-    if any(option.extra for option in options):
-        scores += np.array([[0 if option.base_grams else option.extra] for option in options], dtype=np.int64)
-    if worthy:
-        scores += np.stack([_subset_sums(option.worths or (0,) * len(weights)) for option in options])
-    whole = np.array([option.whole for option in options], dtype=np.int16)
-    scores[(np.arange(size, dtype=np.int16) & ~whole[:, None]) != 0] = NEVER
-    return _cut(scores, len(weights))
+    return _cut(_Offers(options, weights), len(weights))
+
+
+class _Offers:
+    """What every subset of the items costs in one parcel.
+
+    Locations that ask the same (they lie in one zone, mostly) share a row: among them it only matters whether any has the whole subset.
+    """
+
+    def __init__(self, options: Sequence[Option], weights: Sequence[int]) -> None:
+        size = 1 << len(weights)
+        grams = _subset_sums(weights)
+        pounds = billable_pounds_of_many(grams)
+        self._options = options
+        self._row_of: list[int] = []
+        rows: dict[tuple[int, int, int, tuple[int, ...]], int] = {}
+        priced: list[Numbers] = []
+        for option in options:
+            key = (id(option.prices), option.base_grams, option.extra, option.worths)
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = len(priced)
+                by_pound = not option.base_grams and not option.prices.by_load
+                scores = option.prices.scores(pounds) + option.extra if by_pound else option.scores(grams)
+                priced.append(scores + _subset_sums(option.worths) if option.worths else scores)
+            self._row_of.append(row)
+        self._scores = np.stack(priced)
+        shipped = np.zeros((len(priced), size), dtype=np.bool_)
+        shipped[self._row_of, [option.whole & size - 1 for option in options]] = True
+        for item in range(len(weights)):
+            halves = shipped.reshape(len(priced), -1, 2, 1 << item)
+            halves[:, :, 0] |= halves[:, :, 1]
+        self.best: Numbers = np.where(shipped, self._scores, NEVER).min(axis=0)
+        """Of every subset, from whoever ships it cheapest; nothing costs nothing."""
+        self.best[0] = 0
+
+    def first(self, block: int) -> int:
+        """The first of the locations that ship a subset cheapest."""
+        least = self.best[block]
+        cheapest = (self._scores[:, block] == least).tolist()
+        return next(
+            index
+            for index, (option, row) in enumerate(zip(self._options, self._row_of, strict=True))
+            if cheapest[row] and option.whole & block == block
+        )
+
+    def of_all(self) -> Numbers:
+        """Of every subset from every location; where it cannot be, never."""
+        scores: Numbers = self._scores[self._row_of]
+        whole = np.array([option.whole for option in self._options], dtype=np.int16)
+        scores[(np.arange(scores.shape[1], dtype=np.int16) & ~whole[:, None]) != 0] = NEVER
+        scores[:, 0] = 0
+        return scores
 
 
 def _subset_sums(weights: Sequence[int]) -> Numbers:
     """The weight of every subset, or what it is worth."""
-    sums = np.zeros(1, dtype=np.int64)
-    for weight in weights:
-        sums = np.concatenate([sums, sums + weight])
+    sums: Numbers = _members(len(weights)) @ np.array(weights, dtype=np.int64)
     return sums
+
+
+@lru_cache(maxsize=MOST_ITEMS)
+def _members(count: int) -> Numbers:
+    """Of every subset, per item whether it is in it."""
+    return np.arange(1 << count, dtype=np.int64)[:, None] >> np.arange(count) & 1
+
+
+@lru_cache(maxsize=MOST_ITEMS)
+def _with_each(count: int) -> NDArray[np.intp]:
+    """Of every item, the subsets that have it."""
+    return np.array([np.flatnonzero(column) for column in _members(count).T])
 
 
 @lru_cache(maxsize=MOST_ITEMS)
@@ -185,15 +227,9 @@ def _cuts(count: int) -> list[Cuts]:
     return cuts
 
 
-def _cut(scores: Numbers, count: int) -> Partition | None:
-    """The best way to cut the order into parcels.
-
-    Args:
-        scores: of one parcel, per option and subset.
-        count: how many items the order has.
-    """
-    best: Numbers = scores.min(axis=0)
-    best[0] = 0
+def _cut(offers: _Offers, count: int) -> Partition | None:
+    """The best way to cut an order of ``count`` items into parcels."""
+    best = offers.best
     _, parts, rests = (array[0] for array in _cuts(count)[-1])
     two = best[parts] + best[rests]
     first = int(two.argmin())
@@ -202,8 +238,9 @@ def _cut(scores: Numbers, count: int) -> Partition | None:
     if score > _bound_of_three(best, count):
         total = _totals(best, count)
         score = int(total[-1])
-        blocks = _blocks(best, total, count)
-    return None if score >= NEVER else _sent(scores, blocks, score, count)
+        if score < NEVER:
+            blocks = _blocks(best, total, count)
+    return None if score >= NEVER else _sent(offers, blocks, score, count)
 
 
 def _bound_of_three(best: Numbers, count: int) -> int:
@@ -213,7 +250,7 @@ def _bound_of_three(best: Numbers, count: int) -> int:
     """
     if count < 3:
         return NEVER << 1
-    dearest = max(int(best.reshape(-1, 2, 1 << item)[:, 1].min()) for item in range(count))
+    dearest = int(best[_with_each(count)].min(axis=1).max())
     cheapest = min(int(best[1:].min()), NEVER >> 2)
     return dearest + (count - 1 if cheapest < 0 else 2) * cheapest
 
@@ -239,22 +276,22 @@ def _blocks(best: Numbers, total: Numbers, count: int) -> list[int]:
     return blocks
 
 
-def _sent(scores: Numbers, blocks: Sequence[int], score: int, count: int) -> Partition:
+def _sent(offers: _Offers, blocks: Sequence[int], score: int, count: int) -> Partition:
     """Each parcel from the first of its best locations. Two from one location are one."""
     chosen: dict[int, int] = {}
     twice = set()
     for block in blocks:
         if block:
-            option = int(scores[:, block].argmin())
+            option = offers.first(block)
             if option in chosen:
                 twice.add(option)
             chosen[option] = chosen.get(option, 0) | block
-    if twice and sum(int(scores[option, block]) for option, block in chosen.items()) > score:
-        apart = scores.copy()
-        apart[:, 0] = 0
-        found = cheapest_parcels(apart, [2] * count)
-        assert found is not None, "two parcels that may travel from one location may do so as one"
-        return Partition(*found)
+    if twice:
+        scores = offers.of_all()
+        if sum(int(scores[option, block]) for option, block in chosen.items()) > score:
+            found = cheapest_parcels(scores, [2] * count)
+            assert found is not None, "two parcels that may travel from one location may do so as one"
+            return Partition(*found)
     return Partition(score, chosen)
 
 
@@ -263,34 +300,25 @@ _BY_ARRAYS = Partition(NEVER, {})
 
 
 def _by_a_plain_loop(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
-    """The same for few items and locations, where making arrays costs more than it saves.
+    """The same for few items, where making arrays costs more than it saves.
 
     ``best[s]``: one parcel with the items of ``s``; ``total[s]``: in any number of parcels.
     """
     size = 1 << len(weights)
-    grams = [0] * size
-    for subset in range(1, size):
-        low = subset & -subset
-        grams[subset] = grams[subset ^ low] + weights[low.bit_length() - 1]
-    best, sender = _best_parcels(options, grams)
+    parcels = _best_parcels(options, weights)
+    if parcels is None:
+        return _BY_ARRAYS
+    best, sender = parcels
     total = best.copy()
     total[0] = 0
     cut = list(range(size))
-    for subset in range(1, size):
-        rest = subset & (subset - 1)
-        if not rest:
-            continue
-        low = subset ^ rest
+    for subset, ways in _ways_to_cut(len(weights)):
         least = best[subset]
-        part = (rest - 1) & rest
-        while True:
-            score = best[part | low] + total[rest ^ part]
+        for part, rest in ways:
+            score = best[part] + total[rest]
             if score < least:
                 least = score
-                cut[subset] = part | low
-            if not part:
-                break
-            part = (part - 1) & rest
+                cut[subset] = part
         total[subset] = least
     if total[-1] >= NEVER:
         return None
@@ -305,28 +333,58 @@ def _by_a_plain_loop(options: Sequence[Option], weights: Sequence[int]) -> Parti
     return Partition(total[-1], chosen)
 
 
-def _best_parcels(options: Sequence[Option], grams: Sequence[int]) -> tuple[list[int], list[int]]:
-    """For every subset the location that ships it best in one parcel, and the score."""
-    best = [NEVER] * len(grams)
-    sender = [-1] * len(grams)
-    plain = [(index, option.whole, option.prices, option.extra) for index, option in enumerate(options) if not option.base_grams]
-    joining = [(index, option) for index, option in enumerate(options) if option.base_grams]
-    for subset in range(1, len(grams)):
-        pounds = billable_pounds(grams[subset])
-        least = NEVER
-        for index, whole, prices, extra in plain:
-            if whole & subset == subset:
-                score = prices[pounds] + extra
-                if score < least:
-                    least = score
+@lru_cache(maxsize=FEW_ITEMS)
+def _ways_to_cut(count: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Every subset of more than one item, and every way to cut it into a part with its first item and a rest, larger parts first."""
+    return [
+        (subset, [(subset ^ rest, rest) for rest in _subsets(subset & (subset - 1))])
+        for subset in range(1, 1 << count)
+        if subset & (subset - 1)
+    ]
+
+
+@lru_cache(maxsize=1 << FEW_ITEMS)
+def _subsets(whole: int) -> list[int]:
+    """Every subset but the empty one, the smallest number first."""
+    return [subset for subset in range(1, whole + 1) if subset & whole == subset]
+
+
+def _best_parcels(options: Sequence[Option], weights: Sequence[int]) -> tuple[list[int], list[int]] | None:
+    """For every subset the location that ships it best in one parcel, and the score. None where a price is not by pound alone.
+
+    Where an earlier location asks the same and has all that a later one has, the later one is passed over at once.
+    """
+    size = 1 << len(weights)
+    pounds = [0] * size
+    grams = [0] * size
+    for subset in range(1, size):
+        low = subset & -subset
+        grams[subset] = grams[subset ^ low] + weights[low.bit_length() - 1]
+        pounds[subset] = billable_pounds(grams[subset])
+    best = [NEVER] * size
+    sender = [-1] * size
+    seen_by: dict[tuple[int, int], bytearray] = {}
+    seen = bytearray()
+    prices: Prices | None = None
+    extra = 0
+    for index, option in enumerate(options):
+        if option.prices is not prices or option.extra != extra:
+            prices, extra = option.prices, option.extra
+            if prices.by_load:
+                return None
+            seen = seen_by.setdefault((id(prices), extra), bytearray(size))
+        if option.base_grams or option.worths:
+            return None
+        whole = option.whole & size - 1
+        if seen[whole]:
+            continue
+        for subset in _subsets(whole):
+            if not seen[subset]:
+                seen[subset] = 1
+                score = prices[pounds[subset]] + extra
+                if score < best[subset]:
+                    best[subset] = score
                     sender[subset] = index
-        for index, option in joining:
-            if option.whole & subset == subset:
-                score = option.score(grams[subset])
-                if score < least:
-                    least = score
-                    sender[subset] = index
-        best[subset] = least
     return best, sender
 
 
