@@ -61,7 +61,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a command: the runtime's status, and the messages with which the owner answered."""
+    """What became of a command: the runtime's status, and the messages with which the owner answered.
+
+    ``messages`` are those about what was asked for, and not those about an edit that waited for payment and that a cancellation has ended.
+    """
 
     http_status: int
     status: str
@@ -168,6 +171,14 @@ def _messages_of(service: ServiceName, document: Mapping[str, Any]) -> list[tupl
     return known
 
 
+def _about(command: Message, messages: Sequence[Message]) -> Sequence[Message]:
+    """The answers about the change that was asked for, without those about another one that this change has ended."""
+    asked = getattr(command, "change_id", None)
+    if asked is None:
+        return messages
+    return [message for message in messages if getattr(message, "change_id", None) == asked] or messages
+
+
 async def ask(environment: Environment, service: ServiceName, command: Message, *, event_id: UUID, order_id: UUID | None = None) -> Answer:
     """Has the owning service handle a command now, in the order's own trace, and records the events it answers with.
 
@@ -205,7 +216,7 @@ async def ask(environment: Environment, service: ServiceName, command: Message, 
         http_status=reply.status,
         status=str(document.get("status", "refused")),
         reason=document.get("reason"),
-        messages=[message for _, message in messages],
+        messages=_about(command, [message for _, message in messages]),
         document=document,
     )
 

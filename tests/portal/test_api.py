@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import jsonschema
 import pytest
@@ -289,6 +289,14 @@ class TestChangingOrders:
         world.routing.replies_with("done", stories.cancel_rejected(order, "already_cancelled"))
         status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"})
         assert (status, raw["result"]) == (200, "cancelled")
+
+    async def test_a_cancellation_that_ends_an_unpaid_edit_is_answered_about_itself(self, world: World) -> None:
+        order = new_id()
+        change_id = uuid5(NAMESPACE_URL, f"ordermesh api\ncancel_order\ncancel\n{order}\nkey")
+        ended = OrderEditRejected(order_id=order, order_version=1, change_id=new_id(), reason="payment_required", detail="12.50 USD more")
+        world.routing.replies_with("done", ended, stories.cancelled(order, change_id=change_id))
+        status, raw = await request(world, "POST", f"/api/orders/{order}/cancel", {"reason": "x"}, Idempotency_Key="key")
+        assert (status, raw.get("result"), raw.get("id")) == (200, "cancelled", str(change_id))
 
     async def test_not_yet_and_parked_are_told_apart(self, world: World, pool: Pool) -> None:
         order = new_id()

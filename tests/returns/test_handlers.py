@@ -8,7 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.returns.handlers import expire_returns, retry_refund
+from services.returns.handlers import authorisations, expire_returns, retry_refund
+from services.returns.handlers.loading import lock_books
 from shared.contracts.envelope import new_id
 from shared.contracts.orders import OrderLine, OrderPlaced, PaymentCollected
 from shared.contracts.returns import (
@@ -144,6 +145,26 @@ async def test_a_return_of_a_parcel_that_was_cancelled_waits_for_its_shipment_an
     assert (approved.refund_quote_cents, approved.fulfillment_id) == (3_100, parcel.fulfillment_id)
     other = request.model_copy(update={"return_id": new_id()})
     assert (await desk.hear(other)).one(ReturnDeclined).reason == "quantity_exceeds_shipped", "its units may come back once"
+
+
+async def test_a_shipment_that_is_recorded_while_its_return_is_decided_declines_nothing(
+    desk: Desk, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = an_order()
+    parcel = a_shipment(order)
+    request = a_return(order.order_id, {"1": 3}).model_copy(update={"fulfillment_id": parcel.fulfillment_id})
+    await desk.hear(order)
+    other = Desk(await databases.connect("returns"))
+
+    async def heard_meanwhile(*arguments: object) -> object:
+        found = await lock_books(*arguments)  # type: ignore[arg-type]  # passed on as they came
+        await other.hear(parcel)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(authorisations, "lock_books", heard_meanwhile)
+        assert (await desk.hear(request)).deferred != [], "the books were opened before it was recorded"
+    assert (await desk.hear(request)).one(ReturnApproved).refund_quote_cents == 3_100
 
 
 async def test_a_return_of_an_order_nobody_knows_waits_for_it_and_leaves_nothing_behind(desk: Desk) -> None:

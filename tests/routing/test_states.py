@@ -270,6 +270,25 @@ def test_a_delivery_that_overtakes_the_short_pick_waits_so_that_missing_units_ar
     assert delivered.order.fulfillment(FULFILLMENT).state is State.DELIVERED
 
 
+@pytest.mark.parametrize(
+    ("state", "word", "field"),
+    [
+        (State.ACCEPTED, "shipped", "lines"),
+        (State.SHIPPED, "shipped", "lines"),
+        (State.ACCEPTED, "short", "missing"),
+        (State.SHIPPED, "short", "missing"),
+        (State.SUBMITTED, "rejected", "missing"),
+    ],
+)
+def test_a_3pl_that_names_a_line_with_other_goods_than_it_has_is_asked_which_it_means(state: State, word: Word, field: str) -> None:
+    message = WORDS[word].model_copy(update={field: [units(1).model_copy(update={"sku": "OTHER"})]})
+    order = an_order_with(a_fulfillment(state))
+    said = answer(order, message, NOON, PATIENCE)
+    assert isinstance(said.problem, Park)
+    assert said.problem.reason.startswith(f"{field}: line 1 of fulfillment {FULFILLMENT} is {units(1).sku}, not OTHER")
+    assert said.order is order
+
+
 def test_there_is_an_entry_for_every_state_and_answer() -> None:
     assert set(MATRIX) == {(state, kind) for state in State for kind in ANSWERS}
     assert len(ANSWERS) == len(WORDS)

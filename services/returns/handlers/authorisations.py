@@ -24,10 +24,11 @@ async def authorise_returns(tx: Transaction, messages: Sequence[Request]) -> Seq
     A request for an order that has not arrived waits for it: declining it would make a return of an order that does not exist. One for a
     certain parcel waits for the shipment's message.
     """
+    parcels = {message.data.fulfillment_id for message in messages if message.data.fulfillment_id is not None}
+    # Before the books: shipments take no lock of the order, and one that is recorded in between must be in the books if it is known here.
+    left = await read_known_shipments(tx.connection, sorted(parcels)) if parcels else set()
     before = await lock_books(tx.connection, (message.data.order_id for message in messages))
     known = await _known_requests(tx, messages)
-    parcels = {message.data.fulfillment_id for message in messages if message.data.fulfillment_id is not None}
-    left = await read_known_shipments(tx.connection, sorted(parcels)) if parcels else set()
     after = dict(before)
     approved: list[tuple[Request, Approval]] = []
     declined: list[tuple[Request, Declined]] = []

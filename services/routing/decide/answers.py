@@ -130,6 +130,9 @@ def answer(order: Order, message: Answer, now: datetime, deadlines: Deadlines) -
     """
     fulfillment = order.fulfillment(message.fulfillment_id)
     effect = MATRIX[fulfillment.state, type(message)]
+    problem = _other_goods(fulfillment, message) if effect in _COUNTING else None
+    if problem is not None:
+        return Outcome(order, problem=problem)
     outcome = _EFFECTS[effect](order, fulfillment, message, now, deadlines)
     if outcome.problem is not None or outcome.order is order:
         return outcome
@@ -366,6 +369,23 @@ def _conflict(order: Order, fulfillment: Fulfillment, message: Answer, now: date
     return Outcome(order, problem=Park(reason))
 
 
+def _other_goods(fulfillment: Fulfillment, message: Answer) -> Park | None:
+    """Why a line named by a 3PL is not that line: it holds something else."""
+    field, named = "missing", tuple[LineUnits, ...]()
+    if isinstance(message, ThirdPartyShipped):
+        field, named = "lines", tuple(message.lines)
+    elif isinstance(message, ThirdPartyShortPicked | ThirdPartyRejected):
+        named = tuple(message.missing)
+    skus = {line.line_id: line.sku for line in fulfillment.lines}
+    for line in named:
+        if line.sku != skus.get(line.line_id, line.sku):
+            return Park(
+                f"{field}: line {line.line_id} of fulfillment {fulfillment.fulfillment_id} is {skus[line.line_id]}, not {line.sku}; "
+                f"name the lines as they were asked for, and find out which goods are meant"
+            )
+    return None
+
+
 def _unknown_units(fulfillment: Fulfillment, units: Mapping[str, int], field: str) -> Park | None:
     """Why units named by a 3PL cannot be those of this fulfillment."""
     left = {line.line_id: line.left for line in fulfillment.lines}
@@ -379,6 +399,9 @@ def _unknown_units(fulfillment: Fulfillment, units: Mapping[str, int], field: st
             )
     return None
 
+
+_COUNTING: frozenset[Effect] = frozenset({"reject", "ship", "short", "late_short", "again"})
+"""Effects of answers that name goods."""
 
 _EFFECTS: Mapping[Effect, Callable[[Order, Fulfillment, Answer, datetime, Deadlines], Outcome]] = {
     "start": _start,
