@@ -241,7 +241,7 @@ def test_one_change_at_a_time() -> None:
         ([LineChange(line_id="1", quantity=2)], "nothing_to_change", "already is"),
         ([], "nothing_to_change", "already is"),
         ([LineChange(line_id="1", quantity=0), LineChange(line_id="2", quantity=0)], "empties_order", "cancel it"),
-        ([LineChange(line_id="1", quantity=3)], "payment_required", "1050 cents (USD) more"),
+        ([LineChange(line_id="1", quantity=3)], "payment_required", "line_changes: the change costs 1050 cents (USD) more"),
         ([LineChange(line_id="1", quantity=1), LineChange(line_id="1", quantity=0)], "invalid", "line 1 is named twice"),
         ([LineChange(line_id="1", sku="OTHER", quantity=1)], "invalid", "to swap, remove it and add a line"),
         ([LineChange(quantity=1)], "invalid", "name line_id"),
@@ -260,7 +260,10 @@ def test_an_edit_that_can_not_be_made_is_refused_naming_the_field(changes: list[
 def test_an_address_that_is_not_on_the_map_is_refused() -> None:
     order = a_copy()
     nowhere = HOME.model_copy(update={"postal_code": "00000"})
-    assert refusal(order, edit(order, ship_to=nowhere), postal_code_known=False) == "invalid"
+    [say] = request_change(order, edit(order, ship_to=nowhere), NOON, PATIENCE, postal_code_known=False).says
+    assert isinstance(say.data, OrderEditRejected)
+    assert say.data.reason == "invalid"
+    assert say.data.detail.startswith("ship_to.postal_code: '00000' is on no map of US here; correct the postal code or the country, or ")
 
 
 def test_a_smaller_quantity_gives_price_and_tax_share_back() -> None:

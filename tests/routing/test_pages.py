@@ -219,6 +219,7 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(
     _, sold = await preview({}, ship_to=east, service_level="next_day")
     assert (sold["service_pricing"], sold["shipping_paid_before_cents"], sold["shipping_paid_after_cents"]) == ("priced", 500, 2_500)
     assert (sold["refusal"]["reason"], sold["money_delta_cents"]) == ("payment_required", 2_000)
+    assert sold["refusal"]["detail"].startswith("service_level: the change costs 2000 cents")
     assert fast["shipping_after"]["cost_cents"] > far["shipping_after"]["cost_cents"]
     assert fast["shipping_after"]["parcels"][0]["service"] != far["shipping_after"]["parcels"][0]["service"]
     _, whole = await preview({}, line_changes=[LineChange(line_id="1", quantity=5)], split_policy="hold_all")

@@ -100,8 +100,20 @@ def payment_refusal(order: Order, edited: Edited) -> Refusal | None:
     """Why an edit that costs more is not made where no payments are asked for."""
     if edited.money_delta_cents <= 0:
         return None
-    detail = f"the change costs {edited.money_delta_cents} cents ({order.currency}) more, which must be paid first"
+    of_lines = edited.money_delta_cents > edited.shipping_delta_cents
+    field = "line_changes" if of_lines else "service_level"
+    way_out = "have what is added ordered and paid for separately" if of_lines else "keep the service level that was paid"
+    detail = f"{field}: the change costs {edited.money_delta_cents} cents ({order.currency}) more, which must be paid first; {way_out}"
     return Refusal("payment_required", detail)
+
+
+def unmapped_refusal(address: Mapping[str, Any]) -> Refusal:
+    """Why an order can not be sent to an address whose postal code is on no map."""
+    detail = (
+        f"ship_to.postal_code: {address['postal_code']!r} is on no map of {address['country']} here; "
+        f"correct the postal code or the country, or have the postal areas of that country loaded"
+    )
+    return Refusal("invalid", detail)
 
 
 def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal:

@@ -11,7 +11,7 @@ from datetime import date, datetime
 
 from services.routing.decide.capacity import Openings, SlotKey
 from services.routing.decide.changes import gate
-from services.routing.decide.editing import Edited, Refusal, apply_changes, edited_order, payment_refusal, started_refusal
+from services.routing.decide.editing import Edited, Refusal, apply_changes, edited_order, payment_refusal, started_refusal, unmapped_refusal
 from services.routing.decide.geography import Place
 from services.routing.decide.kits import plan_whole_kits
 from services.routing.decide.money import total_cents
@@ -123,7 +123,7 @@ def preview_edit(
         # What is wrong with the wish itself can be mended; that the order has gone on can not.
         return Preview(refusal or edited)
     if refusal is None and place_after is None:
-        refusal = Refusal("invalid", "ship_to.postal_code: unknown postal code; correct it")
+        refusal = unmapped_refusal(edited.ship_to)
     changed = edited_order(order, edited, now)
     available = _with_own_units(order, stock)
     return Preview(
