@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import combinations
 from math import ceil, floor
 
 import highspy
@@ -29,6 +30,13 @@ class Offer:
     cents: Callable[[int], int | None]
     cubic_centimetres_per_pound: Fraction | None = None
     above: int = 0
+
+    def billed_pounds(self, grams: int, cubic_centimetres: int) -> int:
+        """What a parcel is billed as."""
+        by_volume = 0
+        if self.cubic_centimetres_per_pound is not None and cubic_centimetres > self.above:
+            by_volume = ceil(cubic_centimetres / self.cubic_centimetres_per_pound)
+        return max(_pounds(grams), by_volume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,22 @@ def least_cents(question: Question, *, most_seconds: float = 60.0) -> int | None
     Raises:
         BenchmarkError: HiGHS did not prove an optimum within ``most_seconds``.
     """
-    programme = _programme(question)
+    return _solved(_programme(question), question, most_seconds)
+
+
+def least_cents_of_listed(question: Question, *, most_seconds: float = 60.0) -> int | None:
+    """The same where no item may be divided, put in another way: one binary for every parcel that a place could send.
+
+    As many as an order has sets of items, at every place; but there are orders that HiGHS solves at once in this form and not in the other.
+
+    Raises:
+        BenchmarkError: HiGHS did not prove an optimum within ``most_seconds``.
+    """
+    assert not any(question.divisible), "parcels with parts of items are not listed"
+    return _solved(_listed(question), question, most_seconds)
+
+
+def _solved(programme: _Programme | None, question: Question, most_seconds: float) -> int | None:
     if programme is None:
         return None
     solver = highspy.Highs()  # type: ignore[no-untyped-call]  # its stubs leave the return type out
@@ -111,6 +134,34 @@ def least_cents(question: Question, *, most_seconds: float = 60.0) -> int | None
     if status != highspy.HighsModelStatus.kOptimal:
         raise BenchmarkError(f"HiGHS proved nothing in {most_seconds:.0f} s: {solver.modelStatusToString(status)}")
     return round(solver.getInfo().objective_function_value) - question.split_cents
+
+
+def _listed(question: Question) -> _Programme | None:
+    programme = _Programme()
+    volumes = question.unit_volumes or [0] * len(question.units)
+    carried: list[list[tuple[int, float]]] = [[] for _ in question.units]
+    for place in question.places:
+        whole = [item for item, wanted in enumerate(question.units) if place.stock[item] >= wanted]
+        own: list[tuple[int, float]] = []
+        for count in range(1, len(whole) + 1):
+            for items in combinations(whole, count):
+                grams = sum(question.units[item] * question.unit_grams[item] for item in items)
+                volume = sum(question.units[item] * volumes[item] for item in items)
+                carriers = [cents for offer in place.offers if (cents := offer.cents(offer.billed_pounds(grams, volume))) is not None]
+                if carriers:
+                    more = sum(question.units[item] * place.unit_cents[item] for item in items) if place.unit_cents else 0
+                    cost = min(carriers) + question.pick_cents * count + question.split_cents + more
+                    column = programme.column(cost, 1)
+                    own.append((column, 1))
+                    for item in items:
+                        carried[item].append((column, 1))
+        if own:
+            programme.row(-np.inf, 1, own)
+    for entries in carried:
+        if not entries:
+            return None
+        programme.row(1, 1, entries)
+    return programme
 
 
 def _programme(question: Question) -> _Programme | None:
