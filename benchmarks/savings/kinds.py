@@ -1,6 +1,6 @@
 """Orders that are alike, and what every parcel that could be made of them costs: what the programmes of this package are made of.
 
-Takes nothing from the planner but its prices.
+Takes nothing from the planner but its prices, and from the prices of stock only how an order is cut into its cheapest parcels.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from benchmarks.savings.scenario import NOON, Order, Scenario
 from benchmarks.savings.simulation import Outcome, Shipped
 from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Service, billable_pounds_of_many
+from services.routing.decide.whole_plans import cheapest_cuts, parcels_of
 
 Cents = NDArray[np.float64]
 Column = tuple[int, tuple[int, ...]]
@@ -121,14 +122,14 @@ class Kinds:
                 having = np.arange(1 << count) >> position & 1 == 1
                 scores[:, :, having] += prices[items[:, position]][:, :, None]
             best = scores.min(axis=1)
-            totals, cuts = _cheapest_cuts(best, count)
+            totals, cuts = cheapest_cuts(best, count)
             bound += float((totals * self.counts[kinds]).sum())
             for row in np.nonzero(totals < per_order[kinds] - 1e-6)[0]:
                 places = [0] * count
-                for block in _blocks(cuts[row], count):
-                    place = int(scores[row, :, block].argmin())
+                for parcel in parcels_of(cuts[row], count):
+                    place = int(scores[row, :, parcel].argmin())
                     for position in range(count):
-                        if block >> position & 1:
+                        if parcel >> position & 1:
                             places[position] = place
                 columns.append((kinds[row], tuple(places)))
         return columns, bound
@@ -161,32 +162,3 @@ def _parcel_cents(scenario: Scenario, order: Order, skus: Sequence[str], stock: 
         cents[np.ix_(stock[position] == 0, having)] = np.inf
     cents[:, 0] = 0
     return cents
-
-
-def _cheapest_cuts(best: Cents, count: int) -> tuple[Cents, NDArray[np.int64]]:
-    """For many orders at once: the least cost in any number of parcels, and per set of products its first parcel."""
-    totals = best.copy()
-    totals[:, 0] = 0
-    cuts = np.tile(np.arange(1 << count), (len(best), 1))
-    for whole in range(1, 1 << count):
-        low = whole & -whole
-        rest = whole ^ low
-        part = (rest - 1) & rest
-        while rest:
-            costs = best[:, part | low] + totals[:, rest ^ part]
-            better = costs < totals[:, whole]
-            totals[better, whole] = costs[better]
-            cuts[better, whole] = part | low
-            if not part:
-                break
-            part = (part - 1) & rest
-    return totals[:, -1], cuts
-
-
-def _blocks(cuts: NDArray[np.int64], count: int) -> Sequence[int]:
-    left = (1 << count) - 1
-    blocks = []
-    while left:
-        blocks.append(int(cuts[left]))
-        left ^= blocks[-1]
-    return blocks

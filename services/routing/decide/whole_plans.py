@@ -272,19 +272,16 @@ class _Problem:
                 having = np.arange(1 << count) >> position & 1 == 1
                 scores[:, :, having] += (prices[group.items[:, position]] * group.units[:, position, None])[:, :, None]
             places, best = scores.argmin(axis=1), scores.min(axis=1)
-            totals, cuts = _cheapest_cuts(best, count)
+            totals, cuts = cheapest_cuts(best, count)
             better = np.ones(len(totals), dtype=bool)
             if per_order is not None:
                 better = totals < per_order[group.kinds] - LEAST_GAIN_CENTS
             for row in np.nonzero(better)[0]:
                 chosen = [0] * count
-                left = (1 << count) - 1
-                while left:
-                    block = int(cuts[row, left])
-                    left ^= block
+                for parcel in parcels_of(cuts[row], count):
                     for position in range(count):
-                        if block >> position & 1:
-                            chosen[position] = int(places[row, block])
+                        if parcel >> position & 1:
+                            chosen[position] = int(places[row, parcel])
                 yield group.kinds[int(row)], tuple(chosen)
 
     def told(self, prices: Amounts) -> dict[tuple[str, str], float]:
@@ -329,8 +326,17 @@ def _units(orders: Sequence[Orders], priced: Collection[str]) -> dict[str, float
     return units
 
 
-def _cheapest_cuts(best: Amounts, count: int) -> tuple[Amounts, Whole]:
-    """For many orders at once: the least cost in any number of parcels, and per set of lines its first parcel."""
+def cheapest_cuts(best: Amounts, count: int) -> tuple[Amounts, Whole]:
+    """The cheapest way to make parcels of many orders at once.
+
+    Args:
+        best: the least cost of each set of lines (a bit each) in one parcel, a row per order; an empty parcel costs nothing.
+        count: lines per order.
+
+    Returns:
+        The least cost of each order in any number of parcels; and the first parcel of each set of lines, of which :func:`parcels_of`
+        makes all parcels.
+    """
     totals = best.copy()
     cuts = np.tile(np.arange(1 << count), (len(best), 1))
     for whole in range(1, 1 << count):
@@ -346,6 +352,15 @@ def _cheapest_cuts(best: Amounts, count: int) -> tuple[Amounts, Whole]:
                 break
             part = (part - 1) & rest
     return totals[:, -1], cuts
+
+
+def parcels_of(cuts: Whole, count: int) -> Iterator[int]:
+    """The parcels of one order of so many lines, each as its set of lines, by its row of what :func:`cheapest_cuts` found."""
+    left = (1 << count) - 1
+    while left:
+        parcel = int(cuts[left])
+        left ^= parcel
+        yield parcel
 
 
 class _Programme:
