@@ -24,7 +24,7 @@ from benchmarks.sizes import Sizes
 from deploy.local.progress import Progress
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
-from services.routing.decide.planner import Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
 from services.routing.decide.splitting import Option, cheapest_partition
 from services.routing.decide.tariffs import SERVICES
 from services.routing.postal_codes import all_places
@@ -61,6 +61,15 @@ class PlannerRun:
     highs_longest_ms: float
 
 
+@dataclass(frozen=True)
+class Proofs:
+    """What HiGHS could say about some orders, and how long it took for each. Of ``equal`` the plan costs as little as HiGHS proved."""
+
+    seconds: Sequence[float]
+    proven: int
+    equal: int
+
+
 def measure_planner(sizes: Sizes, progress: Progress) -> dict[str, object]:
     """All shapes; for the result file."""
     runs = []
@@ -77,28 +86,10 @@ def _measure(lines: int, locations: int, sizes: Sizes) -> PlannerRun:
     planner = planner_of(random, locations)
     places = [random.choice(everywhere()) for _ in range(DESTINATIONS)]
     requests = [request_of(random, planner, lines, random.choice(places)) for _ in range(sizes.planner_orders)]
-    for request in requests:
-        planner.plan(request)  # zones and price tables are known from here on, as in a process that has worked for a while
-    each = []
-    for request in requests:
-        begin = time.thread_time()
-        planner.plan(request)
-        each.append(time.thread_time() - begin)
-    each.sort()
+    each = plan_seconds(planner, requests)
     choices = [_choice(planner, request) for request in requests]
     per_order = 1e6 / len(requests)
-    highs_seconds, proven, equal = [], 0, 0
-    for request in requests[: sizes.planner_solved]:
-        asked = question_of(planner, request)
-        assert asked is not None, "every item is somewhere"
-        begin = time.thread_time()
-        try:
-            best = least_cents(asked.question, most_seconds=MOST_HIGHS_SECONDS)
-            proven += 1
-            equal += best == planner.plan(request).cost_cents
-        except BenchmarkError:
-            pass  # not proven in time, which is what is counted
-        highs_seconds.append(time.thread_time() - begin)
+    proofs = proofs_of(planner, requests[: sizes.planner_solved], lambda plan: plan.cost_cents)
     return PlannerRun(
         lines,
         locations,
@@ -107,12 +98,41 @@ def _measure(lines: int, locations: int, sizes: Sizes) -> PlannerRun:
         p99_us=each[int(0.99 * (len(each) - 1))] * 1e6,
         mean_us=_seconds(lambda: [planner.plan(request) for request in requests], sizes) * per_order,
         choosing_us=_seconds(lambda: [cheapest_partition(*choice) for choice in choices], sizes) * per_order,
-        solved=len(highs_seconds),
-        proven=proven,
-        equal=equal,
-        highs_p50_ms=median(highs_seconds) * 1e3,
-        highs_longest_ms=max(highs_seconds) * 1e3,
+        solved=len(proofs.seconds),
+        proven=proofs.proven,
+        equal=proofs.equal,
+        highs_p50_ms=median(proofs.seconds) * 1e3,
+        highs_longest_ms=max(proofs.seconds) * 1e3,
     )
+
+
+def plan_seconds(planner: Planner, requests: Sequence[PlanRequest]) -> list[float]:
+    """How long each of these plans takes, the shortest first."""
+    for request in requests:
+        planner.plan(request)  # zones and price tables are known from here on, as in a process that has worked for a while
+    each = []
+    for request in requests:
+        begin = time.thread_time()
+        planner.plan(request)
+        each.append(time.thread_time() - begin)
+    return sorted(each)
+
+
+def proofs_of(planner: Planner, requests: Sequence[PlanRequest], counted_cents: Callable[[Plan], int]) -> Proofs:
+    """Asks HiGHS for the least that each of these orders can cost; ``counted_cents`` is what a plan comes to where the same counts."""
+    seconds, proven, equal = [], 0, 0
+    for request in requests:
+        asked = question_of(planner, request)
+        assert asked is not None, "every item is somewhere"
+        begin = time.thread_time()
+        try:
+            best = least_cents(asked.question, most_seconds=MOST_HIGHS_SECONDS)
+            proven += 1
+            equal += best == counted_cents(planner.plan(request))
+        except BenchmarkError:
+            pass  # not proven in time, which is what is counted
+        seconds.append(time.thread_time() - begin)
+    return Proofs(seconds, proven, equal)
 
 
 @cache

@@ -16,9 +16,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.failure import BenchmarkError
-from benchmarks.integer_program import least_cents
-from benchmarks.planner import DESTINATIONS, MOST_HIGHS_SECONDS, NOON, everywhere, planner_of, request_of
-from benchmarks.planner_questions import question_of
+from benchmarks.planner import DESTINATIONS, NOON, everywhere, plan_seconds, planner_of, proofs_of, request_of
 from benchmarks.rules import rule_of
 from benchmarks.sizes import Sizes
 from deploy.local.progress import Progress
@@ -139,34 +137,17 @@ def _prices(random: Random, planner: Planner) -> StockPrices:
 
 def _measure(variant: Variant, sizes: Sizes) -> VariantRun:
     planner = variant.planner
-    for request in variant.requests:
-        planner.plan(request)
-    each = []
-    for request in variant.requests:
-        begin = time.thread_time()
-        planner.plan(request)
-        each.append(time.thread_time() - begin)
-    each.sort()
-    seconds, proven, equal = [], 0, 0
-    for request in variant.requests[: sizes.planner_solved] if variant.proven else ():
-        asked = question_of(planner, request)
-        assert asked is not None, "every item is somewhere"
-        begin = time.thread_time()
-        try:
-            best = least_cents(asked.question, most_seconds=MOST_HIGHS_SECONDS)
-            proven += 1
-            equal += best == _counted_cents(planner, planner.plan(request))
-        except BenchmarkError:
-            pass  # not proven in time, which is what is counted
-        seconds.append(time.thread_time() - begin)
+    each = plan_seconds(planner, variant.requests)
+    asked = variant.requests[: sizes.planner_solved] if variant.proven else ()
+    proofs = proofs_of(planner, asked, lambda plan: _counted_cents(planner, plan))
     return VariantRun(
         variant.name,
         p50_us=median(each) * 1e6,
         p99_us=each[int(0.99 * (len(each) - 1))] * 1e6,
-        solved=len(seconds),
-        proven=proven,
-        equal=equal,
-        highs_p50_ms=median(seconds) * 1e3 if seconds else None,
+        solved=len(proofs.seconds),
+        proven=proofs.proven,
+        equal=proofs.equal,
+        highs_p50_ms=median(proofs.seconds) * 1e3 if proofs.seconds else None,
     )
 
 
