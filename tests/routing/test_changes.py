@@ -242,7 +242,11 @@ def test_one_change_at_a_time() -> None:
         ([], "nothing_to_change", "already is"),
         ([LineChange(line_id="1", quantity=0), LineChange(line_id="2", quantity=0)], "empties_order", "cancel it"),
         ([LineChange(line_id="1", quantity=3)], "payment_required", "line_changes: the change costs 1050 cents (USD) more"),
-        ([LineChange(line_id="1", quantity=1), LineChange(line_id="1", quantity=0)], "invalid", "line 1 is named twice"),
+        (
+            [LineChange(line_id="1", quantity=1), LineChange(line_id="1", quantity=0)],
+            "invalid",
+            "line 1 is named twice; name it once with its final",
+        ),
         ([LineChange(line_id="1", sku="OTHER", quantity=1)], "invalid", "to swap, remove it and add a line"),
         ([LineChange(quantity=1)], "invalid", "name line_id"),
         ([LineChange(sku="NEW", quantity=0, unit_price_cents=0, unit_weight_grams=1)], "invalid", "quantity"),
@@ -328,7 +332,7 @@ def test_an_edit_refunds_exactly_what_the_order_fell_by_and_never_more_than_a_li
     [
         ([LineToCancel(line_id="9")], "unknown_line", "line 9"),
         ([LineToCancel(line_id="1", quantity=4)], "invalid", "more than the 3 bought"),
-        ([LineToCancel(line_id="1"), LineToCancel(line_id="1")], "invalid", "named twice"),
+        ([LineToCancel(line_id="1"), LineToCancel(line_id="1")], "invalid", "named twice; name it once with all units to cancel"),
         ([LineToCancel(line_id="2")], "already_shipped", "line 2 has shipped"),
         ([LineToCancel(line_id="3")], "fulfillment_started", "held back only as a whole"),
     ],

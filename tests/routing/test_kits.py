@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.routing.decide.cancelling import wishes_of
 from services.routing.decide.changes import request_change
 from services.routing.decide.order import Line, Order, State, live_units
 from services.routing.decide.planning import plan_order, plannable
+from services.routing.decide.refusals import Refusal
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
@@ -24,7 +26,16 @@ from shared.contracts.fulfillment import (
     ThirdPartyShipped,
     ThirdPartyShortPicked,
 )
-from shared.contracts.orders import ComponentProduct, LineChange, OrderEdited, OrderEditRejected, OrderEditRequested, OrderLine
+from shared.contracts.orders import (
+    ComponentProduct,
+    LineChange,
+    LineToCancel,
+    OrderCancelRequested,
+    OrderEdited,
+    OrderEditRejected,
+    OrderEditRequested,
+    OrderLine,
+)
 from shared.contracts.returns import RefundRequested
 from shared.kits import Kit, lines_of
 from tests.routing.conftest import Desk
@@ -200,9 +211,14 @@ def test_a_kit_is_removed_by_its_own_line() -> None:
 
 
 def test_a_part_of_a_kit_cannot_be_changed_by_itself_and_the_answer_names_the_way_out() -> None:
-    answer = refusal(a_copy(*a_set(2)), LineChange(line_id="k.1", quantity=3))
-    assert answer.startswith("invalid: line_changes: line k.1 is a part of kit SET")
+    order = a_copy(*a_set(2))
+    answer = refusal(order, LineChange(line_id="k.1", quantity=3))
+    assert answer.startswith("invalid: line_changes: line k.1 is a part of kit SET, which changes as a whole: ")
     assert "name line k, its quantity counts kits (0 removes the kit)" in answer
+    part = [LineToCancel(line_id="k.1")]
+    cancelled = wishes_of(order, OrderCancelRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, reason="x", lines=part))
+    what = "line k.1 is a part of kit SET, which is cancelled as a whole: name line k, its quantity counts kits"
+    assert cancelled == Refusal("invalid", f"lines: {what}")
 
 
 @pytest.mark.parametrize(

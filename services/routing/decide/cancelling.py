@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.routing.decide.editing import Refusal
 from services.routing.decide.interception import INTERCEPTABLE, return_id_of
-from services.routing.decide.kits import lines_of_kit
 from services.routing.decide.order import LEFT, STARTED, Fulfillment, Order, State, started_units
+from services.routing.decide.refusals import Refusal, Wording, lines_named
 from shared.contracts.orders import LineNotCancelled, OrderCancelRequested
 
+WORDING = Wording("lines", "is cancelled", "its quantity counts kits", "all units to cancel")
 BEING_HELD_BACK = frozenset({State.INTERCEPTING, State.INTERCEPT_FAILED})
 
 
@@ -43,18 +43,9 @@ def wishes_of(order: Order, request: OrderCancelRequested) -> tuple[Wish, ...] |
     """What is to be called off, or which line is named wrongly. Without a quantity it is all of the line that has not shipped."""
     wishes: list[Wish] = []
     for wanted in request.lines:
-        line = order.line(wanted.line_id)
-        if line is not None and line.kit is not None and line.quantity:
-            detail = (
-                f"lines: line {wanted.line_id} is a part of kit {line.kit.sku}, which is cancelled as a whole: "
-                f"name line {line.kit.line_id}, its quantity counts kits"
-            )
-            return Refusal("invalid", detail)
-        parts = [line] if line is not None and line.quantity else lines_of_kit(order, wanted.line_id)
-        if not parts:
-            return Refusal("unknown_line", f"lines: the order has no line {wanted.line_id}")
-        if any(wish.line_id == wanted.line_id for wish in wishes):
-            return Refusal("invalid", f"lines: line {wanted.line_id} is named twice; name it once with all units to cancel")
+        parts = lines_named(order, wanted.line_id, {wish.line_id for wish in wishes}, WORDING)
+        if isinstance(parts, Refusal):
+            return parts
         each = {part.line_id: 1 if part.kit is None else part.kit.units for part in parts}
         bought = _whole({part.line_id: part.quantity - part.cancelled for part in parts}, each)
         unshipped = _whole({part.line_id: part.open for part in parts}, each)

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from services.routing.decide.cancelling import Wish, carried_alone, cutoff_refusal, is_whole_order, outcome_of, returning, wishes_of
 from services.routing.decide.collecting import ask_for_payment, awaits_payment, drop_unpaid, paid_back_if_refused
-from services.routing.decide.editing import Edited, Refusal, edit_lines, edited_order, payment_refusal, unmapped_refusal, with_fewer_units
+from services.routing.decide.editing import Edited, edit_lines, edited_order, payment_refusal, unmapped_refusal, with_fewer_units
 from services.routing.decide.handover import cancel_request_of, submit_assigned, take_back
 from services.routing.decide.interception import ask_for_returns, ask_to_intercept, departed, note_departures
 from services.routing.decide.money import cancellation_refund, edit_refund
@@ -34,6 +34,7 @@ from services.routing.decide.order import (
     StockWait,
     started_units,
 )
+from services.routing.decide.refusals import Refusal
 from services.routing.decide.values import replace
 from shared.contracts.orders import (
     Address,

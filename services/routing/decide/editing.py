@@ -7,22 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.routing.decide.kits import lines_of_kit
 from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import STARTED, Line, Order, line_of
+from services.routing.decide.refusals import Refusal, Wording, lines_named
 from services.routing.decide.values import replace
-from shared.contracts.orders import Address, ChangeRefusal, LineChange, OrderEditRequested, ServiceLevel, SplitPolicy
+from shared.contracts.orders import Address, LineChange, OrderEditRequested, ServiceLevel, SplitPolicy
 from shared.kits import MOST_UNITS_OF_A_LINE, Kit, lines_of, oversized_component
 
 MOST_LINES = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a change may not be made."""
-
-    reason: ChangeRefusal
-    detail: str
+WORDING = Wording("line_changes", "changes", "its quantity counts kits (0 removes the kit)", "its final quantity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +150,9 @@ def _quantities(order: Order, changes: Sequence[LineChange]) -> dict[str, int] |
     for change in changes:
         if change.line_id is None:
             continue
-        line = order.line(change.line_id)
-        if line is not None and line.kit is not None and line.quantity:
-            detail = (
-                f"line_changes: line {change.line_id} is a part of kit {line.kit.sku}, which changes as a whole: "
-                f"name line {line.kit.line_id}, its quantity counts kits (0 removes the kit)"
-            )
-            return Refusal("invalid", detail)
-        parts = [line] if line is not None and line.quantity else lines_of_kit(order, change.line_id)
-        if not parts:
-            return Refusal("unknown_line", f"line_changes: the order has no line {change.line_id}")
-        if change.line_id in named:
-            return Refusal("invalid", f"line_changes: line {change.line_id} is named twice; name it once with its final quantity")
+        parts = lines_named(order, change.line_id, named, WORDING)
+        if isinstance(parts, Refusal):
+            return parts
         named.add(change.line_id)
         sku = parts[0].sku if parts[0].kit is None else parts[0].kit.sku
         if change.sku is not None and change.sku != sku:

@@ -11,13 +11,14 @@ from datetime import date, datetime
 
 from services.routing.decide.capacity import Openings, SlotKey
 from services.routing.decide.changes import gate
-from services.routing.decide.editing import Edited, Refusal, apply_changes, edited_order, payment_refusal, started_refusal, unmapped_refusal
+from services.routing.decide.editing import Edited, apply_changes, edited_order, payment_refusal, started_refusal, unmapped_refusal
 from services.routing.decide.geography import Place
 from services.routing.decide.kits import plan_whole_kits
 from services.routing.decide.money import total_cents
 from services.routing.decide.order import LIVE, STARTED, Line, Order, State
 from services.routing.decide.planner import Planner, PlanRequest, Wanted
 from services.routing.decide.planning import facts_of, slots_for
+from services.routing.decide.refusals import Refusal
 from services.routing.decide.service_prices import ServicePrices, ServicePricing, priced, shipping_after
 from services.routing.decide.values import replace
 from shared.contracts.orders import OrderEditRequested
