@@ -10,14 +10,12 @@ from uuid import UUID, uuid5
 
 from services.sync.decide.orders import OrderKey
 from services.sync.decide.shipments import OrderLines, announce, order_lines
-from services.sync.decide.texts import problems_of_foreign_id, problems_of_texts
 from shared.contracts.channels import (
     ChannelCancelDecided,
     ChannelCancelRequested,
     ChannelLineNotCancelled,
     ChannelLineUnits,
     ChannelOrderChanged,
-    FieldProblem,
 )
 from shared.contracts.orders import (
     Actor,
@@ -72,15 +70,6 @@ def key_of(request: ChannelCancelRequested) -> CancellationKey:
 def lines_of(request: ChannelCancelRequested) -> list[dict[str, Any]]:
     """The named lines as they are stored, in one order whatever order they came in."""
     return sorted((line.model_dump(mode="json") for line in request.lines), key=lambda line: str(line["external_line_id"]))
-
-
-def problems_of_cancellation(request: ChannelCancelRequested, partner: str | None) -> list[FieldProblem]:
-    """What is wrong with a cancellation that its contract cannot see. ``partner`` is whom the broker or the signature vouches for."""
-    problems = problems_of_texts(request) + problems_of_foreign_id("external_id", request.external_id)
-    if partner is not None and partner != request.channel:
-        problem = f"{request.channel!r} is not the channel {partner!r} that sent it"
-        problems.append(FieldProblem(field="channel", problem=problem, remedy=f"cancel orders of {partner!r} only"))
-    return problems
 
 
 def change_id_of(order_id: UUID, cancellation_id: str, attempt: int) -> UUID:

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from uuid import UUID, uuid5
 
 from services.sync.decide.orders import Article, Catalogue
-from services.sync.decide.texts import problems_of_foreign_id, problems_of_texts
 from shared.contracts.channels import ChannelEditDecided, ChannelEditRequested, ChannelLineChange, FieldProblem
 from shared.contracts.orders import Actor, LineChange, OrderEdited, OrderEditRejected, OrderEditRequested
 
@@ -29,15 +28,6 @@ def content_of(request: ChannelEditRequested) -> bytes:
 def change_id_of(order_id: UUID, edit_id: str) -> UUID:
     """The change that routing is asked for: the same for every repetition."""
     return uuid5(order_id, f"channel edit {edit_id}")
-
-
-def problems_of_sender(request: ChannelEditRequested, partner: str | None) -> list[FieldProblem]:
-    """Why nobody can be answered. ``partner`` is whom the broker vouches for."""
-    problems = problems_of_texts(request) + problems_of_foreign_id("external_id", request.external_id)
-    if partner is not None and partner != request.channel:
-        problem = f"{request.channel!r} is not the channel {partner!r} that sent it"
-        problems.append(FieldProblem(field="channel", problem=problem, remedy=f"edit orders of {partner!r} only"))
-    return problems
 
 
 def problems_of_edit(request: ChannelEditRequested, catalogue: Catalogue) -> list[FieldProblem]:

@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from services.sync.decide.currencies import ACTIVE_CURRENCIES
-from services.sync.decide.texts import is_storable, problems_of_foreign_id, problems_of_texts
+from services.sync.decide.senders import problems_of_sender
+from services.sync.decide.texts import is_storable
 from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected, FieldProblem
 from shared.contracts.orders import ComponentProduct, OrderLine, OrderPlaced
 from shared.kits import Kit, lines_of, oversized_component, price_units
@@ -100,10 +101,7 @@ def problems_of_order(order: ChannelOrderReceived, *, partner: str | None, catal
         catalogue: what is known of every SKU of the order on its channel.
         now: our clock.
     """
-    problems = problems_of_texts(order) + problems_of_foreign_id("external_id", order.external_id)
-    if partner is not None and partner != order.channel:
-        problem = f"{order.channel!r} is not the channel {partner!r} that sent it"
-        problems.append(FieldProblem(field="channel", problem=problem, remedy=f"send orders of {partner!r} only"))
+    problems = problems_of_sender(order, partner, "send")
     if order.currency not in ACTIVE_CURRENCIES:
         problem = f"{order.currency!r} is no currency that is in use (ISO 4217)"
         problems.append(FieldProblem(field="currency", problem=problem, remedy="send the code of the currency that was paid, such as USD"))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from services.sync.decide import cancellations as decide
 from services.sync.decide.cancellations import Answer, Asked
+from services.sync.decide.senders import problems_of_sender
 from services.sync.decide.shipments import order_lines
 from services.sync.decide.texts import reason_of
 from services.sync.queries import cancellations as queries
@@ -22,7 +23,7 @@ async def pass_on_cancellations(tx: Transaction, messages: Sequence[Received[Cha
     outgoing = []
     wanted: dict[decide.CancellationKey, Received[ChannelCancelRequested]] = {}
     for message in messages:
-        problems = decide.problems_of_cancellation(message.data, message.partner)
+        problems = problems_of_sender(message.data, message.partner, "cancel")
         if problems:
             tx.park(message, reason_of(problems))
         else:

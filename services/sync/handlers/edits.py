@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from services.sync.decide import edits as decide
 from services.sync.decide.edits import EditKey
+from services.sync.decide.senders import problems_of_sender
 from services.sync.decide.texts import reason_of
 from services.sync.queries import edits as queries
 from services.sync.queries.orders import read_catalogue, read_digests
@@ -19,7 +20,7 @@ async def pass_on_edits(tx: Transaction, messages: Sequence[Received[ChannelEdit
     outgoing: list[Outgoing] = []
     sound: list[Received[ChannelEditRequested]] = []
     for message in messages:
-        problems = decide.problems_of_sender(message.data, message.partner)
+        problems = problems_of_sender(message.data, message.partner, "edit")
         if problems:
             tx.park(message, reason_of(problems))
         else:
