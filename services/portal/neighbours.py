@@ -209,6 +209,11 @@ async def try_routing_rules(environment: Environment, body: bytes) -> Reply:
     return await call(environment, "routing", "POST", "/rules/try", body=body)
 
 
+async def list_stock_prices(environment: Environment, sku: str) -> Reply:
+    """What scarce stock is worth to later orders: of one SKU, or where it is dearest."""
+    return await read(environment, "routing", "/stock-prices", **({"sku": sku} if sku else {}))
+
+
 async def read_channels(environment: Environment) -> Reply:
     """Every channel with its health."""
     return await read(environment, "sync", "/channels")

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from services.routing import current
 from services.routing.queries import prices as sql
+from services.routing.settings import PlanningSettings
 from shared.contracts.channels import FieldProblem
 from shared.http import error_response
 from shared.messaging.message import Connection
@@ -21,13 +22,14 @@ OBJECTIVE = {"objective": "forward_looking"}
 
 
 async def list_stock_prices(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /stock-prices?sku=``: version and age of the prices, how many SKUs are priced by whole plans and why not more, and the dearest
-    units, or those of one SKU."""
+    """``GET /stock-prices?sku=``: version and age of the prices, which orders they follow from, how many SKUs are priced by whole plans and
+    why not more, and the dearest units, or those of one SKU."""
     sku = request.query.get("sku") or None
     if sku is not None and len(sku) > 120:
         problem = FieldProblem(field="sku", problem="is longer than any SKU", remedy="the SKU as it stands in the order")
         return error_response(422, "invalid_query", "sku is wrong", [problem])
     now = environment.now()
+    chosen: PlanningSettings = environment.settings
     async with environment.database.acquire(timeout=10) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         refresh = await sql.read_refresh(connection)
         rows = await sql.list_prices(connection, sku, SHOWN)
@@ -38,6 +40,9 @@ async def list_stock_prices(environment: Environment, request: web.Request) -> w
             "computed_at": None if computed_at is None else computed_at.isoformat(),
             "age_seconds": None if computed_at is None else round((now - computed_at).total_seconds()),
             "stale": computed_at is not None and current.are_stale(computed_at, now),
+            "every_seconds": chosen.stock_prices_seconds,
+            "history_days": chosen.stock_prices_history_days,
+            "horizon_days": chosen.stock_prices_horizon_days,
             "due_at": None if refresh["due_at"] is None else refresh["due_at"].isoformat(),
             "problem": refresh["problem"],
             "skus": refresh["skus"],

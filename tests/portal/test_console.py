@@ -78,6 +78,7 @@ class TestSigningIn:
             "/console/attention",
             "/console/stock",
             "/console/books",
+            "/console/stock-prices",
         ],
     )
     async def test_without_a_session_every_page_asks_for_the_token(self, world: World, path: str) -> None:
@@ -394,7 +395,7 @@ class TestAddressesWithoutAPage:
 def test_a_table_that_a_phone_shows_without_its_head_says_in_its_cells_what_they_are() -> None:
     pages = "".join(page.read_text() for page in (FOLDER / "templates" / "pages").glob("*.html"))
     stacked = dict(re.findall(r'aria-label="([^"]+)">\n<table class="stacked">(.*?)</table>', pages, re.DOTALL))
-    assert stacked.keys() == {"Parked messages", "Messages that are tried again", "Dismissed messages", "Supplies"}
+    assert stacked.keys() == {"Parked messages", "Messages that are tried again", "Dismissed messages", "Supplies", "Stock prices"}
     for table in stacked.values():
         assert set(re.findall(r'data-label="([^"]+)"', table)) <= set(re.findall(r"<th[^>]*>([^<]+)</th>", table))
         assert not re.search(r'<td class="number"(?! data-label)', table)
@@ -571,6 +572,55 @@ class TestStock:
         assert "after=MUG/BLUE%201" in page
         console.allocation.away = True
         assert "does not answer" in await text_of(console, "/console/stock")
+
+
+STOCK_PRICES = {
+    "computed_at": NOON.isoformat(),
+    "age_seconds": 3_700,
+    "stale": True,
+    "problem": "HiGHS <gave> up",
+    "every_seconds": 3_600.0,
+    "history_days": 28.0,
+    "horizon_days": 14.0,
+    "due_at": NOON.isoformat(),
+    "skus": 9,
+    "skus_together": 7,
+    "fallback": "2 SKUs are priced each by itself",
+    "prices": 300,
+    "dearest": [{"sku": "MUG/BLUE 1", "location": "reno", "cents": 412}],
+}
+
+
+class TestStockPrices:
+    async def test_shows_the_dearest_units_what_they_follow_from_and_why_they_may_not_count(self, console: World) -> None:
+        console.routing.shows("/stock-prices", STOCK_PRICES)
+        page = await text_of(console, "/console/stock-prices")
+        for words in (
+            '<td class="mono"><a href="/console/stock?sku=MUG/BLUE%201">MUG/BLUE 1</a></td><td data-label="Location">reno</td>',
+            'data-label="Price in cents">412</td>',
+            "2026-11-23 12:00:00",
+            "1 h 1 min",
+            "orders planned in the 28 days before",
+            "14 days",
+            "9, 7 of them in whole orders",
+            "HiGHS &lt;gave&gt; up",
+            "too old to be used",
+            "1 of 300 prices",
+        ):
+            assert words in page
+        assert "<script" not in page
+        assert 'href="/console/stock-prices"' in await text_of(console, "/console/rules")
+
+    async def test_finds_a_sku_and_says_when_nothing_is_dear_and_when_routing_is_away(self, console: World) -> None:
+        console.routing.shows("/stock-prices", {**STOCK_PRICES, "dearest": [], "every_seconds": 0})
+        page = await text_of(console, "/console/stock-prices?sku=+%3CMUG%3E+")
+        assert console.routing.paths[-1] == "GET /stock-prices?sku=%3CMUG%3E"
+        for words in ('value="&lt;MUG&gt;"', "No unit of this SKU has a price", "ORDERMESH_STOCK_PRICES_SECONDS"):
+            assert words in page
+        console.routing.shows("/stock-prices", {**STOCK_PRICES, "dearest": [], "computed_at": None})
+        assert "No prices were made yet" in await text_of(console, "/console/stock-prices")
+        console.routing.away = True
+        assert "does not answer" in await text_of(console, "/console/stock-prices")
 
 
 FINDING = {

@@ -69,6 +69,7 @@ async def test_the_last_units_are_left_to_those_who_need_them_most_and_a_stale_p
     assert not await refresh(desk, environment), "not due again, for nobody"
     shown = await (await client.get("/stock-prices?sku=SKU-1")).json()
     assert (shown["version"], shown["stale"], shown["skus"], shown["problem"]) == (1, False, 1, None)
+    assert (shown["every_seconds"], shown["history_days"], shown["horizon_days"]) == (3_600.0, 28.0, 14.0)
     [dearest] = shown["dearest"]
     assert (dearest["sku"], dearest["location"]) == ("SKU-1", "reno")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from aiohttp import web
@@ -10,9 +9,9 @@ from pydantic import ValidationError
 
 from services.portal import asking, neighbours
 from services.portal.api.outcomes import problem_of
-from services.portal.asking import Answer, Reply, ServiceAway
+from services.portal.asking import Answer, ServiceAway
 from services.portal.pages.console import OPERATOR
-from services.portal.pages.frame import back_to, console_page, stale_form
+from services.portal.pages.frame import back_to, console_page, document_of, stale_form
 from services.portal.pages.sessions import Session
 from services.portal.reading import as_uuid
 from shared.contracts.base import Message
@@ -32,14 +31,14 @@ ROWS_SHOWN = 200
 
 async def list_feeds(session: Session) -> web.StreamResponse:
     """``GET /console/feeds``: how old and how complete the feed of every location is."""
-    document, away = await _asked(neighbours.list_feeds(session.environment))
+    document, away = await document_of(neighbours.list_feeds(session.environment))
     return console_page(session, "console_feeds.html", "feeds", document=document, away=away)
 
 
 async def read_feed(session: Session) -> web.StreamResponse:
     """``GET /console/feeds/{location}``: one feed, its gaps with the form that closes them, its settings, what it lists in vain."""
     location = session.request.match_info["location"][:40]
-    document, away = await _asked(neighbours.read_feed(session.environment, location))
+    document, away = await document_of(neighbours.read_feed(session.environment, location))
     if document is None and away is None:
         return console_page(session, "console_missing.html", "feeds", status=404, what="location")
     request_id = str(new_id())
@@ -136,18 +135,9 @@ def _seconds(text: str, unit_seconds: int) -> int | str | None:
     return None if not text.strip() else found * unit_seconds if isinstance(found, int) else found
 
 
-async def _asked(reply: Any) -> tuple[Any, str | None]:
-    """An owner's document, or why there is none."""
-    try:
-        answer: Reply = await reply
-    except ServiceAway as away:
-        return None, str(away)
-    return (answer.document if answer.succeeded else None), None
-
-
 async def read_uploads(session: Session) -> web.StreamResponse:
     """``GET /console/counts``: the form that takes a file, and the newest files."""
-    document, away = await _asked(neighbours.list_uploads(session.environment))
+    document, away = await document_of(neighbours.list_uploads(session.environment))
     return console_page(session, "console_counts.html", "stock", document=document, away=away, upload_token=session.token("upload"))
 
 
@@ -176,10 +166,10 @@ async def read_upload(session: Session) -> web.StreamResponse:
     status = session.request.query.get("status", "")
     if status in ("invalid", "same", "changed", "applied", "moved"):
         query["status"] = status
-    document, away = await _asked(neighbours.read_upload(session.environment, upload_id))
+    document, away = await document_of(neighbours.read_upload(session.environment, upload_id))
     if document is None and away is None:
         return console_page(session, "console_missing.html", "stock", status=404, what="upload")
-    rows, rows_away = await _asked(neighbours.list_upload_rows(session.environment, upload_id, query))
+    rows, rows_away = await document_of(neighbours.list_upload_rows(session.environment, upload_id, query))
     return console_page(
         session,
         "console_upload.html",

@@ -1,6 +1,6 @@
 """The table of pages. Shoppers are let in by their link, operators by their session; the pages themselves see to it."""
 
-from services.portal.pages import changes, console, feeds, findings, messages, rules, sessions, shopper
+from services.portal.pages import changes, console, feeds, findings, messages, rules, sessions, shopper, stock_prices
 from services.portal.pages.rendering import read_mark, read_style_sheet
 from services.portal.pages.sessions import console as for_operators
 from shared.service import get, post
@@ -48,6 +48,7 @@ ROUTES = [
     get("/console/rules", for_operators(rules.list_rules), public=True),
     get("/console/rules/{version}", for_operators(rules.read_rules), public=True),
     post("/console/rules/{version}/publish", for_operators(rules.publish), public=True),
+    get("/console/stock-prices", for_operators(stock_prices.list_stock_prices), public=True),
     get("/console/{path:.*}", for_operators(console.say_missing), public=True),
     get("/static/portal.css", read_style_sheet, public=True),
     get("/static/mark.svg", read_mark, public=True),

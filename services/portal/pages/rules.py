@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from aiohttp import web
 from pydantic import ValidationError
 
 from services.portal import asking, neighbours
-from services.portal.asking import Answer, Reply, ServiceAway
+from services.portal.asking import Answer, ServiceAway
 from services.portal.pages.console import OPERATOR
-from services.portal.pages.frame import back_to, console_page, stale_form
+from services.portal.pages.frame import back_to, console_page, document_of, stale_form
 from services.portal.pages.sessions import Session
 from shared.contracts.envelope import new_id
 from shared.contracts.routing_rules import RoutingRulesPublished, RoutingRulesPublishRejected, RoutingRulesPublishRequested
 from shared.messaging.reading import problems_of
-
-
-async def _asked(reply: Awaitable[Reply]) -> tuple[Any, str | None]:
-    """Routing's document, or why there is none."""
-    try:
-        answer = await reply
-    except ServiceAway as away:
-        return None, str(away)
-    return (answer.document if answer.succeeded else None), None
 
 
 def _version(session: Session) -> int | None:
@@ -35,14 +24,14 @@ def _version(session: Session) -> int | None:
 
 async def list_rules(session: Session) -> web.StreamResponse:
     """``GET /console/rules``: which version is in force, all versions, and who put what in force when and why."""
-    document, away = await _asked(neighbours.list_routing_rules(session.environment))
+    document, away = await document_of(neighbours.list_routing_rules(session.environment))
     return console_page(session, "console_rules.html", "rules", document=document, away=away)
 
 
 async def read_rules(session: Session) -> web.StreamResponse:
     """``GET /console/rules/{version}``: the rules in words, what they change of those in force, and the form that publishes them."""
     version = _version(session)
-    document, away = (None, None) if version is None else await _asked(neighbours.read_routing_rules(session.environment, version))
+    document, away = (None, None) if version is None else await document_of(neighbours.read_routing_rules(session.environment, version))
     if document is None and away is None:
         return console_page(session, "console_missing.html", "rules", status=404, what="version of the routing rules")
     request_id = str(new_id())
