@@ -12,7 +12,8 @@ from benchmarks.integer_program import Offer, Place, Question
 from services.routing.decide.calendar import promised_day
 from services.routing.decide.capacity import price_cents
 from services.routing.decide.network import Reach
-from services.routing.decide.planner import Planner, PlanRequest
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import PlanRequest
 from services.routing.decide.tariffs import SERVICES, DimensionalWeight, Service, Tariffs
 
 

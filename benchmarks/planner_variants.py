@@ -25,7 +25,8 @@ from services.routing.decide.capacity import WHOLE_DAY, Capacity, SlotKey, first
 from services.routing.decide.foresight import StockPrices
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.network import Network
-from services.routing.decide.planner import Plan, Planner, PlanRequest
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest
 from services.routing.decide.rules import read_rules
 from services.routing.postal_codes import find_place
 from services.routing.replay.account import Account, Question

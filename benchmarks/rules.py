@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.network import Location, Network
-from services.routing.decide.planner import Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import PlanRequest, Wanted
 from services.routing.decide.rules import read_rules
 from services.routing.postal_codes import find_place
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs

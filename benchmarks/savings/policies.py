@@ -8,7 +8,7 @@ from dataclasses import replace
 from benchmarks.savings.scenario import NOON, Order, Scenario, Shelves
 from services.routing.decide.foresight import StockPrices
 from services.routing.decide.outlook import Ordered, Outlook, StockPriceList, in_pieces
-from services.routing.decide.planner import Plan
+from services.routing.decide.plans import Plan
 
 
 class ByList:

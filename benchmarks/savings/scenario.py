@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 from benchmarks.savings.history import Baskets
 from services.routing.decide.geography import OFFSHORE_STATES, Place, zone_between
 from services.routing.decide.network import Location, Network
-from services.routing.decide.planner import Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import PlanRequest, Wanted
 from services.routing.decide.tariffs import SERVICES, billable_pounds
 from services.routing.postal_codes import all_places
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs

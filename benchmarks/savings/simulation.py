@@ -8,7 +8,7 @@ from typing import Protocol
 
 from benchmarks.failure import BenchmarkError
 from benchmarks.savings.scenario import Order, Scenario, Shelves
-from services.routing.decide.planner import Plan
+from services.routing.decide.plans import Plan
 
 Shipped = Mapping[str, str]
 """The location of each product of one order. What nobody had any more is missing."""

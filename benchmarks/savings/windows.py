@@ -17,7 +17,7 @@ from benchmarks.savings.policies import Live
 from benchmarks.savings.scenario import NETWORKS, TIGHTNESS, Scenario, Shelves
 from benchmarks.savings.scenario import draw_scenario as draw
 from benchmarks.savings.simulation import Outcome, play
-from services.routing.decide.planner import Plan, PlanRequest
+from services.routing.decide.plans import Plan, PlanRequest
 from services.routing.decide.replanning import plan_together, savings_of
 
 WINDOWS = (10, 30, 100)

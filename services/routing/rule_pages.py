@@ -10,8 +10,9 @@ from pydantic import Field, ValidationError
 
 from services.routing import current
 from services.routing.book import open_for_reading
-from services.routing.decide.planner import Plan, Planner
+from services.routing.decide.planner import Planner
 from services.routing.decide.planning import as_if_new
+from services.routing.decide.plans import Plan
 from services.routing.decide.publishing import differences, in_words
 from services.routing.decide.rules import check_rules, read_rules
 from services.routing.postal_codes import find_place

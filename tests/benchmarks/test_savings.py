@@ -18,7 +18,7 @@ from benchmarks.savings.policies import BiggestFirst, ByList, EachFromTheNearest
 from benchmarks.savings.scenario import Order, Scenario, Shelves, draw_scenario
 from benchmarks.savings.simulation import Outcome, Policy, play
 from benchmarks.savings.standard import CITIES, OUTSIDE, PER_DOLLAR, draw_instance
-from services.routing.decide.planner import Plan
+from services.routing.decide.plans import Plan
 from services.routing.postal_codes import all_places
 
 PLACES = ("newark", "reno", "dallas")

@@ -21,7 +21,8 @@ from benchmarks.integer_program import Question, least_cents, least_cents_of_lis
 from benchmarks.planner_questions import Asked, question_of
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Wanted
 from services.routing.decide.tariffs import SERVICES, ZONES, DimensionalWeight, RateCard, Tariffs
 from services.routing.postal_codes import all_places
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs

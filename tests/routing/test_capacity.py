@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from services.routing.decide.capacity import WHOLE_DAY, Capacity, Openings, Slot, first_free, price_cents, without_a_slot
 from services.routing.decide.explaining import in_words, runner_up
 from services.routing.decide.network import Network
-from services.routing.decide.planner import Plan, Planner, PlanRequest
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest
 from services.routing.decide.registration import check_location
 from shared.calendar import WorkCalendar
 from shared.contracts.envelope import new_id

@@ -12,7 +12,8 @@ import pytest
 
 from services.routing.decide.carrying import CameBack, CarriedStock
 from services.routing.decide.network import Network
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Wanted
 from tests.routing.test_planner import WEDNESDAY, a_planner, request
 
 LIVE = a_planner(pick_cents=35)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from services.routing.decide.explaining import in_words, runner_up
 from services.routing.decide.foresight import StockPrices
-from services.routing.decide.planner import Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import PlanRequest, Wanted
 from services.routing.decide.recording import canonical, request_of
 from services.routing.postal_codes import find_place
 from tests.routing.test_planner import CODES, a_planner, as_request, cost_of, everywhere, instances, request, taken, wanted

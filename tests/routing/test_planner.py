@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from services.routing.decide.capacity import Slot
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Wanted
 from services.routing.decide.splitting import Option, cheapest_partition
 from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Tariffs, billable_pounds
 from services.routing.postal_codes import find_place

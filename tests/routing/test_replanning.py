@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from services.routing import current, handlers
 from services.routing.decide.capacity import Capacity
 from services.routing.decide.explaining import in_words, runner_up
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Wanted
 from services.routing.decide.recording import canonical, request_of
 from services.routing.decide.replanning import held_until, plan_together, savings_of, window_end
 from services.routing.decide.values import replace as changed

@@ -19,7 +19,8 @@ from services.routing.decide.capacity import Slot
 from services.routing.decide.comparing import Totals, baselines_of, side_by_side
 from services.routing.decide.explaining import in_words, runner_up
 from services.routing.decide.guidance import Objective, OrderFacts
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Wanted
 from services.routing.decide.recording import NotReplayableError, canonical, request_of
 from services.routing.decide.rules import read_rules
 from services.routing.decide.tariffs import DimensionalWeight

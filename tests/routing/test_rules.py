@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import services.routing
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.network import Network
-from services.routing.decide.planner import Plan, Planner
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan
 from services.routing.decide.publishing import differences, in_words
 from services.routing.decide.rules import check_rules, read_rules
 from shared.contracts.routing_rules import RoutingRule

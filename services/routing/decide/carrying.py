@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from services.routing.decide.planner import Plan, PlanRequest
+from services.routing.decide.plans import Plan, PlanRequest
 
 Shelf = tuple[str, str]
 """SKU and location."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
-from services.routing.decide.planner import Plan, Planner, PlanRequest
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.routing.decide.foresight import recorded_prices
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Replanned
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Replanned
 
 
 def runner_up(planner: Planner, request: PlanRequest, plan: Plan) -> Plan | None:

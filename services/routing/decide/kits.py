@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from services.routing.decide.order import Line, Order, live_units
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Wanted
 
 
 def lines_of_kit(order: Order, kit_line_id: str) -> list[Line]:

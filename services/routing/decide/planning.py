@@ -24,7 +24,8 @@ from services.routing.decide.order import (
     live_units,
     settle_attention,
 )
-from services.routing.decide.planner import Parcel, Plan, Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Parcel, Plan, PlanRequest, Wanted
 from services.routing.decide.values import replace
 from services.routing.decide.waiting import announce_plan
 

@@ -16,8 +16,9 @@ from services.routing.decide.geography import Place
 from services.routing.decide.kits import plan_whole_kits
 from services.routing.decide.money import total_cents
 from services.routing.decide.order import LIVE, STARTED, Line, Order, State
-from services.routing.decide.planner import Planner, PlanRequest, Wanted
+from services.routing.decide.planner import Planner
 from services.routing.decide.planning import facts_of, slots_for
+from services.routing.decide.plans import PlanRequest, Wanted
 from services.routing.decide.refusals import Refusal
 from services.routing.decide.service_prices import ServicePrices, ServicePricing, priced, shipping_after
 from services.routing.decide.values import replace

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
@@ -15,11 +16,37 @@ from services.routing.decide.capacity import Slot
 from services.routing.decide.foresight import recorded_prices
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
-from services.routing.decide.planner import PlanRequest, Replanned, Wanted
+from services.routing.decide.plans import PlanRequest, Replanned, Wanted
 
 
 class NotReplayableError(ValueError):
     """A record does not say enough to make its decision again; the message says what is missing."""
+
+
+def record_of_request(request: PlanRequest) -> dict[str, Any]:
+    """The request as it is recorded; :func:`request_of` makes it out of that again."""
+    place = request.destination
+    # Places outside the US come from the operator's own file, which may change; ZIP codes are everybody's.
+    abroad = {} if place.country == "US" else {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]}
+    asked: dict[str, Any] = abroad | {
+        # Lines without a volume are written as they were before volumes were known.
+        "lines": [list(entry if entry.unit_volume_cubic_centimetres else entry[:5]) for entry in request.wanted],
+        "stock": {entry.sku: dict(request.assignable.get(entry.sku, {})) for entry in request.wanted},
+        "postal_code": request.destination.postal_code,
+        "service_level": request.service_level,
+        "deliver_by": request.deliver_by.isoformat() if request.deliver_by is not None else None,
+        "promise_from": request.promise_from.isoformat(),
+        "now": request.now.isoformat(),
+        "residential": request.residential,
+        "excluded": sorted(request.excluded),
+        "partly": request.partly,
+        "order": None if request.order is None else asdict(request.order),
+    }
+    if request.slots:
+        asked["slots"] = {code: None if slot is None else [slot.day.isoformat(), *slot[1:]] for code, slot in request.slots.items()}
+    if request.replanned is not None:
+        asked["replanned"] = list(request.replanned)
+    return asked
 
 
 def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | None]) -> PlanRequest:

@@ -16,7 +16,8 @@ from uuid import UUID
 
 from services.routing.decide.network import Network
 from services.routing.decide.order import Order
-from services.routing.decide.planner import Plan, Planner, PlanRequest, Replanned
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest, Replanned
 
 Stock = Mapping[str, Mapping[str, int]]
 """Units per SKU and location."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from services.routing.decide.carrying import CameBack, CarriedStock
 from services.routing.decide.comparing import Habits, Totals, baselines_of, side_by_side
-from services.routing.decide.planner import Plan, Planner, PlanRequest
+from services.routing.decide.planner import Planner
+from services.routing.decide.plans import Plan, PlanRequest
 from services.routing.decide.recording import canonical
 
 MOST_SHOWN = 10
