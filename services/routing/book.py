@@ -10,7 +10,10 @@ from asyncpg import Record
 
 from services.routing.decide.capacity import SlotKey
 from services.routing.decide.consent import review
-from services.routing.decide.order import Deadlines, Defer, Fulfillment, FulfillmentLine, Line, Order, Outcome, Park
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.fulfillment import Fulfillment, FulfillmentLine
+from services.routing.decide.order import Line, Order
+from services.routing.decide.outcome import Defer, Outcome, Park
 from services.routing.decide.planning import Decision
 from services.routing.decide.waiting import settled
 from services.routing.queries import capacity, changes, consents, fulfillments, orders

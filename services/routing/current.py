@@ -11,9 +11,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from services.routing.decide.capacity import Capacity, Openings, SlotKey
+from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.foresight import StockPrices
 from services.routing.decide.network import Location, Network
-from services.routing.decide.order import Deadlines
 from services.routing.decide.planner import Planner
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.service_prices import ServicePrices

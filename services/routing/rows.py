@@ -8,21 +8,8 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from services.routing.decide.order import (
-    Attention,
-    Change,
-    Fulfillment,
-    FulfillmentLine,
-    Line,
-    Order,
-    PartOfKit,
-    Payment,
-    Promised,
-    Question,
-    ShortPick,
-    State,
-    StockWait,
-)
+from services.routing.decide.fulfillment import Fulfillment, FulfillmentLine, ShortPick, State
+from services.routing.decide.order import Attention, Change, Line, Order, PartOfKit, Payment, Promised, Question, StockWait
 from services.routing.decide.values import replace
 
 STATES: Mapping[str, State] = {state.value: state for state in State}

@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.guidance import Objective
-from services.routing.decide.order import Deadlines
 from services.routing.postal_areas import PostalAreaError, load_postal_areas
 from services.routing.service_price_files import ServicePriceError, load_service_prices
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs

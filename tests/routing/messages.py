@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from services.routing.decide.order import Deadlines, Order
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.order import Order
 from services.routing.handlers.orders import copy_of
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id

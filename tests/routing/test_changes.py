@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from services.routing import current
 from services.routing.decide.answers import answer
 from services.routing.decide.changes import request_change
+from services.routing.decide.fulfillment import State
 from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
-from services.routing.decide.order import Order, State
+from services.routing.decide.order import Order
 from services.routing.decide.paying import take_payment
 from services.routing.decide.service_prices import priced, shipping_after
 from services.routing.decide.stock import reserve

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from services.routing import handlers
 from services.routing.decide.consent import agreed_of, ask_on_the_day, hear_answer, original_of, review, ship_date
-from services.routing.decide.order import Order, Outcome, State
+from services.routing.decide.fulfillment import State
+from services.routing.decide.order import Order
+from services.routing.decide.outcome import Outcome
 from services.routing.decide.stock import backorder, move_promise
 from services.routing.decide.waiting import settled
 from shared.contracts.envelope import new_id

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from services.routing.decide.cancelling import wishes_of
 from services.routing.decide.changes import request_change
-from services.routing.decide.order import Line, Order, State, live_units
+from services.routing.decide.fulfillment import State
+from services.routing.decide.order import Line, Order, live_units
 from services.routing.decide.planning import plan_order, plannable
 from services.routing.decide.refusals import Refusal
 from shared.contracts.envelope import new_id

@@ -19,22 +19,12 @@ from hypothesis import strategies as st
 from services.routing.decide.answers import ANSWERS, MATRIX, Answer, answer
 from services.routing.decide.changes import request_change
 from services.routing.decide.collecting import awaits_payment
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.fulfillment import LEFT, LIVE, STARTED, Fulfillment, FulfillmentLine, State
 from services.routing.decide.handover import assign
 from services.routing.decide.money import first_units_cents, total_cents
-from services.routing.decide.order import (
-    LEFT,
-    LIVE,
-    STARTED,
-    Deadlines,
-    Defer,
-    Fulfillment,
-    FulfillmentLine,
-    Order,
-    Outcome,
-    Park,
-    Say,
-    State,
-)
+from services.routing.decide.order import Order
+from services.routing.decide.outcome import Defer, Outcome, Park, Say
 from services.routing.decide.paying import lapse_payment, refuse_payment, settle_payment
 from services.routing.decide.service_prices import priced
 from services.routing.decide.waiting import TERMINAL, settled, wake

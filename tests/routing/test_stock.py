@@ -9,7 +9,9 @@ from typing import Literal, get_args
 
 import pytest
 
-from services.routing.decide.order import Defer, Order, Park, State, StockWait
+from services.routing.decide.fulfillment import State
+from services.routing.decide.order import Order, StockWait
+from services.routing.decide.outcome import Defer, Park
 from services.routing.decide.planning import plannable
 from services.routing.decide.stock import backorder, move_promise, reserve
 from services.routing.decide.waiting import settled

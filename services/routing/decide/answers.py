@@ -11,24 +11,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal
 
+from services.routing.decide.attention import call_for_attention, settle_overdue
 from services.routing.decide.changes import settle_change
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.fulfillment import Fulfillment, FulfillmentLine, ShortPick, State
 from services.routing.decide.handover import called_off_units, give_back, take_back
 from services.routing.decide.interception import note_failure, note_held_back
-from services.routing.decide.order import (
-    Deadlines,
-    Defer,
-    Fulfillment,
-    FulfillmentLine,
-    Order,
-    Outcome,
-    Park,
-    Say,
-    ShortPick,
-    State,
-    call_for_attention,
-    settle_overdue,
-    units_by_line,
-)
+from services.routing.decide.order import Order, units_by_line
+from services.routing.decide.outcome import Defer, Outcome, Park, Say
 from services.routing.decide.values import replace
 from shared.contracts.fulfillment import (
     FulfillmentDelivered,

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.routing.decide.fulfillment import LEFT, STARTED, Fulfillment, State
 from services.routing.decide.interception import INTERCEPTABLE, return_id_of
-from services.routing.decide.order import LEFT, STARTED, Fulfillment, Order, State, started_units
+from services.routing.decide.order import Order, started_units
 from services.routing.decide.refusals import Refusal, Wording, lines_named
 from shared.contracts.orders import LineNotCancelled, OrderCancelRequested
 

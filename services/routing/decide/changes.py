@@ -16,24 +16,14 @@ from uuid import UUID
 
 from services.routing.decide.cancelling import Wish, carried_alone, cutoff_refusal, is_whole_order, outcome_of, returning, wishes_of
 from services.routing.decide.collecting import ask_for_payment, awaits_payment, drop_unpaid, paid_back_if_refused
+from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.editing import Edited, edit_lines, edited_order, payment_refusal, unmapped_refusal, with_fewer_units
+from services.routing.decide.fulfillment import ENDED_UNSHIPPED, LEFT, STARTED, State
 from services.routing.decide.handover import cancel_request_of, submit_assigned, take_back
 from services.routing.decide.interception import ask_for_returns, ask_to_intercept, departed, note_departures
 from services.routing.decide.money import cancellation_refund, edit_refund
-from services.routing.decide.order import (
-    LEFT,
-    STARTED,
-    Change,
-    Deadlines,
-    Line,
-    Order,
-    Outcome,
-    Payment,
-    Say,
-    State,
-    StockWait,
-    started_units,
-)
+from services.routing.decide.order import Change, Line, Order, Payment, StockWait, started_units
+from services.routing.decide.outcome import Outcome, Say
 from services.routing.decide.refusals import Refusal
 from services.routing.decide.values import replace
 from shared.contracts.orders import (
@@ -54,7 +44,6 @@ from shared.contracts.orders import (
 
 Request = OrderCancelRequested | OrderEditRequested
 
-NO_MORE = frozenset({State.CALLED_OFF, State.INTERCEPTED, State.REJECTED, State.EMPTIED, State.WITHDRAWN})
 GIVEN_UP = frozenset({State.CALLED_OFF, State.INTERCEPTED})
 """Its 3PL gave it up, and its units stay where they are until the change that waits for this is decided."""
 AT_WORK = frozenset({State.SUBMITTED, State.CANCELLING}) | STARTED
@@ -231,7 +220,7 @@ def settle_change(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
         detail = f"{started.location} had started before it could be called off"
         given_up = _give_up(order, request, Refusal("fulfillment_started", detail), change.awaiting, now, deadlines)
         return paid_back_if_refused(given_up, change.payment)
-    if all(item.state in NO_MORE for item in awaited):
+    if all(item.state in ENDED_UNSHIPPED for item in awaited):
         return paid_back_if_refused(_make(replace(order, change=None), request, change.awaiting, now, deadlines), change.payment)
     return Outcome(order)
 

@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid5
 
+from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.money import payment_refund
-from services.routing.decide.order import Change, Deadlines, Order, Outcome, Payment, Say
+from services.routing.decide.order import Change, Order, Payment
+from services.routing.decide.outcome import Outcome, Say
 from services.routing.decide.values import replace
 from shared.contracts.orders import OrderEditRejected, OrderEditRequested, OrderPaymentRequested, OrderPaymentVoided
 

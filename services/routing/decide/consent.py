@@ -21,7 +21,9 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 from services.routing.decide.changes import cancel_unshipped
-from services.routing.decide.order import Deadlines, Order, Outcome, Promised, Question, Say, StockWait, live_units
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.order import Order, Promised, Question, StockWait, live_units
+from services.routing.decide.outcome import Outcome, Say
 from services.routing.decide.values import replace
 from shared.contracts.orders import (
     Actor,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from services.routing.decide.fulfillment import STARTED
 from services.routing.decide.money import Fall, share_cents, total_cents
-from services.routing.decide.order import STARTED, Line, Order, line_of
+from services.routing.decide.order import Line, Order, line_of
 from services.routing.decide.refusals import Refusal, Wording, lines_named
 from services.routing.decide.values import replace
 from shared.contracts.orders import Address, LineChange, OrderEditRequested, ServiceLevel, SplitPolicy

@@ -6,18 +6,11 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal
 
-from services.routing.decide.order import (
-    Deadlines,
-    Fulfillment,
-    Order,
-    Outcome,
-    Say,
-    State,
-    add_coming_back,
-    add_unplanned,
-    call_for_attention,
-    settle_overdue,
-)
+from services.routing.decide.attention import call_for_attention, settle_overdue
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.fulfillment import Fulfillment, State
+from services.routing.decide.order import Order, add_coming_back, add_unplanned
+from services.routing.decide.outcome import Outcome, Say
 from services.routing.decide.values import replace
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,

@@ -9,16 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from services.routing.decide.order import (
-    LEFT,
-    Change,
-    Deadlines,
-    Fulfillment,
-    Order,
-    Outcome,
-    Say,
-    State,
-)
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.fulfillment import LEFT, Fulfillment, State
+from services.routing.decide.order import Change, Order
+from services.routing.decide.outcome import Outcome, Say
 from services.routing.decide.values import replace
 from shared.contracts.fulfillment import FulfillmentInterceptionMoved, FulfillmentInterceptRequested
 from shared.contracts.orders import Actor

@@ -7,8 +7,10 @@ from typing import Literal
 
 from services.routing.decide.changes import make_paid_edit
 from services.routing.decide.collecting import awaits_payment, drop_unpaid, pay_back
+from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.handover import submit_assigned
-from services.routing.decide.order import Deadlines, Order, Outcome, Payment
+from services.routing.decide.order import Order, Payment
+from services.routing.decide.outcome import Outcome
 from services.routing.decide.values import replace
 from shared.contracts.orders import OrderEditRequested, PaymentCollected, PaymentRefused
 from shared.contracts.returns import RefundRequested

@@ -9,21 +9,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.routing.decide.attention import call_for_attention, settle_attention
 from services.routing.decide.capacity import Openings, Slot
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.fulfillment import Fulfillment, FulfillmentLine, State
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.kits import in_whole_kits, plan_whole_kits
-from services.routing.decide.order import (
-    Deadlines,
-    Fulfillment,
-    FulfillmentLine,
-    Order,
-    Outcome,
-    State,
-    call_for_attention,
-    live_units,
-    settle_attention,
-)
+from services.routing.decide.order import Order, live_units
+from services.routing.decide.outcome import Outcome
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import Parcel, Plan, PlanRequest, Wanted
 from services.routing.decide.values import replace

@@ -12,10 +12,11 @@ from datetime import date, datetime
 from services.routing.decide.capacity import Openings, SlotKey
 from services.routing.decide.changes import gate
 from services.routing.decide.editing import Edited, apply_changes, edited_order, payment_refusal, started_refusal, unmapped_refusal
+from services.routing.decide.fulfillment import LIVE, STARTED, State
 from services.routing.decide.geography import Place
 from services.routing.decide.kits import plan_whole_kits
 from services.routing.decide.money import total_cents
-from services.routing.decide.order import LIVE, STARTED, Line, Order, State
+from services.routing.decide.order import Line, Order
 from services.routing.decide.planner import Planner
 from services.routing.decide.planning import facts_of, slots_for
 from services.routing.decide.plans import PlanRequest, Wanted

@@ -7,21 +7,12 @@ from datetime import datetime
 from typing import Literal
 from uuid import uuid5
 
+from services.routing.decide.attention import settle_overdue
 from services.routing.decide.consent import DELAYS, News, accept_dates, forget_covered, note_dates, ship_date, tell, told_to_wait
+from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.handover import fresh_stock
-from services.routing.decide.order import (
-    Deadlines,
-    Defer,
-    Line,
-    Order,
-    Outcome,
-    Park,
-    StockWait,
-    add_unplanned,
-    settle_overdue,
-    uncovered_units,
-    units_by_line,
-)
+from services.routing.decide.order import Line, Order, StockWait, add_unplanned, uncovered_units, units_by_line
+from services.routing.decide.outcome import Defer, Outcome, Park
 from services.routing.decide.values import replace
 from shared.contracts.orders import DelayedLine
 from shared.contracts.stock import StockBackordered, StockPromiseChanged, StockReserved

@@ -8,25 +8,16 @@ from datetime import datetime
 from uuid import UUID
 
 from services.routing.decide.answers import close_incomplete
+from services.routing.decide.attention import call_for_attention
 from services.routing.decide.changes import settle_change
 from services.routing.decide.collecting import awaits_payment
 from services.routing.decide.consent import ask_on_the_day, asks_at
+from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.fulfillment import LIVE, STARTED, Fulfillment, State
 from services.routing.decide.handover import cancel_request_of, request_of
 from services.routing.decide.interception import intercept_request_of
-from services.routing.decide.order import (
-    LIVE,
-    STARTED,
-    Deadlines,
-    Fulfillment,
-    Order,
-    Outcome,
-    Say,
-    State,
-    StockWait,
-    call_for_attention,
-    live_units,
-    uncovered_units,
-)
+from services.routing.decide.order import Order, StockWait, live_units, uncovered_units
+from services.routing.decide.outcome import Outcome, Say
 from services.routing.decide.paying import lapse_payment
 from services.routing.decide.values import replace
 from shared.contracts.fulfillment import FulfillmentPlanned, PlannedFulfillment

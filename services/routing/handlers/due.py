@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from services.routing import current
 from services.routing.book import Book
 from services.routing.decide import consent, stock
+from services.routing.decide.fulfillment import State
 from services.routing.decide.handover import call_off_closed
-from services.routing.decide.order import State
 from services.routing.decide.waiting import wake
 from services.routing.handlers.planning import plan_due, plan_new
 from services.routing.queries import orders

@@ -8,8 +8,9 @@ from datetime import datetime
 from services.routing import current
 from services.routing.book import Book
 from services.routing.decide import stock
+from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.editing import address_as_json
-from services.routing.decide.order import Deadlines, Order, StockWait, line_of
+from services.routing.decide.order import Order, StockWait, line_of
 from services.routing.decide.waiting import settled
 from services.routing.handlers.planning import plan_new
 from services.routing.queries import orders

@@ -9,7 +9,8 @@ from services.routing import current
 from services.routing.book import Book
 from services.routing.decide.capacity import Openings, SlotKey, without_a_slot
 from services.routing.decide.network import Network
-from services.routing.decide.order import Order, Outcome
+from services.routing.decide.order import Order
+from services.routing.decide.outcome import Outcome
 from services.routing.decide.planner import Planner
 from services.routing.decide.planning import Claims, Planned, ask_again_for_stock, plan_anew_at_once, plan_order, plannable, request_for
 from services.routing.decide.plans import Plan

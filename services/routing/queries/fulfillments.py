@@ -8,7 +8,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from services.routing.decide.order import Fulfillment, FulfillmentLine
+from services.routing.decide.fulfillment import Fulfillment, FulfillmentLine
 from services.routing.decide.planning import Decision
 from shared.messaging.message import Connection
 
