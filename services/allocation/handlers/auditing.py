@@ -216,19 +216,21 @@ async def _examine(connection: Connection, look: Look, now: datetime) -> None:
     """Looks more closely at what does not balance, and again at what did not."""
     sums = await sql.read_sums_state(connection)
     assert sums is not None
-    complete = sums["seen"] is not None
+    position = UUID(sums["position"]) if sums["position"] else FIRST_ID
     suspicious, unbalanced = set(look.suspicious), set[str]()
     if look.skus:
-        found = await examining.skus_that_do_not_balance(
-            connection,
-            sorted(look.skus),
-            round_=sums["round"],
-            floor=sums["seen_at"] - LATENESS if complete else now,
-            seen=sums["seen"],
-            target=sums["target"],
-            position=UUID(sums["position"]) if sums["position"] else FIRST_ID,
-            sums_are_complete=complete,
-        )
+        skus = sorted(look.skus)
+        found = await examining.skus_that_differ_from_their_copies(connection, skus)
+        if sums["seen"] is not None:
+            found += await examining.skus_that_differ_from_the_ledger(
+                connection,
+                skus,
+                round_=sums["round"],
+                floor=sums["seen_at"] - LATENESS,
+                seen=sums["seen"],
+                target=sums["target"],
+                position=position,
+            )
         suspicious.update(found)
         unbalanced.update(found)
     if look.order_ids:
@@ -247,8 +249,7 @@ async def _examine(connection: Connection, look: Look, now: datetime) -> None:
     defects = await investigate(connection, chosen)
     await record(connection, defects, now)
     false_alarms = sorted(unbalanced & {sku for sku, found_there in defects.items() if not found_there})
-    if false_alarms and complete:
-        position = UUID(sums["position"]) if sums["position"] else FIRST_ID
+    if false_alarms and sums["seen"] is not None:
         await sql.correct_sums(connection, false_alarms, sums["round"], sums["seen"], sums["target"], position)
     right = look.skus - suspicious | {sku for sku, found_there in defects.items() if not found_there}
     examined = look.skus | set(defects)

@@ -12,26 +12,24 @@ from uuid import UUID
 from shared.messaging.message import Connection
 
 
-async def skus_that_do_not_balance(
+async def skus_that_differ_from_the_ledger(
     connection: Connection,
     skus: Sequence[str],
     *,
     round_: int,
     floor: datetime,
-    seen: str | None,
+    seen: str,
     target: str | None,
     position: UUID,
-    sums_are_complete: bool,
 ) -> list[str]:
-    """Those of these SKUs of which some balance differs from the ledger, from its copies, or from who waits.
+    """Those of these SKUs of which some balance is not what the entries of the ledger add up to.
 
     Sums lag a little behind the ledger: entries that are not in them yet are added here. One that came very late, by a clock that lags, may
     be missed; then a closer look finds nothing.
     """
     rows = await connection.fetch(
         """
-        WITH asked AS (SELECT sku COLLATE "C" AS sku FROM unnest($1::text[]) AS asked(sku)),
-        late AS MATERIALIZED (
+        WITH late AS MATERIALIZED (
             SELECT sku, location COLLATE "C" AS location, kind, quantity FROM movements
             WHERE movement_id >= movement_floor($3) AND sku = ANY($1::text[]) AND written_in IS NOT NULL
               AND NOT COALESCE(pg_visible_in_snapshot(written_in, $4::text::pg_snapshot), false)
@@ -53,25 +51,42 @@ async def skus_that_do_not_balance(
                 UNION ALL
                 SELECT sku, '', 0, 0, 0, 0, 0, quantity FROM late WHERE kind IN ('held', 'unheld')
             ) part GROUP BY sku, location
-        ), shelves AS (
-            SELECT sku, location, counts, on_shelf, assigned, damaged, quality_control, pending_shortage, missed, counted_as_of,
-                   CASE WHEN counts THEN LEAST(safety, GREATEST(0, on_shelf)) ELSE 0 END AS withheld,
-                   CASE WHEN counts THEN GREATEST(on_shelf, assigned) ELSE assigned END AS sellable,
-                   GREATEST(0, assigned - GREATEST(0, on_shelf)) AS uncovered
-            FROM stock_locations WHERE sku = ANY($1::text[])
         )
-        SELECT sku FROM shelves FULL JOIN (SELECT * FROM ledger WHERE location <> '') entries USING (sku, location)
-        WHERE $7 AND (COALESCE(shelves.on_shelf, 0), COALESCE(shelves.assigned, 0), COALESCE(shelves.damaged, 0),
-                      COALESCE(shelves.quality_control, 0))
+        SELECT sku
+        FROM (SELECT sku, location, on_shelf, assigned, damaged, quality_control FROM stock_locations WHERE sku = ANY($1::text[])) shelves
+        FULL JOIN (SELECT * FROM ledger WHERE location <> '') entries USING (sku, location)
+        WHERE (COALESCE(shelves.on_shelf, 0), COALESCE(shelves.assigned, 0), COALESCE(shelves.damaged, 0),
+               COALESCE(shelves.quality_control, 0))
            IS DISTINCT FROM (COALESCE(entries.on_shelf, 0), COALESCE(entries.assigned, 0), COALESCE(entries.damaged, 0),
                              COALESCE(entries.quality_control, 0))
         UNION
         SELECT sku
         FROM (SELECT sku, sum(reserved) AS reserved, sum(held) AS held FROM stock_pools WHERE sku = ANY($1::text[]) GROUP BY sku) pools
         FULL JOIN (SELECT sku, reserved, held FROM ledger WHERE location = '') entries USING (sku)
-        WHERE $7 AND (COALESCE(pools.reserved, 0), COALESCE(pools.held, 0))
-              IS DISTINCT FROM (COALESCE(entries.reserved, 0), COALESCE(entries.held, 0))
-        UNION
+        WHERE (COALESCE(pools.reserved, 0), COALESCE(pools.held, 0))
+           IS DISTINCT FROM (COALESCE(entries.reserved, 0), COALESCE(entries.held, 0))
+        """,
+        skus,
+        round_,
+        floor,
+        seen,
+        target,
+        position,
+    )
+    return [row["sku"] for row in rows]
+
+
+async def skus_that_differ_from_their_copies(connection: Connection, skus: Sequence[str]) -> list[str]:
+    """Those of these SKUs of which some balance is not what shelves, holds, rules of channels and those who wait come to."""
+    rows = await connection.fetch(
+        """
+        WITH shelves AS (
+            SELECT sku, location, counts, on_shelf, assigned, pending_shortage, missed, counted_as_of,
+                   CASE WHEN counts THEN LEAST(safety, GREATEST(0, on_shelf)) ELSE 0 END AS withheld,
+                   CASE WHEN counts THEN GREATEST(on_shelf, assigned) ELSE assigned END AS sellable,
+                   GREATEST(0, assigned - GREATEST(0, on_shelf)) AS uncovered
+            FROM stock_locations WHERE sku = ANY($1::text[])
+        )
         SELECT pools.sku FROM stock_pools pools
         CROSS JOIN LATERAL (
             SELECT COALESCE(sum(line.held), 0) AS held, COALESCE(bool_or(holds.state IS DISTINCT FROM 'held'), false) AS has_ended
@@ -119,12 +134,6 @@ async def skus_that_do_not_balance(
                OR pool.locations::text[] <> shelf.locations OR pool.assignable <> shelf.free)
         """,
         skus,
-        round_,
-        floor,
-        seen,
-        target,
-        position,
-        sums_are_complete,
     )
     return [row["sku"] for row in rows]
 
