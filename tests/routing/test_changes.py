@@ -661,13 +661,17 @@ async def test_another_service_level_collects_the_difference_as_it_was_priced_th
     monkeypatch.setattr(current, "service_prices", lambda: {("USD", "standard"): 500, ("USD", "two_day"): 9_000})
     made = (await desk.hear(paid(asked))).one(OrderEdited)
     assert (made.service_level, made.money_delta_cents, made.shipping_delta_cents) == ("two_day", 900, 900)
+    assert made.shipping_captured_cents == 1_400
     assert ((await desk.order(placed.order_id))["shipping_paid_cents"], await desk.violations()) == (1_400, [])
     monkeypatch.setattr(current, "service_prices", lambda: PRICES)
     slower = await desk.hear(edit(placed, LineChange(line_id="1", quantity=2), service_level="standard"))
     refund = slower.one(RefundRequested)
     assert (slower.one(OrderEdited).money_delta_cents, refund.amount_cents, refund.shipping_cents) == (-1_933, 1_933, 900)
+    less = (await desk.hear(edit(placed, LineChange(line_id="1", quantity=1)))).one(OrderEdited)
+    assert {told.shipping_captured_cents for told in (slower.one(OrderEdited), less)} == {1_400}, "what was given back was captured"
     gone = (await desk.hear(cancel(placed))).one(RefundRequested)
-    assert (gone.shipping_cents, gone.amount_cents, await desk.violations()) == (500, 2_567, []), "all that was paid is back"
+    paid_back_cents = gone.amount_cents - less.money_delta_cents
+    assert (gone.shipping_cents, paid_back_cents, await desk.violations()) == (500, 2_567, []), "all that was paid is back"
 
 
 @pytest.mark.parametrize(
@@ -677,6 +681,8 @@ async def test_another_service_level_collects_the_difference_as_it_was_priced_th
         ("currency,service_level,price_cents\nusd,standard,500", "row 2, column currency: 'usd' should be three capital letters"),
         ("currency,service_level,price_cents\nUSD,slow,500", "row 2, column service_level: 'slow' should be one of standard, two_day"),
         ("currency,service_level,price_cents\nUSD,standard,5.99", "row 2, column price_cents: '5.99' should be whole cents"),
+        ("currency,service_level,price_cents\nUSD,standard,100000001", "row 2, column price_cents: '100000001' should be whole cents"),
+        ("currency,service_level,price_cents\nUSD,standard", "row 2: 2 columns; there should be 3"),
         ("currency,service_level,price_cents\nUSD,standard,5\nUSD,standard,6", "row 3: standard in USD has a price already"),
     ],
 )
