@@ -18,8 +18,11 @@ from services.routing.decide.changes import request_change
 from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
 from services.routing.decide.order import Order, State
 from services.routing.decide.paying import take_payment
+from services.routing.decide.planning import as_if_new
+from services.routing.decide.preview import preview_edit
 from services.routing.decide.service_prices import priced, shipping_after
 from services.routing.decide.stock import reserve
+from services.routing.decide.tariffs import DimensionalWeight
 from services.routing.service_price_files import ServicePriceError, load_service_prices
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
@@ -51,6 +54,7 @@ from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequest
 from tests.routing.conftest import Desk
 from tests.routing.messages import HOME, NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
 from tests.routing.test_handlers import AMPLE, shipped
+from tests.routing.test_planner import TARIFFS, a_planner, place
 from tests.routing.test_states import a_fulfillment
 
 
@@ -279,12 +283,26 @@ def test_a_swap_is_paid_from_the_line_that_goes_and_only_the_rest_comes_back() -
     swap = edit(
         order,
         LineChange(line_id="1", quantity=0),
-        LineChange(sku="NEW", quantity=1, unit_price_cents=2_000, tax_cents=150, unit_weight_grams=100, title="New mug"),
+        LineChange(sku="NEW", quantity=1, unit_price_cents=2_000, tax_cents=150, unit_weight_grams=100, unit_volume_cubic_centimetres=900),
     )
     edited, refund = said(order, swap)
-    assert [(line.sku, line.quantity) for line in edited.lines] == [("SKU-2", 1), ("NEW", 1)]
+    assert [(line.sku, line.quantity, line.unit_volume_cubic_centimetres) for line in edited.lines] == [("SKU-2", 1, 0), ("NEW", 1, 900)]
     assert edited.money_delta_cents == -850
     assert [(line.line_id, line.quantity, line.amount_cents) for line in refund.lines] == [("1", 1, 850)]
+
+
+def test_the_preview_of_an_edit_and_the_trial_of_rules_bill_the_volume_of_the_lines() -> None:
+    cards = {name: replace(card, dimensional=DimensionalWeight.of_inches(139)) for name, card in TARIFFS.cards.items()}
+    planner = a_planner("reno", tariffs=replace(TARIFFS, cards=cards))
+    costs = []
+    for volume in (0, 15_000):
+        order = a_copy(a_line("1", 3).model_copy(update={"unit_volume_cubic_centimetres": volume}))
+        home, stock = place("89501"), {"SKU-1": {"reno": 3}}
+        preview = preview_edit(order, edit(order, LineChange(line_id="1", quantity=2)), home, home, stock, planner, NOON)
+        assert preview.shipping_after is not None
+        costs.append((preview.shipping_after.cost_cents, as_if_new(order, home, planner, stock, NOON)[1].cost_cents))
+    light, bulky = costs
+    assert all(more > less for more, less in zip(bulky, light, strict=True))
 
 
 def test_an_unpaid_line_that_is_added_and_then_removed_refunds_nothing() -> None:
