@@ -397,7 +397,7 @@ class TestChangingOrders:
         order = new_id()
         await happened(pool, stories.placed(order))
         product = {"sku": "TEA", "title": "Tea", "unit_price_cents": 900, "unit_weight_grams": 250, "hazmat": False, "registered_at": "x"}
-        world.sync.shows("/products/TEA", product)
+        world.sync.shows("/products/TEA", {**product, "unit_volume_cubic_centimetres": 800})
         world.routing.replies_with("done", stories.edited(order, 2, [line(), line("2", 1, "TEA", "Tea")]))
         body = {"line_changes": [{"sku": "TEA", "quantity": 1}, {"line_id": "1", "quantity": 0}], "expected_order_version": 1}
         status, raw = await request(world, "POST", f"/api/orders/{order}/edit", body)
@@ -405,6 +405,7 @@ class TestChangingOrders:
         command = OrderEditRequested.model_validate(world.routing.asked[0]["data"])
         added, removed = command.line_changes
         assert (added.title, added.unit_price_cents, added.tax_cents, added.unit_weight_grams) == ("Tea", 900, 0, 250)
+        assert added.unit_volume_cubic_centimetres == 800
         assert (removed.line_id, removed.quantity, removed.title) == ("1", 0, None)
         _, raw = await request(world, "GET", f"/api/orders/{order}")
         assert (raw["order_version"], len(raw["lines"])) == (2, 2)

@@ -114,6 +114,7 @@ class TestWhatAnEventAdds:
             (stories.cancel_rejected(ORDER, "fulfillment_started"), "change_refused"),
             (stories.cancel_rejected(ORDER, "already_shipped", actor=Actor(kind="support", name="kim")), None),
             (stories.payment_requested(ORDER), "payment_due"),
+            (stories.payment_requested(ORDER).model_copy(update={"actor": Actor(kind="support", name="kim")}), "payment_due"),
             (stories.payment_dropped(ORDER, "lapsed"), "payment_dropped"),
             (stories.payment_dropped(ORDER, "refused"), "payment_dropped"),
             (stories.payment_dropped(ORDER, "cancelled"), None),

@@ -132,6 +132,28 @@ class TestLetters:
             assert word in text
 
     @pytest.mark.parametrize(
+        ("kind", "event", "english", "german"),
+        [
+            (
+                "payment_due",
+                stories.payment_requested(ORDER),
+                ("$9.00", "23 Nov 2026, 12:30 UTC"),
+                ("9,00", "23. November 2026, 12:30 Uhr UTC"),
+            ),
+            ("payment_dropped", stories.payment_dropped(ORDER, "lapsed"), ("not paid in time",), ("nicht rechtzeitig bezahlt",)),
+            ("payment_dropped", stories.payment_dropped(ORDER, "refused"), ("did not go through",), ("kam nicht zustande",)),
+        ],
+        ids=["due", "not paid in time", "refused"],
+    )
+    def test_a_payment_says_how_much_until_when_and_why_it_failed(
+        self, kind: str, event: Message, english: Sequence[str], german: Sequence[str]
+    ) -> None:
+        data = fact_of(event, new_id()).data
+        for locale, words in (("en-US", english), ("de-DE", german)):
+            mail = written(kind, locale=locale, data=data)
+            assert all(word in part for word in words for part in (mail.text, mail.html))
+
+    @pytest.mark.parametrize(
         ("event", "english", "german"),
         [
             (stories.backordered(ORDER, ship_at=at(60 * 24 * 9)), "cancel until the warehouse has started", "bis das Lager begonnen hat"),

@@ -19,8 +19,11 @@ from services.routing.decide.fulfillment import State
 from services.routing.decide.money import cancellation_refund, first_units_cents, refund_id_of, share_cents, total_cents
 from services.routing.decide.order import Order
 from services.routing.decide.paying import take_payment
+from services.routing.decide.planning import as_if_new
+from services.routing.decide.preview import preview_edit
 from services.routing.decide.service_prices import priced, shipping_after
 from services.routing.decide.stock import reserve
+from services.routing.decide.tariffs import DimensionalWeight
 from services.routing.service_price_files import ServicePriceError, load_service_prices
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
@@ -52,6 +55,7 @@ from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequest
 from tests.routing.conftest import Desk
 from tests.routing.messages import HOME, NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
 from tests.routing.test_handlers import AMPLE, shipped
+from tests.routing.test_planner import TARIFFS, a_planner, place
 from tests.routing.test_states import a_fulfillment
 
 
@@ -284,12 +288,26 @@ def test_a_swap_is_paid_from_the_line_that_goes_and_only_the_rest_comes_back() -
     swap = edit(
         order,
         LineChange(line_id="1", quantity=0),
-        LineChange(sku="NEW", quantity=1, unit_price_cents=2_000, tax_cents=150, unit_weight_grams=100, title="New mug"),
+        LineChange(sku="NEW", quantity=1, unit_price_cents=2_000, tax_cents=150, unit_weight_grams=100, unit_volume_cubic_centimetres=900),
     )
     edited, refund = said(order, swap)
-    assert [(line.sku, line.quantity) for line in edited.lines] == [("SKU-2", 1), ("NEW", 1)]
+    assert [(line.sku, line.quantity, line.unit_volume_cubic_centimetres) for line in edited.lines] == [("SKU-2", 1, 0), ("NEW", 1, 900)]
     assert edited.money_delta_cents == -850
     assert [(line.line_id, line.quantity, line.amount_cents) for line in refund.lines] == [("1", 1, 850)]
+
+
+def test_the_preview_of_an_edit_and_the_trial_of_rules_bill_the_volume_of_the_lines() -> None:
+    cards = {name: replace(card, dimensional=DimensionalWeight.of_inches(139)) for name, card in TARIFFS.cards.items()}
+    planner = a_planner("reno", tariffs=replace(TARIFFS, cards=cards))
+    costs = []
+    for volume in (0, 15_000):
+        order = a_copy(a_line("1", 3).model_copy(update={"unit_volume_cubic_centimetres": volume}))
+        home, stock = place("89501"), {"SKU-1": {"reno": 3}}
+        preview = preview_edit(order, edit(order, LineChange(line_id="1", quantity=2)), home, home, stock, planner, NOON)
+        assert preview.shipping_after is not None
+        costs.append((preview.shipping_after.cost_cents, as_if_new(order, home, planner, stock, NOON)[1].cost_cents))
+    light, bulky = costs
+    assert all(more > less for more, less in zip(bulky, light, strict=True))
 
 
 def test_an_unpaid_line_that_is_added_and_then_removed_refunds_nothing() -> None:
@@ -666,13 +684,17 @@ async def test_another_service_level_collects_the_difference_as_it_was_priced_th
     monkeypatch.setattr(current, "service_prices", lambda: {("USD", "standard"): 500, ("USD", "two_day"): 9_000})
     made = (await desk.hear(paid(asked))).one(OrderEdited)
     assert (made.service_level, made.money_delta_cents, made.shipping_delta_cents) == ("two_day", 900, 900)
+    assert made.shipping_captured_cents == 1_400
     assert ((await desk.order(placed.order_id))["shipping_paid_cents"], await desk.violations()) == (1_400, [])
     monkeypatch.setattr(current, "service_prices", lambda: PRICES)
     slower = await desk.hear(edit(placed, LineChange(line_id="1", quantity=2), service_level="standard"))
     refund = slower.one(RefundRequested)
     assert (slower.one(OrderEdited).money_delta_cents, refund.amount_cents, refund.shipping_cents) == (-1_933, 1_933, 900)
+    less = (await desk.hear(edit(placed, LineChange(line_id="1", quantity=1)))).one(OrderEdited)
+    assert {told.shipping_captured_cents for told in (slower.one(OrderEdited), less)} == {1_400}, "what was given back was captured"
     gone = (await desk.hear(cancel(placed))).one(RefundRequested)
-    assert (gone.shipping_cents, gone.amount_cents, await desk.violations()) == (500, 2_567, []), "all that was paid is back"
+    paid_back_cents = gone.amount_cents - less.money_delta_cents
+    assert (gone.shipping_cents, paid_back_cents, await desk.violations()) == (500, 2_567, []), "all that was paid is back"
 
 
 @pytest.mark.parametrize(
@@ -682,6 +704,8 @@ async def test_another_service_level_collects_the_difference_as_it_was_priced_th
         ("currency,service_level,price_cents\nusd,standard,500", "row 2, column currency: 'usd' should be three capital letters"),
         ("currency,service_level,price_cents\nUSD,slow,500", "row 2, column service_level: 'slow' should be one of standard, two_day"),
         ("currency,service_level,price_cents\nUSD,standard,5.99", "row 2, column price_cents: '5.99' should be whole cents"),
+        ("currency,service_level,price_cents\nUSD,standard,100000001", "row 2, column price_cents: '100000001' should be whole cents"),
+        ("currency,service_level,price_cents\nUSD,standard", "row 2: 2 columns; there should be 3"),
         ("currency,service_level,price_cents\nUSD,standard,5\nUSD,standard,6", "row 3: standard in USD has a price already"),
     ],
 )

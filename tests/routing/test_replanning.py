@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -26,12 +28,12 @@ from services.routing.replay import __main__ as replaying
 from services.routing.settings import PlanningSettings
 from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
-from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentPlanned, FulfillmentRequested
-from shared.contracts.orders import OrderCancelled, OrderCancelRequested
+from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentPlanned, FulfillmentRequested, OrderNeedsAttention
+from shared.contracts.orders import LineChange, LineToCancel, OrderCancelled, OrderCancelRequested, OrderEdited, OrderEditRequested
 from shared.messaging.message import Transaction
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
-from tests.routing.messages import HOME, NOON, SHOPPER, a_copy, a_line, an_order, reserved
+from tests.routing.messages import HOME, NEWARK, NOON, SHOPPER, a_copy, a_line, an_order, reserved
 from tests.routing.test_planner import WEDNESDAY, a_planner, request, taken, wanted
 
 WINDOW = timedelta(minutes=15)
@@ -165,6 +167,10 @@ def test_an_order_waits_for_its_window_once_and_never_past_a_cutoff() -> None:
     west = changed(order, promise_from=late, assignable={"SKU-1": {"reno": 9}})
     assert held_until(west, network, late, WINDOW) == window_end(late, WINDOW)
     assert held_until(changed(order, refused_plans=1), network, WEDNESDAY, WINDOW) is None
+    # Another service level, asked for or paid when the window was over, is promised anew and waits no second time.
+    faster = changed(order, order_version=2, placed_at=WEDNESDAY, promise_from=end)
+    assert held_until(faster, network, end, WINDOW) is None
+    assert held_until(changed(order, order_version=2, placed_at=WEDNESDAY), network, WEDNESDAY, WINDOW) == end
     limited = replace(network, locations=[replace(place, capacity=Capacity(3, None, time(8))) for place in network.locations])
     assert held_until(order, limited, WEDNESDAY, WINDOW) is None
 
@@ -236,6 +242,68 @@ class TestOnADatabase:
         ]
         assert (await desk.wake(timedelta(seconds=1))).outgoing == []
         assert (await desk.order(second))["status"] == "cancelled"
+
+    async def test_an_order_that_is_changed_during_the_window_waits_on_and_is_planned_once_as_it_then_is(self, desk: Desk) -> None:
+        desk.now = _open_day()
+        changes: list[dict[str, Any]] = [
+            {"ship_to": CHICAGO},
+            {"line_changes": [LineChange(line_id="1", quantity=1)]},
+            {"service_level": "two_day"},
+            {"split_policy": "hold_all"},
+            {"lines": [LineToCancel(line_id="2")]},
+        ]
+        stock = {sku: {"reno": 9, "newark": 9} for sku in ("SKU-1", "SKU-2")}
+        orders = [an_order(a_line("1", 2), a_line("2", 1), placed_at=desk.now) for _ in changes]
+        for placed in orders:
+            await desk.hear(placed)
+            await desk.hear(reserved(placed, stock))
+        desk.now += timedelta(minutes=1)
+        wanted = {}
+        for placed, change in zip(orders, changes, strict=True):
+            words = {"order_id": placed.order_id, "change_id": new_id(), "actor": SHOPPER, **change}
+            request = OrderCancelRequested(**words, reason="no need") if "lines" in change else OrderEditRequested(**words)
+            edited = (await desk.hear(request)).one(OrderEdited)
+            wanted[placed.order_id] = {line.line_id: line.quantity for line in edited.lines}
+            assert (await desk.hear(reserved(placed, stock, wanted[placed.order_id], cause="edited", version=2))).outgoing == []
+        waiting = {(row["waiting_for"], row["due_at"]) for row in [await desk.order(placed.order_id) for placed in orders]}
+        assert waiting == {("planning", window_end(desk.now, WINDOW))}
+        plans = {plan.order_id: plan for plan in (await desk.wake(WINDOW)).of(FulfillmentPlanned)}
+        assert {
+            order_id: {line.line_id: line.quantity for item in plan.fulfillments for line in item.lines} for order_id, plan in plans.items()
+        } == wanted
+        assert {plan.order_version for plan in plans.values()} == {2}
+        assert [plans[placed.order_id].fulfillments[0].location for placed in orders] == ["newark", *["reno"] * 4]
+        assert (await desk.wake(timedelta(seconds=1))).outgoing == []
+
+    async def test_an_edit_at_the_end_of_the_window_is_planned_as_soon_as_its_units_are_known(self, desk: Desk) -> None:
+        desk.now = _open_day()
+        placed, stock = an_order(placed_at=desk.now), {"SKU-1": {"reno": 9}}
+        await desk.hear(placed)
+        await desk.hear(reserved(placed, stock))
+        desk.now += WINDOW
+        faster = OrderEditRequested(order_id=placed.order_id, change_id=new_id(), actor=SHOPPER, service_level="next_day")
+        assert (await desk.hear(faster)).types == ["order.edited.v1"]
+        assert (await desk.wake()).outgoing == [], "its units are not known"
+        assert (await desk.hear(reserved(placed, stock, cause="edited", version=2))).one(FulfillmentPlanned).order_version == 2
+
+    async def test_what_waits_is_not_planned_at_a_location_that_closes_meanwhile(self, desk: Desk) -> None:
+        _, second = await self.take(desk)
+        await desk.register(NEWARK.model_copy(update={"active": False}))
+        heard = await desk.wake(WINDOW)
+        assert {item.location for plan in heard.of(FulfillmentPlanned) for item in plan.fulfillments} == {"reno"}
+        needed = heard.one(OrderNeedsAttention)
+        assert (needed.order_id, "newark: inactive" in needed.detail) == (second, True)
+        assert (await desk.wake(timedelta(seconds=1))).outgoing == []
+
+    async def test_units_that_come_during_the_window_end_the_wait_where_it_would_cost_their_place_a_day(self, desk: Desk) -> None:
+        desk.now = _open_day()
+        cutoff = (desk.now + timedelta(minutes=10)).astimezone(ZoneInfo("America/New_York")).strftime("%H:%M")
+        await desk.register(NEWARK.model_copy(update={"order_cutoff": cutoff}))
+        placed = an_order(a_line("1", 1), a_line("2", 1))
+        await desk.hear(placed)
+        assert (await desk.hear(reserved(placed, {"SKU-1": {"reno": 1}}, {"1": 1}))).outgoing == []
+        came = await desk.hear(reserved(placed, {"SKU-2": {"newark": 1}}, {"2": 1}, cause="restocked"))
+        assert {item.location for item in came.one(FulfillmentPlanned).fulfillments} == {"reno", "newark"}
 
 
 def _open_day() -> datetime:

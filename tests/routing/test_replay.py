@@ -132,24 +132,28 @@ class TestInWords:
         )
 
     def test_a_parcel_that_is_billed_by_its_volume_is_said_and_recorded(self) -> None:
-        """A light cushion: where it goes, 30 liters are 14 pounds. Without a volume the record is as it was before volumes were known."""
+        """Two light cushions: there 30 liters are 14 pounds. Without a volume the record is as it was before volumes were known."""
         bulky = replace(
             TARIFFS, cards={name: replace(card, dimensional=DimensionalWeight.of_inches(139)) for name, card in TARIFFS.cards.items()}
         )
         planner = a_planner("reno", tariffs=bulky)
-        [cushion] = wanted(1)
-        plan = planner.plan(request([cushion._replace(unit_volume_cubic_centimetres=30_000)], {"SKU-1": {"reno": 1}}))
-        assert in_words(plan, None).endswith("; reno's parcel weighs 1 lb and is billed by its volume as 14 lb")
-        assert plan.record["billed_by_volume"] == {"reno": [1, 14]}
+        [first] = wanted(1)
+        stock = {"SKU-1": {"reno": 2}}
+        # Only the second of its lines knows how large it is, and one unit more is wanted than there is.
+        bulk = first._replace(line_id="2", units=2, unit_volume_cubic_centimetres=15_000)
+        plan = planner.plan(request([first, bulk], stock))
+        assert in_words(plan, None).endswith("; reno's parcel weighs 2 lb and is billed by its volume as 14 lb")
+        assert plan.record["billed_by_volume"] == {"reno": [2, 14]}
         assert again(planner, plan) == plan
         assert (
             plan.cost_cents
             == plan.record["candidates"][0][3]
             == a_planner("reno").plan(request(wanted(1, grams=14 * 453), {"SKU-1": {"reno": 1}})).cost_cents
         )
-        by_weight = planner.plan(request([cushion], {"SKU-1": {"reno": 1}}))
+        by_weight = planner.plan(request([first], stock))
         assert by_weight.record["asked"]["lines"] == [["1", "SKU-1", 1, 400, False]]
-        assert "billed_by_volume" not in by_weight.record
+        beyond = planner.plan(request([bulk._replace(units=200, unit_volume_cubic_centimetres=10_000_000)], {"SKU-1": {"reno": 200}}))
+        assert "billed_by_volume" not in by_weight.record | beyond.record, "no parcel carrier takes 2,000 cubic metres"
 
     def test_keeping_the_promise_is_said_where_it_decided(self) -> None:
         planner = a_planner("reno", "dallas")

@@ -21,7 +21,7 @@ from services.routing.decide.changes import request_change
 from services.routing.decide.collecting import awaits_payment
 from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.fulfillment import LEFT, LIVE, STARTED, Fulfillment, FulfillmentLine, State
-from services.routing.decide.handover import assign
+from services.routing.decide.handover import assign, call_off_closed
 from services.routing.decide.money import first_units_cents, total_cents
 from services.routing.decide.order import Order
 from services.routing.decide.outcome import Defer, Outcome, Park, Say
@@ -831,12 +831,21 @@ def _short_pick_overdue(world: World) -> None:
     world.take(wake(world.order, NOON + timedelta(seconds=90), world.patience))
 
 
+def _location_closes(world: World) -> None:
+    """What has not started there is called off; what has started, or waits for an open change, goes its way."""
+    before = world.order.fulfillment(FULFILLMENT).state
+    world.take(call_off_closed(world.order, {"reno"}, NOON, world.patience))
+    called_off = before is State.SUBMITTED and world.order.change is None
+    assert world.order.fulfillment(FULFILLMENT).state is (State.CANCELLING if called_off else before)
+
+
 def test_no_interleaving_of_cancel_edit_and_a_3pls_words_ships_and_refunds_or_loses_a_unit() -> None:
     """Every order in which {cancel, edit, accepted, label, short pick, rejected, shipped in whole or part, delivered, call-off and
-    interception refused or granted, time that is up for a short pick} can come, each as often as it likes, late duplicates included: all
-    states that can be reached are visited, and from each of them every word is tried."""
+    interception refused or granted, time that is up for a short pick, a location that closes} can come, each as often as it likes, late
+    duplicates included: all states that can be reached are visited, and from each of them every word is tried."""
     steps: dict[str, Step] = {step: partial(move, step=step) for step in [*WORDS, *CHANGES, "shipped_in_part"]}
-    reached = _visit_all(World(an_order_with(a_fulfillment(State.SUBMITTED))), {**steps, "short pick overdue": _short_pick_overdue})
+    steps |= {"short pick overdue": _short_pick_overdue, "location closes": _location_closes}
+    reached = _visit_all(World(an_order_with(a_fulfillment(State.SUBMITTED))), steps)
     assert {world.order.status for world in reached} == {"placed", "released", "in_fulfillment", "shipped", "delivered", "cancelled"}
     assert len(reached) > 100, "the search goes deep"
 
@@ -872,6 +881,7 @@ def test_no_interleaving_of_paid_edits_and_a_3pls_words_settles_money_twice_or_e
     tied = FulfillmentAssigned(plan_id=PLAN, order_id=new_id())
     steps |= {
         "short pick overdue": _short_pick_overdue,
+        "location closes": _location_closes,
         "assigned": lambda world: world.take(assign(world.order, tied, NOON, COLLECTS)),
         "dearer edit": lambda world: world.take(request_change(world.order, dearer_edit_of(world.order), NOON, COLLECTS)),
         "payment overdue": lambda world: world.take(lapse_payment(world.order, NOON + timedelta(seconds=150), COLLECTS)),

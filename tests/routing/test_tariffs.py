@@ -18,6 +18,8 @@ from services.routing.decide.tariffs import (
     SCORE_PER_CENT,
     SERVICES,
     ZONES,
+    DimensionalWeight,
+    LoadPrices,
     billable_pounds,
     load_of,
 )
@@ -162,6 +164,42 @@ def test_a_parcel_is_billed_by_its_volume_where_that_comes_to_more_than_its_weig
         quote = tariffs.quote(5, SERVICES, load & LIMIT_GRAMS - 1, residential=True, cubic_centimetres=load >> LOAD_BITS)
         assert quote is not None
         assert (quote.carrier_cents + quote.handling_cents) * SCORE_PER_CENT + quote.parcels == prices[load]
+
+
+@pytest.mark.parametrize(
+    ("rule", "cubic_centimetres", "pounds"),
+    [
+        (DimensionalWeight.of_inches(139), 2_277, 1),
+        (DimensionalWeight.of_inches(139), 2_278, 2),
+        (DimensionalWeight.of_centimetres(5_000), 2_267, 1),
+        (DimensionalWeight.of_centimetres(5_000), 2_268, 2),
+        (DimensionalWeight.of_centimetres(5_000, 40_000), 40_000, 0),
+        (DimensionalWeight.of_centimetres(5_000, 40_000), 40_001, 18),
+    ],
+)
+def test_a_volume_is_billed_in_whole_pounds_rounded_up_and_not_at_all_up_to_where_it_counts(
+    rule: DimensionalWeight, cubic_centimetres: int, pounds: int
+) -> None:
+    assert rule.pounds(cubic_centimetres) == rule.pounds_of_many(np.array([cubic_centimetres]))[0] == pounds
+
+
+def test_a_service_without_a_row_bills_weight_alone(folder: Path) -> None:
+    (folder / "dimensional.csv").write_text("service,divisor,unit,above\nground,139,in3/lb,\n")
+    tariffs = load_tariffs(folder, handling_cents=0)
+    assert [tariffs.cards[service].billed_pounds(1_000, 28_316) for service in SERVICES] == [13, 3, 3]
+    by_load, by_weight = (
+        tariffs.prices(5, services, residential=True, by_load=one) for services, one in ((SERVICES, True), (SERVICES[1:], False))
+    )
+    assert by_load is not None
+    assert by_weight is not None
+    bulky = load_of(1_000, 400_000)
+    assert by_load[bulky] == by_load.scores(np.array([bulky]))[0] == by_weight[3], "not 176 pounds by ground"
+
+
+def test_a_card_that_ends_early_carries_no_load_beyond_its_end_not_even_in_two_parcels() -> None:
+    prices = LoadPrices([[5_000] * 150, [1] * 40], [DimensionalWeight.of_inches(139), None])
+    loads = [load_of(18_000, 1), load_of(18_500, 1)]
+    assert [prices[load] for load in loads] == prices.scores(np.array(loads)).tolist() == [1, 5_000], "40 and 41 pounds"
 
 
 @pytest.mark.parametrize(

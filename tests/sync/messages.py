@@ -66,7 +66,10 @@ def a_place(postal_code: str, *, country: str = "US") -> dict[str, Any]:
 def products(*skus: str, price: int = 1250) -> ProductRegistrationRequested:
     """Ordinary products."""
     return ProductRegistrationRequested(
-        products=[Product(sku=sku, title=f"The {sku}", unit_price_cents=price, unit_weight_grams=300) for sku in skus]
+        products=[
+            Product(sku=sku, title=f"The {sku}", unit_price_cents=price, unit_weight_grams=300, unit_volume_cubic_centimetres=2_000)
+            for sku in skus
+        ]
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from services.sync.decide.edits import content_of
 from services.sync.handlers import edits, orders
 from shared.contracts.channels import ChannelEditDecided, ChannelEditRequested
 from shared.contracts.orders import OrderEditRejected, OrderEditRequested
+from tests.conftest import Databases
 from tests.sync.conftest import Desk, Handled
 from tests.sync.messages import edited, received
 
@@ -40,18 +43,59 @@ async def test_an_edit_by_a_channel_is_passed_on_once_with_what_the_product_mast
         expected_order_version=1,
         service_level="two_day",
     )
-    [command] = (await ask(desk, request, request)).said(OrderEditRequested)
+    others = changes({"external_line_id": "a", "quantity": 0}), changes({"sku": "SOFA", "quantity": 1})
+    heard = await ask(desk, request, *others, request)
+    [command] = heard.said(OrderEditRequested)
+    assert (len(heard.outgoing), len(heard.parked)) == (1, 2)
     assert (command.order_id, command.actor.kind, command.actor.name) == (placed.order_id, "channel", "shop")
     assert (command.expected_order_version, command.service_level) == (1, "two_day")
     kept, added = command.line_changes
     assert (kept.line_id, kept.quantity) == ("a", 1)
     assert (added.sku, added.unit_price_cents, added.tax_cents, added.title) == ("LAMP", 700, 30, "The LAMP")
-    assert added.unit_weight_grams
-    assert (await ask(desk, request)).outgoing == []
-    other = await ask(desk, changes({"external_line_id": "a", "quantity": 0}))
-    assert (other.outgoing, "was used for another edit" in str(other.parked)) == ([], True)
+    assert (added.unit_weight_grams, added.unit_volume_cubic_centimetres) == (300, 2_000)
+    again = await ask(desk, request)
+    assert (again.outgoing, again.parked) == ([], {})
+    for other in others:
+        heard = await ask(desk, other)
+        assert (heard.outgoing, "was used for another edit" in str(heard.parked)) == ([], True)
     foreign = await ask(desk, request, partner="outlet")
     assert (foreign.outgoing, "is not the channel 'outlet' that sent it" in str(foreign.parked)) == ([], True)
+
+
+@pytest.mark.parametrize("quantity", [1, 2])
+async def test_of_two_edits_of_one_name_at_the_same_moment_one_is_passed_on_and_another_one_is_parked(
+    desk: Desk, databases: Databases, quantity: int
+) -> None:
+    await desk.place()
+    first, second = (changes({"external_line_id": "a", "quantity": count}) for count in (1, quantity))
+    heard = await asyncio.gather(ask(desk, first), ask(Desk(await databases.connect("sync")), second))
+    assert sum(len(each.said(OrderEditRequested)) for each in heard) == 1
+    assert sum(len(each.parked) for each in heard) == quantity - 1
+
+
+def test_an_edit_sent_again_after_the_contract_has_grown_is_the_same_edit() -> None:
+    class Later(ChannelEditRequested):
+        gift_note: str | None = None
+
+    asked = changes({"external_line_id": "a", "quantity": 1})
+    assert content_of(Later.model_validate(asked.model_dump())) == content_of(asked)
+
+
+async def test_two_channels_may_use_the_same_names_and_each_hears_of_its_own_order(desk: Desk) -> None:
+    await desk.set_up("MUG", channels=("outlet",))
+    placed = {channel: await desk.place(channel=channel) for channel in ("shop", "outlet")}
+    request = changes({"external_line_id": "a", "quantity": 1})
+    commands = {
+        channel: (await ask(desk, request.model_copy(update={"channel": channel}), partner=channel)).said(OrderEditRequested)
+        for channel in placed
+    }
+    for channel in ("outlet", "shop"):
+        [command] = commands[channel]
+        assert command.order_id == placed[channel].order_id
+        answer = OrderEditRejected(order_id=command.order_id, order_version=1, change_id=command.change_id, reason="invalid", detail="no")
+        [told] = (await desk.handle(edits.tell_outcomes, received(answer))).outgoing
+        assert isinstance(told.data, ChannelEditDecided)
+        assert (told.partner, told.data.channel, told.data.external_id) == (channel, channel, "1001")
 
 
 @pytest.mark.parametrize(

@@ -214,11 +214,14 @@ async def test_a_kit_is_read_with_its_components(sync: SyncHttp, desk: Desk) -> 
     desk.now = sync.now()
     await sell_kits(desk)
     heavier = ProductRegistrationRequested(
-        products=[Product(sku="LAMP", title="", unit_price_cents=1, unit_weight_grams=5_000, hazmat=True)]
+        products=[
+            Product(sku="LAMP", title="", unit_price_cents=1, unit_weight_grams=5_000, unit_volume_cubic_centimetres=7_000, hazmat=True)
+        ]
     )
     await desk.handle(catalogue.register_products, received(heavier))
     status, product = await sync.get("/products/SET", OPERATOR)
     assert (status, product["is_kit"], product["unit_weight_grams"], product["hazmat"]) == (200, True, 5_600, True)
+    assert product["unit_volume_cubic_centimetres"] == 2 * 2_000 + 7_000
     assert [(part["sku"], part["quantity"]) for part in product["components"]] == [("MUG", 2), ("LAMP", 1)]
     assert (await sync.get("/products/MUG", OPERATOR))[1]["components"] == []
 

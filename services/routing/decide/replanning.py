@@ -40,7 +40,8 @@ def held_until(order: Order, network: Network, now: datetime, window: timedelta)
     """Until when planning an order may wait for the others of its window; None when it is planned at once.
 
     It waits once, before its first plan, and only while no place that has something of it would send it on a later day for that: so every
-    date that could be kept before can be kept then. A place that limits its work might give its slots to others meanwhile.
+    date that could be kept before can be kept then. A place that limits its work might give its slots to others meanwhile. An edit does not
+    make it wait longer, although another service level is promised from then on.
 
     Args:
         order: the order, with units to plan.
@@ -50,7 +51,8 @@ def held_until(order: Order, network: Network, now: datetime, window: timedelta)
     """
     if not window or order.fulfillments or order.rejections or order.refused_plans or order.attention is not None:
         return None
-    end = window_end(order.promise_from, window)
+    came = order.promise_from if order.order_version == 1 else min(order.placed_at, order.promise_from)
+    end = window_end(came, window)
     if end <= now:
         return None
     places = {code for line in order.lines for code, units in order.assignable.get(line.sku, {}).items() if line.plannable and units}
@@ -61,7 +63,7 @@ def held_until(order: Order, network: Network, now: datetime, window: timedelta)
 
 
 def newest_stock(orders: Iterable[Order]) -> dict[str, Mapping[str, int]]:
-    """What can be tied where, as allocation told it last with any of these orders."""
+    """What can be tied where, as allocation told it with the last of these orders to come."""
     stock: dict[str, Mapping[str, int]] = {}
     for order in sorted(orders, key=lambda each: (each.promise_from, each.order_id)):
         stock.update(order.assignable)

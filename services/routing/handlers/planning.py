@@ -21,15 +21,19 @@ from services.routing.queries import capacity, replanning
 
 
 async def plan_new(book: Book) -> None:
-    """Plans the orders of this transaction, or lets them wait for the others of their window, where that costs no day."""
+    """Plans the orders of this transaction, or lets them wait for the others of their window, where that costs no day. One that waits is
+    looked at again: what came for it meanwhile may lie where waiting costs a day."""
     window = current.settings().replanning_window()
     if window:
         network = (await current.planner(book.tx.connection)).network
         for order_id in list(book.touched):
             order = book.orders[order_id]
-            until = held_until(order, network, book.tx.now, window) if plannable(order, book.tx.now) else None
-            if until is not None:
-                book.apply(Outcome(replace(order, plan_due_at=until)), book.touched[order_id])
+            # Before its first plan nothing else puts an order off.
+            free = order if order.fulfillments else replace(order, plan_due_at=None)
+            if plannable(free, book.tx.now):
+                until = held_until(free, network, book.tx.now, window)
+                if until != order.plan_due_at:
+                    book.apply(Outcome(replace(free, plan_due_at=until)), book.touched[order_id])
     await plan_touched(book)
 
 

@@ -21,8 +21,8 @@ def key_of(request: ChannelEditRequested) -> EditKey:
 
 
 def content_of(request: ChannelEditRequested) -> bytes:
-    """What is asked for, as a digest."""
-    return hashlib.sha256(request.model_dump_json().encode()).digest()
+    """What is asked for, as a digest. Spelled-out defaults make no difference, nor do fields that a later contract adds and nobody uses."""
+    return hashlib.sha256(request.model_dump_json(exclude_defaults=True).encode()).digest()
 
 
 def change_id_of(order_id: UUID, edit_id: str) -> UUID:
@@ -74,8 +74,9 @@ def _change_of(change: ChannelLineChange, article: Article | None) -> LineChange
         title=article.title,
         unit_price_cents=change.unit_price_cents,
         tax_cents=change.tax_cents,
-        # Weight and hazard of a kit are told by its components alone.
+        # Weight, volume and hazard of a kit are told by its components alone.
         unit_weight_grams=None if article.components else article.unit_weight_grams,
+        unit_volume_cubic_centimetres=0 if article.components else article.unit_volume_cubic_centimetres,
         hazmat=False if article.components else article.hazmat,
         components=list(article.components),
     )

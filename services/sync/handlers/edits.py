@@ -37,8 +37,7 @@ async def pass_on_edits(tx: Transaction, messages: Sequence[Received[ChannelEdit
         if key[:2] not in orders:
             tx.defer(message, f"external_id: order {key[1]!r} has not been placed here yet")
         elif first is not None:
-            if first != decide.content_of(message.data):
-                tx.park(message, f"edit_id: {key[2]!r} of order {key[1]!r} was used for another edit; give every edit an id of its own")
+            _park_another(tx, message, first)
         elif problems:
             outgoing.append(Outgoing(decide.refusal(key, reason_of(problems), tx.now), because=message, partner=key[0]))
         else:
@@ -46,8 +45,20 @@ async def pass_on_edits(tx: Transaction, messages: Sequence[Received[ChannelEdit
     commands = {key: decide.command_of(orders[key[:2]][0], message.data, catalogue) for key, message in wanted.items()}
     rows = [(key, decide.content_of(wanted[key].data), command.change_id) for key, command in commands.items()]
     fresh = await queries.insert_edits(tx.connection, rows, tx.now) if rows else set()
+    if len(fresh) < len(rows):
+        # Another process took them up at the same moment.
+        taken = await queries.read_contents(tx.connection, commands.keys() - fresh)
+        for key, first in taken.items():
+            _park_another(tx, wanted[key], first)
     outgoing += [Outgoing(commands[key], subject=str(commands[key].order_id), because=wanted[key]) for key in commands if key in fresh]
     return outgoing
+
+
+def _park_another(tx: Transaction, message: Received[ChannelEditRequested], first: bytes) -> None:
+    """Parks what asks for something else under the name of an edit that was asked for before; a repetition is done."""
+    if first != decide.content_of(message.data):
+        _, external_id, edit_id = decide.key_of(message.data)
+        tx.park(message, f"edit_id: {edit_id!r} of order {external_id!r} was used for another edit; give every edit an id of its own")
 
 
 async def tell_outcomes(
