@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from shared.contracts.base import Refusal
 from shared.contracts.channels import FieldProblem
 from shared.database import is_unavailable
-from shared.json_document import MalformedJson, document_in
+from shared.json_document import UnacceptableJson, document_in, model_in
 from shared.messaging import inbox, outbox, waiting
 from shared.messaging.batching import HandledNow
 from shared.messaging.reading import JSON_CONTENT_TYPES, Delivery, problems_of
@@ -69,9 +69,9 @@ def error_response(
     return web.json_response(error_body(code, message, problems), status=status, headers=headers)
 
 
-def malformed_json(error: MalformedJson) -> web.Response:
-    """The answer to a body that is no JSON, or that says a field twice."""
-    return error_response(400, "malformed_json", str(error), [error.fault])
+def unacceptable_json(error: UnacceptableJson) -> web.Response:
+    """The answer to a body that is no JSON, or that nobody could take whatever it asks for."""
+    return error_response(error.status, error.code, str(error), error.faults)
 
 
 def authorised(request: web.Request, token: str) -> bool:
@@ -146,6 +146,8 @@ async def _tell_errors(request: web.Request, handler: Callable[[web.Request], Aw
         if error.status < 400:
             raise
         return error_response(error.status, (error.reason or "error").lower().replace(" ", "_"), error.text or error.reason or "error")
+    except UnacceptableJson as error:
+        return unacceptable_json(error)
     except Exception as error:
         if is_unavailable(error):
             return error_response(503, "database_away", "the database does not answer: try again", headers={"Retry-After": "2"})
@@ -164,10 +166,7 @@ async def receive_message(environment: Environment, request: web.Request) -> web
         problem = FieldProblem(field="Content-Type", problem=f"not {request.content_type[:100]!r}", remedy="send application/json")
         return error_response(415, "unsupported_media_type", "send application/json or application/cloudevents+json", [problem])
     body = await request.read()
-    try:
-        document = document_in(body)
-    except MalformedJson as error:
-        return malformed_json(error)
+    document = document_in(body)
     message_type = document.get("type") if isinstance(document, dict) else None
     if not isinstance(message_type, str):
         problem = FieldProblem(field="type", problem="missing", remedy="send a CloudEvents envelope with its type")
@@ -248,7 +247,7 @@ async def dismiss_parked(environment: Environment, request: web.Request) -> web.
     if event_id is None:
         return _no_such_message()
     try:
-        dismissal = waiting.Dismissal.model_validate_json(await request.read())
+        dismissal = model_in(waiting.Dismissal, await request.read())
     except ValidationError as error:
         return error_response(422, "invalid", "the body does not match the schema", problems_of(error, "DismissParked in /openapi.json"))
     async with environment.database.acquire(timeout=10) as connection, connection.transaction():

@@ -25,8 +25,8 @@ from shared.contracts.holds import (
     StockHoldRequested,
 )
 from shared.contracts.unknown_fields import slips, unknown_fields
-from shared.http import error_response, malformed_json
-from shared.json_document import MalformedJson, document_in
+from shared.http import error_response
+from shared.json_document import NulCharacters, document_in
 from shared.messaging.message import Outgoing
 from shared.messaging.outbox import encode
 from shared.messaging.reading import Delivery, problems_of
@@ -83,8 +83,8 @@ def _read(body: bytes, channel: str, kind: Request) -> StockHoldRequested | Stoc
     """The request in a body that is either the bare request, with or without its channel, or its envelope."""
     try:
         document = document_in(body)
-    except MalformedJson as error:
-        return malformed_json(error)
+    except NulCharacters as error:
+        return _invalid(error.faults)
     if not isinstance(document, dict):
         return _invalid([FieldProblem(field="body", problem="is no JSON object", remedy="send one request")])
     if "specversion" in document:

@@ -21,6 +21,7 @@ from shared.contracts.base import ShortText
 from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import new_id
 from shared.http import error_response
+from shared.json_document import model_in
 from shared.messaging.reading import problems_of
 from shared.service import Environment, get, post
 
@@ -171,7 +172,7 @@ async def apply_upload(environment: Environment, request: web.Request) -> web.St
     """``POST /count-uploads/{upload_id}/apply``: sets the shelves, each only while it holds what the preview showed. Asked again it does
     nothing more."""
     try:
-        wanted = ApplyUpload.model_validate_json(await request.read())
+        wanted = model_in(ApplyUpload, await request.read())
     except ValidationError as error:
         return error_response(422, "invalid", "the body does not match the schema", problems_of(error, "ApplyCounts in /openapi.json"))
     upload_id = _id_of(request)

@@ -22,8 +22,8 @@ from services.returns.queries import refunds as refund_queries
 from services.returns.queries import returns as return_queries
 from shared.contracts.channels import FieldProblem
 from shared.contracts.orders import Segment
-from shared.http import error_response, malformed_json
-from shared.json_document import MalformedJson, document_in
+from shared.http import error_response
+from shared.json_document import document_in
 from shared.messaging.message import Connection
 from shared.messaging.reading import problems_of
 from shared.service import Environment
@@ -215,8 +215,6 @@ async def set_policy(environment: Environment, request: web.Request) -> web.Stre
         return _not_found("segment")
     try:
         change = PolicyChange.model_validate(document_in(await request.read()))
-    except MalformedJson as error:
-        return malformed_json(error)
     except ValidationError as error:
         problems = problems_of(error, "services/returns/README.md")
         return error_response(422, "invalid_policy", "the policy is not complete and correct", problems)

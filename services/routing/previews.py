@@ -17,6 +17,7 @@ from services.routing.postal_codes import find_place
 from shared.contracts.base import Code, Sku, UnitCount
 from shared.contracts.orders import OrderEditRequested
 from shared.http import error_response
+from shared.json_document import model_in
 from shared.messaging.reading import problems_of
 from shared.service import Environment
 
@@ -33,7 +34,7 @@ class Question(BaseModel):
 async def preview_edit_of_order(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``POST /orders/{order_id}/edit/preview``: what an edit would do."""
     try:
-        question = Question.model_validate_json(await request.read())
+        question = model_in(Question, await request.read())
     except ValidationError as error:
         return error_response(422, "invalid_body", "the edit cannot be read", problems_of(error, "POST /orders/{order_id}/edit/preview"))
     async with environment.database.acquire(timeout=10) as connection:

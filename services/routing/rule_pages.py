@@ -21,6 +21,7 @@ from shared.contracts.base import Code, Part, Sku, UnitCount
 from shared.contracts.channels import FieldProblem
 from shared.contracts.routing_rules import RoutingRule, RuleSetVersion
 from shared.http import error_response
+from shared.json_document import model_in
 from shared.messaging.message import Connection
 from shared.messaging.reading import problems_of
 from shared.service import Environment
@@ -112,7 +113,7 @@ async def try_rules(environment: Environment, request: web.Request) -> web.Strea
     """``POST /rules/try``: how an order would ship by a draft and by the rules in force, as if it were placed now with all that its
     customer still expects. Nothing is changed and nobody is told."""
     try:
-        wanted = TryRules.model_validate_json(await request.read())
+        wanted = model_in(TryRules, await request.read())
     except ValidationError as error:
         return error_response(422, "invalid", "the trial is wrong", problems_of(error, "TryRoutingRules in /openapi.json"))
     async with environment.database.acquire(timeout=10) as connection, connection.transaction(isolation="repeatable_read", readonly=True):

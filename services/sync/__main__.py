@@ -14,8 +14,12 @@ SERVICE = Service(
     settings=Settings,
     consumes=[
         consume(channels.ChannelOrderReceived, orders.receive_orders, answer_unreadable=orders.answer_unreadable_orders),
-        consume(channels.ChannelCancelRequested, cancellations.pass_on_cancellations),
-        consume(channels.ChannelEditRequested, edits.pass_on_edits),
+        consume(
+            channels.ChannelCancelRequested,
+            cancellations.pass_on_cancellations,
+            answer_unreadable=cancellations.answer_unreadable_cancellations,
+        ),
+        consume(channels.ChannelEditRequested, edits.pass_on_edits, answer_unreadable=edits.answer_unreadable_edits),
         consume(channels.ProductRegistrationRequested, catalogue.register_products),
         consume(channels.ListingRegistrationRequested, catalogue.register_listings),
         consume(stock_messages.StockAvailabilityChanged, stock.change_availability),

@@ -105,10 +105,12 @@ Volume = Annotated[int, Field(ge=0, le=10_000_000, strict=True)]
 UnitCount = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
 """A count of units that may be zero."""
 
-Cents = Annotated[int, Field(ge=0, le=100_000_000_00, strict=True)]
+MOST_CENTS = 100_000_000_00
+
+Cents = Annotated[int, Field(ge=0, le=MOST_CENTS, strict=True)]
 """Money in minor units of the order's currency (cents for USD, yen for JPY); never negative."""
 
-SignedCents = Annotated[int, Field(ge=-100_000_000_00, le=100_000_000_00, strict=True)]
+SignedCents = Annotated[int, Field(ge=-MOST_CENTS, le=MOST_CENTS, strict=True)]
 
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217 code."""

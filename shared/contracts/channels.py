@@ -138,7 +138,8 @@ class ChannelCancelDecided(PartnerCommand):
 
     ``cancelled`` are the units that will not ship, ``refund_cents`` the money for them (it goes back by a refund of its own);
     ``not_cancelled`` says why the others ship. ``return_ids`` are the prepaid returns of parcels that left all the same. Of an order that
-    never came, ``reason`` is ``unknown_order``.
+    never came, ``reason`` is ``unknown_order``; of a message that breaks the contract it is ``invalid``, and the same ``cancellation_id``
+    may be sent again, corrected.
     """
 
     type: ClassVar[str] = "channel.cancel_decided.v1"

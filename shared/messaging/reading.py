@@ -17,7 +17,7 @@ from shared.contracts.channels import FieldProblem
 from shared.contracts.envelope import Envelope
 from shared.contracts.registry import MESSAGES, partner_kind_of, partner_of
 from shared.contracts.unknown_fields import SLIP, UnknownField, closest_name, ignored, slips, unknown_fields
-from shared.json_document import MalformedJson, document_in
+from shared.json_document import NUL, MalformedJson, nul_problems, readable_part_of
 from shared.messaging.inbox import InboxEntry
 from shared.messaging.message import Received
 
@@ -171,6 +171,9 @@ class Reader(Generic[DataT]):
             return self._unreadable(delivery, partner, {"id": str(envelope.id)}, self._wrong_type(envelope.type))
         if misspelt := slips(unknown):
             return self._unreadable(delivery, partner, from_json(delivery.body), misspelt)
+        # Unknown fields are ignored whatever they say, so it is looked for in what the contract knows.
+        if NUL in delivery.body and (faults := nul_problems(envelope.data.__pydantic_serializer__.to_json(envelope.data), "data")):
+            return self._unreadable(delivery, partner, from_json(delivery.body), faults)
         self._note_ignored(partner, unknown)
         source = _storable(envelope.source) if partner is None else f"{partner_kind_of(self.message)}/{partner}"
         subject = None if envelope.subject is None else _storable(envelope.subject)
@@ -233,9 +236,9 @@ class Reader(Generic[DataT]):
 
     def _diagnose(self, delivery: Delivery, partner: str | None, error: ValidationError) -> Read[DataT]:
         try:
-            document = document_in(delivery.body, each_field_once=False)
+            document = readable_part_of(delivery.body)
         except MalformedJson as broken:
-            return self._unreadable(delivery, partner, None, [broken.fault])
+            return self._unreadable(delivery, partner, None, broken.faults)
         if isinstance(document, dict):
             stated = document.get("type")
             if isinstance(stated, str) and stated != self.message.type:

@@ -147,6 +147,22 @@ class TestTheDoor:
         ]
         assert all(not neighbour.asked for neighbour in world.neighbours.values())
 
+    @pytest.mark.parametrize(
+        ("path", "body", "field"),
+        [
+            ("cancel", {"reason": "a\x00"}, "reason"),
+            ("cancel", {"reason": "a", "lines": [{"line_id": "\x00"}]}, "lines.0.line_id"),
+            ("edit", {"ship_to": {**ADDRESS, "line1": "a\x00b"}}, "ship_to.line1"),
+            ("edit/preview", {"ship_to": {**ADDRESS, "line1": "a\x00b"}}, "ship_to.line1"),
+            ("returns", {"lines": [], "\x00": 1}, "''"),
+        ],
+    )
+    async def test_a_nul_in_a_body_is_refused_by_field_whatever_is_asked_for(self, world: World, path: str, body: Any, field: str) -> None:
+        status, document = await request(world, "POST", f"/api/orders/{new_id()}/{path}", body)
+        assert (status, problem(document)) == (422, ("invalid", [field]))
+        assert document["error"]["message"] == f"{field}: contains a NUL character"
+        assert all(not neighbour.asked for neighbour in world.neighbours.values())
+
     @pytest.mark.parametrize("operation", [item for item in OPERATIONS if item.request], ids=lambda operation: str(operation.name))
     async def test_an_owner_that_is_away_is_named_and_nothing_breaks(self, world: World, operation: Any) -> None:
         for neighbour in world.neighbours.values():

@@ -339,8 +339,9 @@ class TestAnOrderAcrossServices:
         console.routing.replies_with("done", edited.model_copy(update={"cancelled": units, "not_cancelled": [missed]}))
         action = f"/console/orders/{order}/cancel-lines"
         hidden = form_to(await text_of(console, f"/console/orders/{order}"), action)
-        nothing = await console.client.post(action, data={**hidden, "units 1": "0", "reason": "x"}, allow_redirects=False)
-        assert "Nothing was cancelled" in await text_of(console, nothing.headers["Location"])
+        for units_1, words in (("0", "Nothing was cancelled"), ("-1", "Line 1: &#39;-1&#39; is no whole number of units")):
+            nothing = await console.client.post(action, data={**hidden, "units 1": units_1, "reason": "x"}, allow_redirects=False)
+            assert words in await text_of(console, nothing.headers["Location"])
         assert console.routing.asked == []
         answer = await console.client.post(action, data={**hidden, "units 1": "1", "units 2": "1", "reason": "x"}, allow_redirects=False)
         assert [(line["line_id"], line["quantity"]) for line in console.routing.asked[0]["data"]["lines"]] == [("1", 1), ("2", 1)]
@@ -355,6 +356,9 @@ class TestAnOrderAcrossServices:
         assert address in await text_of(console, f"/console/orders/{order}")
         nothing = await console.client.post(address, data={**form_to(page, address), "step": "preview"})
         assert (nothing.status, "Nothing is different yet" in await nothing.text()) == (422, True)
+        for name in ("service_level", "split_policy"):
+            unknown = await console.client.post(address, data={**form_to(page, address), name: "zz", "step": "preview"})
+            assert (unknown.status, f'name="{name}" aria-invalid="true"' in await unknown.text()) == (422, True)
         console.routing.shows(f"/orders/{order}/edit/preview", stories.preview(order), method="POST")
         wish = {"units 1": "1", "service_level": "next_day"}
         shown = await (await console.client.post(address, data={**form_to(page, address), **wish, "step": "preview"})).text()

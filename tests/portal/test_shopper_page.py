@@ -530,12 +530,15 @@ class TestChanging:
     async def test_a_shopper_sees_what_changes_before_it_is_made_and_is_told_when_it_is_too_late(self, world: World, pool: Pool) -> None:
         order = await an_order(pool)
         path = f"/orders/{order}/edit/preview"
-        world.routing.shows(path, stories.preview(order), method="POST")
+        paid = {"shipping_paid_before_cents": 495, "shipping_paid_after_cents": 495}
+        world.routing.shows(path, stories.preview(order) | paid, method="POST")
         wish = {"units 1": "1", "address_city": "Sparks", "version": "1"}
         shown = await send(world, order, "change", **wish, step="preview")
         page = await shown.text()
         assert (shown.status, "What would change" in page, "Goes back the way it was paid" in page) == (200, True, True)
         assert 'value="Sparks"' in page, "what was filled in stays"
+        assert "<dt>Total with tax and shipping now</dt><dd>$24.95</dd>" in page, "as in the table above it"
+        assert "<dt>After the change</dt><dd>$14.95</dd>" in page
         asked = [question["request"] for question in world.routing.asked if "request" in question]
         assert (asked[0]["ship_to"]["city"], asked[0]["actor"]["kind"], asked[0]["expected_order_version"]) == ("Sparks", "shopper", 1)
         assert [line["quantity"] for line in asked[0]["line_changes"]] == [1]
@@ -547,6 +550,13 @@ class TestChanging:
         refused = await (await send(world, order, "change", **{**wish, "units 1": "2"}, step="preview")).text()
         assert "It is too late for this change" in refused
         assert "Make this change" not in refused
+        nowhere = {"reason": "invalid", "detail": "ship_to.postal_code: '00000' is on no map of US here; correct it"}
+        world.routing.shows(path, stories.preview(order, nowhere), method="POST")
+        answer = await send(world, order, "change", **{**wish, "address_postal_code": "00000"}, step="preview")
+        marked = await answer.text()
+        assert (answer.status, "please look at what is marked" in marked, "Make this change" in marked) == (422, True, False)
+        assert 'value="00000" aria-invalid="true"' in marked
+        assert "Please check this: we do not know this postal code." in marked
 
     @pytest.mark.parametrize(
         ("fields", "words"),

@@ -25,6 +25,7 @@ from services.routing.decide.service_prices import priced, shipping_after
 from services.routing.decide.stock import reserve
 from services.routing.decide.tariffs import DimensionalWeight
 from services.routing.service_price_files import ServicePriceError, load_service_prices
+from shared.contracts.base import MOST_CENTS
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
@@ -38,6 +39,7 @@ from shared.contracts.fulfillment import (
     ThirdPartyShipped,
 )
 from shared.contracts.orders import (
+    ComponentProduct,
     LineChange,
     LineToCancel,
     OrderCancelled,
@@ -264,6 +266,30 @@ def test_an_edit_that_can_not_be_made_is_refused_naming_the_field(changes: list[
     [answer] = said(order, edit(order, *changes))
     assert answer.reason == reason
     assert named in answer.detail
+
+
+COLLECTS = replace(PATIENCE, payment=timedelta(minutes=30))
+A_COMPONENT = ComponentProduct(sku="CUP", title="Cup", quantity=2, unit_price_cents=1, unit_weight_grams=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ([LineChange(sku="NEW", quantity=1_000_000, unit_price_cents=MOST_CENTS, unit_weight_grams=1)], "line_changes.1.unit_price_cents"),
+        ([LineChange(sku="NEW", quantity=1_000_000, unit_price_cents=10_000, unit_weight_grams=1)], "line_changes.1.quantity"),
+        ([LineChange(sku="KIT", quantity=1, unit_price_cents=MOST_CENTS, components=[A_COMPONENT])], "line_changes.1.unit_price_cents"),
+        ([LineChange(line_id="2", quantity=1_000_000)], "line_changes.1.quantity"),
+        ([], "service_level"),
+    ],
+)
+def test_an_edit_to_more_than_any_order_may_be_worth_is_refused_by_field_with_the_limit(changes: list[LineChange], field: str) -> None:
+    order = a_copy(a_line("1", 3), a_line("2", unit_price_cents=10_000))
+    faster = {} if changes else {"service_level": "next_day", "shipping_paid_cents": MOST_CENTS}
+    request = edit(order, LineChange(line_id="1", quantity=2), *changes, **faster)
+    [refused] = [say.data for say in request_change(order, request, NOON, COLLECTS).says]
+    assert isinstance(refused, OrderEditRejected)
+    assert (refused.reason, refused.detail.split(":")[0]) == ("invalid", field)
+    assert "the largest amount is 10000000000; " in refused.detail
 
 
 def test_an_address_that_is_not_on_the_map_is_refused() -> None:
@@ -552,9 +578,6 @@ async def test_a_parcel_that_was_held_back_is_cancelled_refunded_and_told_of_in_
     assert (await desk.hear(word, partner="west")).types == []
     assert await desk.states(placed.order_id) == ["intercepted"]
     assert await desk.connection.fetchval("SELECT interception FROM fulfillments") == "succeeded"
-
-
-COLLECTS = replace(PATIENCE, payment=timedelta(minutes=30))
 
 
 def one_more(order: Any, **more: Any) -> OrderEditRequested:

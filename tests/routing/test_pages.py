@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from services.routing import current
 from services.routing.__main__ import SERVICE
 from services.routing.settings import RoutingSettings
+from shared.contracts.base import MOST_CENTS
 from shared.contracts.envelope import new_id
 from shared.contracts.orders import LineChange, OrderCancelRequested, OrderEditRequested
 from shared.database import prepare_connection
@@ -229,6 +230,10 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(
     _, stale = await preview(ship_to=east, expected_order_version=7)
     assert (stale["refusal"]["reason"], stale["money_delta_cents"]) == ("stale_version", 0)
     assert (await client.post(f"/orders/{placed.order_id}/edit/preview", json={"stock": {}})).status == 422
+    _, dear = await preview(line_changes=[LineChange(sku="NEW", quantity=1_000_000, unit_price_cents=MOST_CENTS, unit_weight_grams=1)])
+    assert (dear["refusal"]["reason"], dear["refusal"]["detail"].split(":")[0]) == ("invalid", "line_changes.0.unit_price_cents")
+    status, unstorable = await preview(ship_to=east.model_copy(update={"line1": "a\x00b"}))
+    assert (status, unstorable["error"]["problems"][0]["field"]) == (422, "request.ship_to.line1"), "as it could not be made"
     await in_force(desk, NEWARK_ONLY)
     _, ruled = await preview(line_changes=[LineChange(line_id="1", quantity=2)])
     assert [parcel["location"] for parcel in ruled["shipping_after"]["parcels"]] == ["newark"], "as it would be planned: by the rules"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from shared.contracts.base import Message
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import OrderPlaced
+from shared.contracts.fulfillment import ThirdPartyLabelPrinted
+from shared.contracts.orders import OrderCancelRequested, OrderEditRequested, OrderPlaced
 from shared.errors import NotYet, Refused
 from shared.messaging import inbox
 from shared.messaging.message import Received, Transaction
-from shared.messaging.reading import Delivery
+from shared.messaging.reading import Delivery, Reader, Unreadable
 from tests.shared.conftest import Workshop, an_order, delivery_of
 
 
@@ -178,6 +182,39 @@ async def test_a_negative_quantity_is_parked_naming_line_and_field(workshop: Wor
     bad = Delivery(good.body.replace(b'"quantity":2', b'"quantity":-2'), good.routing_key)
     await workshop.processor().process([bad])
     assert "data.lines.0.quantity: Input should be greater than 0" in (await workshop.reasons())[0]
+
+
+A_CHANGE = {"order_id": str(new_id()), "change_id": str(new_id()), "actor": {"kind": "support", "name": "Kim"}}
+
+
+@pytest.mark.parametrize(
+    ("message", "routing_key", "data", "fields"),
+    [
+        (
+            ThirdPartyLabelPrinted,
+            "3pl.west.label_printed.v1",
+            {"fulfillment_id": str(new_id()), "carrier": "UPS", "tracking_number": "T\x00x", "printed_at": "2026-03-02T12:00:00Z"},
+            ["data.tracking_number"],
+        ),
+        (
+            OrderEditRequested,
+            "order.edit_requested.v1",
+            {**A_CHANGE, "line_changes": [{"line_id": "1", "quantity": 1}, {"line_id": "a\x00", "quantity": 1, "title": "\x00"}]},
+            ["data.line_changes.1.line_id", "data.line_changes.1.title"],
+        ),
+        (OrderCancelRequested, "order.cancel_requested.v1", {**A_CHANGE, "reason": "written \\u0000", "invented": "a\x00b"}, []),
+    ],
+    ids=lambda value: getattr(value, "type", ""),
+)
+def test_a_nul_in_a_text_that_a_contract_knows_is_refused_by_field(
+    message: type[Message], routing_key: str, data: dict[str, Any], fields: list[str]
+) -> None:
+    envelope = {"specversion": "1.0", "id": str(new_id()), "source": "x", "type": message.type, "time": "2026-03-02T12:00:00Z"}
+    delivery = Delivery(json.dumps({**envelope, "subject": "a\x00b", "data": data}).encode(), routing_key)
+    content = Reader(message).read(delivery).content
+    problems = content.problems if isinstance(content, Unreadable) else ()
+    assert [problem.field for problem in problems] == fields
+    assert all((problem.problem, problem.remedy) == ("contains a NUL character", "send the text without U+0000") for problem in problems)
 
 
 async def test_a_twenty_megabyte_body_is_parked_whole(workshop: Workshop) -> None:

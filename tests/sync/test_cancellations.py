@@ -152,6 +152,8 @@ async def test_shopifys_webhook_of_a_cancelled_order_and_our_own_are_taken_signe
     assert (await post("/webhooks/shop/cancellations", own, "X-Ordermesh-Hmac-Sha256"))[0] == 202
     status, answer = await post("/webhooks/shop/cancellations", {**own, "channel": "outlet"}, "X-Ordermesh-Hmac-Sha256")
     assert (status, "is not the channel 'shop'" in answer["error"]["message"]) == (422, True)
+    status, answer = await post("/webhooks/shop/cancellations", {**own, "reason": "a\x00"}, "X-Ordermesh-Hmac-Sha256")
+    assert (status, answer["error"]["problems"][0]["field"]) == (422, "reason")
     said = await desk.connection.fetch("SELECT subject FROM outbox WHERE type = 'order.cancel_requested.v1'")
     assert [row["subject"] for row in said] == [str(order.order_id)]
     waiting = await desk.connection.fetch("SELECT external_id FROM cancellations WHERE change_id IS NULL")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from services.sync.__main__ import SERVICE
-from shared.contracts.channels import ChannelOrderReceived
+from shared.contracts.base import PartnerMessage
+from shared.contracts.channels import ChannelCancelRequested, ChannelEditRequested, ChannelOrderReceived
 from shared.contracts.envelope import new_id
 from shared.messaging import inbox
 from shared.messaging.batching import Processor
@@ -103,3 +104,66 @@ async def test_a_nul_in_the_subject_of_a_good_order_is_no_obstacle(sync: SyncHtt
     await Processor(subscription, sync.environment.around).process([delivery])
     assert await desk.connection.fetchval("SELECT subject FROM inbox") == "ab"
     assert await desk.connection.fetchval("SELECT count(*) FROM channel_orders") == 1
+
+
+NAMED = [{"external_line_id": "a", "quantity": 1}]
+PLACE = an_order_document()["ship_to"]
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "lines", "answered", "mistakes"),
+    [
+        (
+            ChannelEditRequested,
+            "edit_id",
+            "line_changes",
+            "channel.edit_decided.v1",
+            [
+                {"line_changes": [{"external_line_id": "a", "quantity": -1}]},
+                {"service_level": "teleport"},
+                {"ship_too": PLACE},
+                {"ship_to": {**PLACE, "line1": "a\x00b"}},
+            ],
+        ),
+        (
+            ChannelCancelRequested,
+            "cancellation_id",
+            "lines",
+            "channel.cancel_decided.v1",
+            [{"lines": [{"external_line_id": "a", "quantity": -7}]}, {"reason": "a\x00"}],
+        ),
+    ],
+    ids=lambda value: getattr(value, "type", ""),
+)
+async def test_a_wish_that_breaks_its_contract_is_parked_and_refused_in_the_same_words_once(
+    sync: SyncHttp,
+    desk: Desk,
+    message: type[PartnerMessage],
+    name: str,
+    lines: str,
+    answered: str,
+    mistakes: list[dict[str, Any]],
+) -> None:
+    await desk.set_up("MUG")
+    await desk.place()
+    processor = Processor(next(item for item in SERVICE.consumes if item.message is message), sync.environment.around)
+    key = f"channel.shop.{message.type.removeprefix('channel.')}"
+
+    def asking(wish_id: Any, **changes: Any) -> Delivery:
+        data = {"channel": "shop", "external_id": "1001", name: wish_id, lines: NAMED, **changes}
+        return Delivery(json.dumps(an_envelope(type=message.type, data=data)).encode(), key)
+
+    broken = [asking(f"broken {number}", **mistake) for number, mistake in enumerate(mistakes)]
+    nobodys = [asking(5), asking("a\x00"), asking("another's", channel="outlet", **mistakes[0]), asking("known", **mistakes[0])]
+    await processor.process([asking("known")])
+    for _ in range(2):
+        await processor.process(broken + nobodys)
+    parked = await desk.connection.fetch("SELECT reason FROM inbox WHERE status = 'parked'")
+    assert len(parked) == len(broken) + len(nobodys)
+    told = await desk.connection.fetch("SELECT body, routing_key FROM outbox WHERE type = $1", answered)
+    said = [json.loads(row["body"])["data"] for row in told]
+    assert {row["routing_key"] for row in told} == {f"channel.shop.{answered.removeprefix('channel.')}"}
+    assert sorted((answer[name], answer["outcome"], answer["reason"]) for answer in said) == [
+        (f"broken {number}", "refused", "invalid") for number in range(len(mistakes))
+    ]
+    assert {answer["detail"] for answer in said} < {row["reason"] for row in parked}, "in the words that operators see"

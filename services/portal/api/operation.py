@@ -19,7 +19,7 @@ from shared.contracts.envelope import new_id
 from shared.contracts.unknown_fields import tellable, unknown_fields
 from shared.errors import OrdermeshError
 from shared.http import Route, error_response
-from shared.json_document import MalformedJson, document_in
+from shared.json_document import UnacceptableJson, document_in
 from shared.messaging.reading import JSON_CONTENT_TYPES, in_words, problems_of
 from shared.service import Environment
 
@@ -239,8 +239,8 @@ async def _body_of(model: type[ModelT], request: web.Request) -> tuple[ModelT, s
     raw = await request.read()
     try:
         document = document_in(raw)
-    except MalformedJson as error:
-        raise Problem(400, "malformed_json", str(error), [error.fault]) from error
+    except UnacceptableJson as error:
+        raise Problem(error.status, error.code, str(error), error.faults) from error
     try:
         # The parts of contracts ignore unknown fields; who writes to this API is told of each, at any depth.
         body = model.model_validate_json(raw, extra="ignore")

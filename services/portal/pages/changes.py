@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 from aiohttp import web
 
 from services.portal import asking
@@ -15,9 +18,18 @@ from services.portal.pages.frame import back_to, console_page, stale_form
 from services.portal.pages.sessions import Session
 from services.portal.reading import as_uuid, read_order_view
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import Actor, OrderChangePending, OrderEdited, OrderEditRejected, OrderPaymentRequested
+from shared.contracts.orders import (
+    Actor,
+    OrderChangePending,
+    OrderEdited,
+    OrderEditRejected,
+    OrderPaymentRequested,
+    ServiceLevel,
+    SplitPolicy,
+)
 
 OPERATOR = Actor(kind="support", name="operator")
+CHOICES: dict[str, tuple[str, ...]] = {"service_level": get_args(ServiceLevel), "split_policy": get_args(SplitPolicy)}
 
 
 async def read_change_page(session: Session) -> web.StreamResponse:
@@ -36,6 +48,8 @@ async def change_order(session: Session) -> web.StreamResponse:
     if order is None:
         return _missing(session)
     change = read_change(order, fields, for_operators=True)
+    unknown = {name: "Choose one of the list." for name, known in CHOICES.items() if fields.get(name, "") not in ("", *known)}
+    change = replace(change, wrong={**change.wrong, **unknown})
     if change.wrong:
         return _show(session, order, change, problem=change.wrong.get("form", "Nothing was changed: please look at what is marked."))
     back = f"/console/orders/{order.order_id}"

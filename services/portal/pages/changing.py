@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid5
 
 from pydantic import ValidationError
 
+from services.portal.api.outcomes import faults_in
 from services.portal.decide.bought import Item
 from services.portal.decide.order import OrderView
 from shared.contracts.orders import Actor, Address, LineChange, OrderEditRequested
@@ -97,3 +98,13 @@ def _address(order: OrderView, fields: Mapping[str, str], wrong: dict[str, str])
 
 def _count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and int(text[:7]) <= MOST_UNITS and len(text) <= 6 else None
+
+
+def marked(form: ChangeForm, refusal: str) -> ChangeForm:
+    """The form with the fields marked that routing's refusal blames, of those that people fill in."""
+    blamed = {
+        f"address_{name}": f"Please check this: we do not know this {ADDRESS_LABELS[name].lower()}."
+        for fault in faults_in(refusal)
+        if fault.field.startswith("ship_to.") and (name := fault.field.removeprefix("ship_to.")) in ADDRESS_LABELS
+    }
+    return replace(form, wrong={**form.wrong, **blamed}) if blamed else form

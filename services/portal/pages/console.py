@@ -151,11 +151,12 @@ async def cancel_lines(session: Session) -> web.StreamResponse:
         return _stale(session, f"/console/orders/{session.request.match_info['order_id']}")
     back = f"/console/orders/{order_id}"
     named = [(name.removeprefix("units "), text.strip()) for name, text in fields.items() if name.startswith("units ") and text.strip()]
-    try:
-        lines = [LineToCancel.model_validate({"line_id": line_id, "quantity": _count(text)}) for line_id, text in named if text != "0"]
-    except ValidationError as error:
-        problem = problems_of(error, "the form")[0]
-        return _back(session, back, f"Nothing was cancelled. {problem.field}: {problem.problem}")
+    lines = []
+    for line_id, text in [(line_id, text) for line_id, text in named if text != "0"]:
+        try:
+            lines.append(LineToCancel.model_validate({"line_id": line_id, "quantity": _count(text)}))
+        except ValidationError:
+            return _back(session, back, f"Nothing was cancelled. Line {line_id[:64]}: {text[:20]!r} is no whole number of units.")
     if not lines:
         return _back(session, back, "Nothing was cancelled: fill in how many units of which line.")
     # One page has two buttons: what was asked for is part of the request's name.

@@ -130,14 +130,16 @@ def comes_from_our_page(environment: Environment, request: web.Request) -> bool:
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
-    """The fields of a form as our own pages send them; anything else is a form without fields."""
+    """The fields of a form as our own pages send them; anything else is a form without fields. No browser sends a NUL character, and none
+    is kept."""
     if request.content_type != "application/x-www-form-urlencoded":
         return {}
     text = (await request.read()).decode("utf-8", "replace")
     try:
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_LIMIT))
+        fields = parse_qsl(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_LIMIT)
     except ValueError:
         return {}
+    return {name.replace("\x00", ""): value.replace("\x00", "") for name, value in fields}
 
 
 def _file(path: Path, content_type: str) -> RouteFunction:

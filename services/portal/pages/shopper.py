@@ -29,7 +29,7 @@ from services.portal.pages.answers import (
     notice_of,
     words_of_refusal,
 )
-from services.portal.pages.changing import ADDRESS_LABELS, ChangeForm, line_id_of, read_change
+from services.portal.pages.changing import ADDRESS_LABELS, ChangeForm, line_id_of, marked, read_change
 from services.portal.pages.rendering import comes_from_our_page, page, read_form, security_headers, see_other
 from services.portal.reading import read_order_view
 from shared.contracts.envelope import new_id
@@ -150,6 +150,10 @@ async def _show(
 ) -> web.Response:
     """The page. ``filled_in`` and ``wrong`` are a return form that could not be sent on, and what is wrong by field; ``change_form`` and
     ``preview`` a change that was filled in, and what it would do."""
+    change_refusal = words_of_refusal(preview.refusal.reason) if preview and preview.refusal else ""
+    if change_form and preview and preview.refusal:
+        change_form = marked(change_form, preview.refusal.detail)
+        change_refusal = "Nothing was changed: please look at what is marked." if change_form.wrong else change_refusal
     cancel_id, return_id, delay_id, change_id = (str(new_id()) for _ in range(4))
     return page(
         environment,
@@ -164,7 +168,7 @@ async def _show(
         may_change=environment.settings.shopper_changes and order.may_ask_to_change,
         change_form=change_form,
         preview=preview,
-        change_refusal=words_of_refusal(preview.refusal.reason) if preview and preview.refusal else "",
+        change_refusal=change_refusal,
         address_labels=ADDRESS_LABELS,
         change_line_id=line_id_of,
         cancel_reasons=CANCEL_REASONS,

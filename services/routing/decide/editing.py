@@ -12,6 +12,7 @@ from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import Line, Order, line_of
 from services.routing.decide.refusals import Refusal, Wording, lines_named
 from services.routing.decide.values import replace
+from shared.contracts.base import MOST_CENTS
 from shared.contracts.orders import Address, LineChange, OrderEditRequested, ServiceLevel, SplitPolicy
 from shared.kits import MOST_UNITS_OF_A_LINE, Kit, lines_of, oversized_component
 
@@ -134,7 +135,38 @@ def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal
     if service_level != order.service_level and request.shipping_paid_cents is not None:
         shipping_cents = request.shipping_paid_cents - order.shipping_paid_cents
     delta_cents = total_cents(lines) - total_cents(order.lines) + shipping_cents
+    worth_cents = total_cents(lines) + order.shipping_paid_cents + shipping_cents
+    if delta_cents > 0 and worth_cents > MOST_CENTS:
+        return _too_dear(order, request, lines, worth_cents)
     return Edited(lines, ship_to, _falls(order.lines, lines), delta_cents, service_level, split_policy, shipping_cents)
+
+
+def _too_dear(order: Order, request: OrderEditRequested, lines: Sequence[Line], worth_cents: int) -> Refusal:
+    """The refusal of an edit that brings the order over the largest amount that money messages can carry. The change that costs most is to
+    blame: its price where not even one unit could be had, else its quantity."""
+    rises: dict[str, int] = {}
+    for sign, some in ((1, lines), (-1, order.lines)):
+        for line in some:
+            bought_as = line.line_id if line.kit is None else line.kit.line_id
+            rises[bought_as] = rises.get(bought_as, 0) + sign * total_cents((line,))
+    costs = [
+        (rises.get(change.line_id or _added_id(request, position), 0), -position)
+        for position, change in enumerate(request.line_changes, start=1)
+    ]
+    limit = f"the order would be worth {worth_cents} cents ({order.currency}), the largest amount is {MOST_CENTS}"
+    if not costs or max(costs)[0] <= 0:
+        return Refusal("invalid", f"service_level: {limit}; keep the one that it has")
+    position = -max(costs)[1]
+    change = request.line_changes[position - 1]
+    price_cents = change.unit_price_cents if change.line_id is None else None
+    too_dear_alone = price_cents is not None and worth_cents - price_cents * (change.quantity - 1) > MOST_CENTS
+    field = f"line_changes.{position - 1}.{'unit_price_cents' if too_dear_alone else 'quantity'}"
+    return Refusal("invalid", f"{field}: {limit}; order less of it, or as an order of its own")
+
+
+def _added_id(request: OrderEditRequested, position: int) -> str:
+    """The id of the line that a change adds; ``position`` counts from 1."""
+    return f"added-{request.change_id.hex}-{position}"
 
 
 def with_fewer_units(order: Order, units: Mapping[str, int]) -> Edited:
@@ -179,7 +211,7 @@ def _added_lines(order: Order, request: OrderEditRequested) -> tuple[Line, ...] 
         if change.unit_price_cents is None or (change.unit_weight_grams is None and not change.components):
             missing = "unit_price_cents" if change.unit_price_cents is None else "unit_weight_grams"
             return Refusal("invalid", f"{where}: {missing}: needed for {change.sku}; take it from the product master")
-        line_id = f"added-{request.change_id.hex}-{position}"
+        line_id = _added_id(request, position)
         if change.components:
             taken = {line.line_id for line in (*order.lines, *added)}
             kit = _added_kit(change, line_id, change.unit_price_cents, taken, where)

@@ -9,11 +9,13 @@ from services.sync.decide.cancellations import Answer, Asked
 from services.sync.decide.senders import problems_of_sender
 from services.sync.decide.shipments import order_lines
 from services.sync.decide.texts import reason_of
+from services.sync.decide.unreadable import wish_in
 from services.sync.queries import cancellations as queries
 from services.sync.queries.orders import read_digests, read_order_lines
 from shared.contracts.channels import ChannelCancelRequested
 from shared.contracts.orders import OrderCancelled, OrderCancelRejected, OrderEdited
 from shared.messaging.message import Outgoing, Received, Transaction
+from shared.messaging.reading import Unreadable
 
 MOST_AT_ONCE = 200
 
@@ -58,6 +60,20 @@ async def _park_contradictions(tx: Transaction, messages: Sequence[Received[Chan
                 message,
                 f"cancellation_id: {key[2]!r} of order {key[1]!r} was used for other lines; give every cancellation an id of its own",
             )
+
+
+async def answer_unreadable_cancellations(tx: Transaction, unreadable: Sequence[Unreadable]) -> list[Outgoing]:
+    """Tells channels what was wrong with cancellations that are none; the messages are parked. Of a cancellation that is known its outcome
+    is told, and nothing else."""
+    default = ChannelCancelRequested.model_fields["cancellation_id"].default
+    found = [
+        (message, key)
+        for message in unreadable
+        if (key := wish_in(message.document, message.partner, "cancellation_id", default)) is not None
+    ]
+    rows = await queries.read_cancellations(tx.connection, {key for _, key in found}) if found else []
+    known = {(row["channel"], row["external_id"], row["cancellation_id"]) for row in rows}
+    return [Outgoing(decide.refusal(key, "invalid", message.reason, tx.now), partner=key[0]) for message, key in found if key not in known]
 
 
 async def take_up_waiting_cancellations(tx: Transaction) -> list[Outgoing]:

@@ -8,11 +8,13 @@ from services.sync.decide import edits as decide
 from services.sync.decide.edits import EditKey
 from services.sync.decide.senders import problems_of_sender
 from services.sync.decide.texts import reason_of
+from services.sync.decide.unreadable import wish_in
 from services.sync.queries import edits as queries
 from services.sync.queries.orders import read_catalogue, read_digests
 from shared.contracts.channels import ChannelEditRequested
 from shared.contracts.orders import OrderEdited, OrderEditRejected
 from shared.messaging.message import Outgoing, Received, Transaction
+from shared.messaging.reading import Unreadable
 
 
 async def pass_on_edits(tx: Transaction, messages: Sequence[Received[ChannelEditRequested]]) -> list[Outgoing]:
@@ -59,6 +61,14 @@ def _park_another(tx: Transaction, message: Received[ChannelEditRequested], firs
     if first != decide.content_of(message.data):
         _, external_id, edit_id = decide.key_of(message.data)
         tx.park(message, f"edit_id: {edit_id!r} of order {external_id!r} was used for another edit; give every edit an id of its own")
+
+
+async def answer_unreadable_edits(tx: Transaction, unreadable: Sequence[Unreadable]) -> list[Outgoing]:
+    """Tells channels what was wrong with edits that are none; the messages are parked. Of an edit that is known its outcome is told, and
+    nothing else."""
+    found = [(message, key) for message in unreadable if (key := wish_in(message.document, message.partner, "edit_id")) is not None]
+    known = await queries.read_contents(tx.connection, {key for _, key in found}) if found else {}
+    return [Outgoing(decide.refusal(key, message.reason, tx.now), partner=key[0]) for message, key in found if key not in known]
 
 
 async def tell_outcomes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,6 +16,7 @@ from shared.contracts.channels import ChannelCancelRequested, FieldProblem
 from shared.contracts.registry import routing_key_of
 from shared.contracts.unknown_fields import slips, unknown_fields
 from shared.http import error_response
+from shared.json_document import NulCharacters, model_in
 from shared.messaging.reading import Delivery, problems_of, schema_of
 from shared.service import Environment
 from shared.signing import is_signed, read_body, signature_problem
@@ -88,19 +90,21 @@ def _document_in(body: bytes) -> dict[str, Any] | web.Response:
     return _invalid([FieldProblem(field="body", problem="is no JSON object", remedy="send one JSON object")])
 
 
-def _invalid(problems: list[FieldProblem]) -> web.Response:
+def _invalid(problems: Sequence[FieldProblem]) -> web.Response:
     return error_response(422, "invalid_cancellation", "; ".join(f"{item.field}: {item.problem}" for item in problems)[:1_000], problems)
 
 
 async def _take(environment: Environment, channel: str, document: dict[str, Any]) -> web.Response:
     """202: the cancellation is kept, and decided as soon as its order is here. The channel hears of the outcome by its queue."""
     try:
-        wanted = ChannelCancelRequested.model_validate_json(json.dumps(document))
+        wanted = model_in(ChannelCancelRequested, json.dumps(document).encode())
+    except NulCharacters as error:
+        return _invalid(error.faults)
     except ValidationError as error:
-        return _invalid(list(problems_of(error, schema_of(ChannelCancelRequested))))
+        return _invalid(problems_of(error, schema_of(ChannelCancelRequested)))
     misspelt = slips(unknown_fields(wanted, document))
     if misspelt:
-        return _invalid(list(misspelt))
+        return _invalid(misspelt)
     data = wanted.model_dump(mode="json")
     envelope = {
         "specversion": "1.0",

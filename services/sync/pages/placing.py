@@ -21,8 +21,8 @@ from shared.contracts.envelope import Envelope
 from shared.contracts.orders import OrderPlaced
 from shared.contracts.registry import routing_key_of
 from shared.contracts.unknown_fields import ignored, slips, unknown_fields
-from shared.http import error_response, malformed_json
-from shared.json_document import MalformedJson, document_in
+from shared.http import error_response
+from shared.json_document import NulCharacters, document_in
 from shared.messaging.batching import HandledNow
 from shared.messaging.reading import Delivery, problems_of, schema_of
 from shared.service import Environment
@@ -87,8 +87,8 @@ def _read(request: web.Request, body: bytes) -> _Placing | web.Response:
     """The order in a body that is either an envelope or the bare order."""
     try:
         document = document_in(body)
-    except MalformedJson as error:
-        return malformed_json(error)
+    except NulCharacters as error:
+        return _invalid(error.faults)
     try:
         if isinstance(document, dict) and "specversion" in document:
             return _read_envelope(document, body)
