@@ -96,7 +96,7 @@ async def _change_role(connection: Connection, template: str, *names: str) -> No
     Roles belong to the whole server but an advisory lock to one database, so two databases on one server cannot wait for each other.
     """
     statement = await _quoted(connection, template, *names)
-    for _ in range(ROLE_ATTEMPTS - 1):
+    for attempt in range(1, ROLE_ATTEMPTS):
         try:
             await connection.execute(statement)
         except asyncpg.InternalServerError as error:
@@ -107,7 +107,7 @@ async def _change_role(connection: Connection, template: str, *names: str) -> No
             pass
         else:
             return
-        await asyncio.sleep(random.uniform(0, ROLE_PAUSE_SECONDS))  # noqa: S311 - spreading load needs no secrecy
+        await asyncio.sleep(random.uniform(0, ROLE_PAUSE_SECONDS * attempt))  # noqa: S311 - spreading load needs no secrecy
     await connection.execute(statement)
 
 

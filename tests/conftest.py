@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local.progress import Progress
 from deploy.local.stack import Stack
+from shared.audit_model import Invariant
 from shared.database import prepare_connection
 from shared.messaging.message import Connection
 from shared.migrate import AUDITOR, migrate, role_of, service_names
@@ -38,11 +39,11 @@ for _name in [name for name in os.environ if name.startswith("ORDERMESH_") and n
     del os.environ[_name]
 
 
-LONGEST_FIRST = ("faults", "journeys", "cases", "topology", "benchmarks", "demo")
-"""Folders whose tests take long: two workers finish at about the same time when these begin first."""
+LONGEST_FIRST = ("faults", "journeys", "cases", "demo", "local", "topology", "benchmarks")
+"""Folders whose tests take long: workers finish at about the same time when these begin first."""
 
-ONE_WORKER_EACH = ("faults", "journeys", "cases", "topology")
-"""Folders whose tests share one running system, or users of the one broker."""
+ONE_WORKER_EACH = ("faults", "journeys", "cases", "local", "topology")
+"""Folders whose tests share one running system, servers that they break, or users of the one broker."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -158,7 +159,7 @@ class Databases:
         if idle:
             connection = idle.pop()
         else:
-            connection = await asyncpg.connect(url, server_settings=settings)
+            connection = await asyncpg.connect(url, server_settings=settings, max_cacheable_statement_size=0)  # 0: audits are long
             await prepare_connection(connection)
         self._connections.append((service, connection))
         return connection
@@ -173,13 +174,23 @@ class Databases:
                 self._kept.setdefault(service, []).append(connection)
 
 
-async def _create_from(admin_url: str, name: str, template: str) -> None:
+def as_one_statement(invariants: Sequence[Invariant]) -> str:
+    """All rules of a service in one question: (rule, subject, detail) of whatever breaks one. Asked after every message, it counts."""
+    return " UNION ALL ".join(
+        f"SELECT '{invariant.id}', broken.* FROM ({invariant.sql}) AS broken (subject, detail)"  # noqa: S608  # our own statements
+        for invariant in invariants
+    )
+
+
+async def create_from(admin_url: str, name: str, template: str) -> None:
+    """A copy of the template for tests. Nothing that they prove is about a server that dies, so their commits do not wait for its disk."""
     admin = await asyncpg.connect(admin_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    await admin.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
     await admin.close()
 
 
-async def _drop(admin_url: str, name: str) -> None:
+async def drop_database(admin_url: str, name: str) -> None:
     admin = await asyncpg.connect(admin_url)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
@@ -216,9 +227,9 @@ END $$
 def reused_database(servers: dict[str, str], migrated_template: str) -> Iterator[str]:
     """One database for the tests that only fill tables; they are emptied before each test."""
     name = f"test_{secrets.token_hex(6)}"
-    asyncio.run(_create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template))
+    asyncio.run(create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template))
     yield name
-    asyncio.run(_drop(servers["ADMIN_DATABASE_URL"], name))
+    asyncio.run(drop_database(servers["ADMIN_DATABASE_URL"], name))
 
 
 @pytest.fixture(scope="session")
@@ -246,11 +257,11 @@ async def databases(
 async def fresh_databases(servers: dict[str, str], migrated_template: str) -> AsyncIterator[Databases]:
     """A database of this test's own, whose structure it may change."""
     name = f"test_{secrets.token_hex(6)}"
-    await _create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template)
+    await create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template)
     own = Databases(servers["ADMIN_DATABASE_URL"], name)
     yield own
     await own.close()
-    await _drop(servers["ADMIN_DATABASE_URL"], name)
+    await drop_database(servers["ADMIN_DATABASE_URL"], name)
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from deploy.local.failure import LocalStackError, last_lines
 from deploy.local.processes import CHECKOUT, Processes
@@ -16,21 +19,38 @@ STEPS = {
 
 
 def prepare(stack: Stack) -> None:
-    """Applies migrations and topology; raises LocalStackError with the end of the step's log when one fails."""
+    """Applies migrations and topology, at the same time; raises LocalStackError with the end of the step's log when one fails.
+
+    What still runs when one fails, or at Ctrl-C, is ended: each step is safe to be cut off and run again.
+    """
     processes = Processes(stack)
     processes.lay_out()
-    for name, (module, *arguments) in STEPS.items():
-        log = stack.directory / "logs" / f"{name.lower()}.log"
-        with stack.progress.step(name) as step, log.open("wb") as output:
-            finished = subprocess.run(
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "PYTHONPATH": str(CHECKOUT), **stack.environment(), **processes.environment()},
-                cwd=CHECKOUT,
-                check=False,
-            )
-            if finished.returncode != 0:
-                raise LocalStackError(f"{name} failed (python -m {module}); log: {log}\n{last_lines(log)}")
-            step.result = "applied"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **stack.environment(), **processes.environment()}
+    logs = {name: stack.directory / "logs" / f"{name.lower()}.log" for name in STEPS}
+    with ExitStack() as exits:
+        under_way = {name: exits.enter_context(_running(STEPS[name], logs[name], environment)) for name in STEPS}
+        for name, process in under_way.items():
+            with stack.progress.step(name) as step:
+                if process.wait() != 0:
+                    raise LocalStackError(f"{name} failed (python -m {STEPS[name][0]}); log: {logs[name]}\n{last_lines(logs[name])}")
+                step.result = "applied"
+
+
+@contextmanager
+def _running(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A step from its start; it has ended at the end of the block."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            cwd=CHECKOUT,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -26,7 +26,7 @@ from shared.migrate import migrate, role_of
 from shared.service import Service
 from tests.allocation.happenings import Batch
 from tests.allocation.model import UploadedRow
-from tests.conftest import PASSWORD, with_database
+from tests.conftest import PASSWORD, as_one_statement, create_from, drop_database, with_database
 
 AnyT = TypeVar("AnyT")
 Books = dict[str, dict[str, Any]]
@@ -80,10 +80,7 @@ SELECT json_build_object(
 )::text
 """
 
-AUDIT = " UNION ALL ".join(
-    f"SELECT '{invariant.id}', found.* FROM ({invariant.sql}) AS found(subject, detail)"  # noqa: S608  # our own statements
-    for invariant in INVARIANTS
-)
+AUDIT = as_one_statement(INVARIANTS)
 
 EMPTY = """
 DO $$
@@ -262,16 +259,13 @@ def own_stage(admin_url: str, template: str | None = None) -> Iterator[Stage]:
     name = f"machine_{secrets.token_hex(6)}"
 
     async def make() -> None:
+        if template is not None:
+            await create_from(admin_url, name, template)
+            return
         admin = await asyncpg.connect(admin_url)
-        await admin.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template} STRATEGY file_copy" if template else ""))
+        await admin.execute(f"CREATE DATABASE {name}")
         await admin.close()
-        if template is None:
-            await migrate(with_database(admin_url, name), {role_of("allocation"): PASSWORD})
-
-    async def drop() -> None:
-        admin = await asyncpg.connect(admin_url)
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+        await migrate(with_database(admin_url, name), {role_of("allocation"): PASSWORD})
 
     asyncio.run(make())
     try:
@@ -279,4 +273,4 @@ def own_stage(admin_url: str, template: str | None = None) -> Iterator[Stage]:
         with Stage(with_database(own, name, user=role_of("allocation"), password=PASSWORD), own) as stage:
             yield stage
     finally:
-        asyncio.run(drop())
+        asyncio.run(drop_database(admin_url, name))

@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from services.allocation.queries import holds, kits, pools, promises
 from shared.messaging.message import Connection
 from tests.allocation.test_promise_plans import Asked
-from tests.conftest import Databases
+from tests.conftest import Databases, create_from, drop_database
 
 NOW = datetime(2026, 3, 6, tzinfo=UTC)
 BIG_TABLES = {"demand", "orders", "stock_pools", "assignments", "holds", "hold_lines", "channel_pools", "rule_changes"}
@@ -49,16 +48,14 @@ ANALYZE;
 async def full(migrated_template: str, servers: dict[str, str]) -> AsyncIterator[Connection]:
     """Much of everything; filled once, because nothing is changed."""
     name = f"hold_plans_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+    await create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template)
     databases = Databases(servers["ADMIN_DATABASE_URL"], name)
     admin = await databases.connect_as_admin()
     await admin.execute("SET search_path = allocation")
     await admin.execute(FILL)
     yield admin
     await databases.close()
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
+    await drop_database(servers["ADMIN_DATABASE_URL"], name)
 
 
 IDS = [UUID(int=int(f"{number}", 16)) for number in (50, 51, 52)]

@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from services.allocation.queries import preorders, promises, supplies
 from shared.messaging.message import Connection
-from tests.conftest import Databases
+from tests.conftest import Databases, create_from, drop_database
 
 NOW = datetime(2026, 3, 6, tzinfo=UTC)
 BIG_TABLES = {"demand", "orders", "stock_pools", "supplies", "supply_lines", "promise_changes"}
@@ -63,16 +62,14 @@ class Asked:
 async def full(migrated_template: str, servers: dict[str, str]) -> AsyncIterator[Connection]:
     """Much of everything; filled once, because nothing is changed."""
     name = f"promise_plans_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+    await create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template)
     databases = Databases(servers["ADMIN_DATABASE_URL"], name)
     admin = await databases.connect_as_admin()
     await admin.execute("SET search_path = allocation")
     await admin.execute(FILL)
     yield admin
     await databases.close()
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
+    await drop_database(servers["ADMIN_DATABASE_URL"], name)
 
 
 ROUND = UUID(int=7)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from services.allocation.queries import queue, reading
 from services.allocation.queries.queue import Newcomers, Places, Work
 from shared.contracts.envelope import new_id
 from shared.messaging.message import Connection
-from tests.conftest import Databases
+from tests.conftest import Databases, create_from, drop_database
 
 QUEUED = 100_000
 
@@ -121,8 +120,7 @@ GUARDED: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
 async def filled(migrated_template: str, servers: dict[str, str]) -> AsyncIterator[Connection]:
     """200,000 orders: half of them wait for one SKU, most of the rest have shipped, some hold units while they are incomplete."""
     name = f"plans_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+    await create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template)
     databases = Databases(servers["ADMIN_DATABASE_URL"], name)
     admin: Connection = await databases.connect_as_admin()
     await admin.execute("SET search_path = allocation")
@@ -131,8 +129,7 @@ async def filled(migrated_template: str, servers: dict[str, str]) -> AsyncIterat
     await admin.execute("ANALYZE")
     yield admin
     await databases.close()
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
+    await drop_database(servers["ADMIN_DATABASE_URL"], name)
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

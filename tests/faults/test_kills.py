@@ -69,11 +69,16 @@ class Run:
                         raise
             await adapter.close()
 
-    async def stream(self, *, pause_seconds: float) -> None:
-        """Publishes all orders, fifty at a time."""
-        for start in range(0, len(self.orders), 50):
-            await self.publish(self.orders[start : start + 50])
+    async def stream(self, orders: list[Json], *, at_a_time: int, pause_seconds: float) -> None:
+        """Publishes orders a few at a time."""
+        for start in range(0, len(orders), at_a_time):
+            await self.publish(orders[start : start + at_a_time])
             await asyncio.sleep(pause_seconds)
+
+    def portions(self, count: int) -> list[list[Json]]:
+        """All orders in so many equal parts, one for each blow: however long starts take, no blow falls on an idle system."""
+        size = len(self.orders) // count
+        return [self.orders[start : start + size] for start in range(0, len(self.orders), size)]
 
     async def until_decided(self) -> None:
         """Waits until every unit is shipped or waits in a queue, whatever happened on the way."""
@@ -105,20 +110,24 @@ class Run:
 
 
 async def test_kill_nine_of_every_service_of_the_broker_and_of_postgres_loses_and_doubles_nothing(breakable: System) -> None:
-    run = Run(breakable, "kill", 1_400)
+    run = Run(breakable, "kill", 700)
     await run.prepare()
-    streaming = asyncio.create_task(run.stream(pause_seconds=0.15))
+    servers = (breakable.stack.rabbitmq, breakable.stack.postgres)
+    portions = iter(run.portions(len(SERVICES) + len(servers)))
+    streams = []
     for name in SERVICES:
+        streams.append(asyncio.create_task(run.stream(next(portions), at_a_time=20, pause_seconds=0.2)))
         await asyncio.sleep(1.0)
         await asyncio.to_thread(breakable.processes.kill, name)
         await asyncio.sleep(0.5)
         await asyncio.to_thread(breakable.processes.start, [name])
-    for server in (breakable.stack.rabbitmq, breakable.stack.postgres):
+    for server in servers:
+        streams.append(asyncio.create_task(run.stream(next(portions), at_a_time=20, pause_seconds=0.2)))
         await asyncio.sleep(1.0)
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(1.0)
         await asyncio.to_thread(server.start)
-    await streaming
+    await asyncio.gather(*streams)
     await run.until_decided()
     shipped = await run.shipped_by_3pls()
     assert {sku: shipped[sku] for sku in run.skus} == run.stocked, "exactly what was on the shelves has left them"
@@ -129,7 +138,7 @@ async def test_a_broker_that_lost_everything_is_refilled_by_republish(breakable:
     started_at = datetime.now(UTC) - timedelta(seconds=5)
     run = Run(breakable, "wipe", 400)
     await run.prepare()
-    streaming = asyncio.create_task(run.stream(pause_seconds=0.1))
+    streaming = asyncio.create_task(run.stream(run.orders, at_a_time=50, pause_seconds=0.1))
     await asyncio.sleep(1.5)
     await asyncio.to_thread(breakable.stack.rabbitmq.wipe)
     await asyncio.to_thread(breakable.stack.rabbitmq.start)
@@ -137,29 +146,34 @@ async def test_a_broker_that_lost_everything_is_refilled_by_republish(breakable:
     await streaming
     # What partners had handed over and nobody had taken yet is gone with the broker: adapters and 3PLs say it again.
     await run.publish(run.orders)
-    for name in SERVICES:
-        finished = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", f"services.{name}", "republish", "--since", started_at.isoformat()],
-            env=breakable.processes.environment_of(name),
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
+    await asyncio.gather(*(republish(breakable, name, started_at) for name in SERVICES))
     await breakable.simulator("third_party_logistics", "POST", "/repeat", {})
     await run.until_decided()
     await breakable.audit(wait_seconds=120)
 
 
+async def republish(system: System, service: str, since: datetime) -> None:
+    """What an operator asks one service for after the broker has lost its messages."""
+    finished = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", f"services.{service}", "republish", "--since", since.isoformat()],
+        env=system.processes.environment_of(service),
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
 async def test_a_service_that_is_stopped_and_started_under_load_loses_nothing(breakable: System) -> None:
     """A rolling upgrade as Kubernetes does it: SIGTERM, drain, a new process."""
-    run = Run(breakable, "roll", 400)
+    run = Run(breakable, "roll", 300)
     await run.prepare()
-    streaming = asyncio.create_task(run.stream(pause_seconds=0.2))
-    for name in SERVICES:
+    streams = []
+    for name, portion in zip(SERVICES, run.portions(len(SERVICES)), strict=True):
+        streams.append(asyncio.create_task(run.stream(portion, at_a_time=20, pause_seconds=0.2)))
         await asyncio.to_thread(breakable.processes.restart, name)
-    await streaming
+    await asyncio.gather(*streams)
     await run.until_decided()
     await breakable.audit(wait_seconds=120)

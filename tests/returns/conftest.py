@@ -14,11 +14,12 @@ from services.returns.audit import INVARIANTS
 from shared.contracts.base import Message
 from shared.messaging import outbox
 from shared.messaging.message import Connection, Outgoing, Received, Transaction
-from tests.conftest import Databases
+from tests.conftest import Databases, as_one_statement
 from tests.returns.messages import NOW, RENO, received
 
 MessageT = TypeVar("MessageT", bound=Message)
 HANDLERS: dict[type[Message], Callable[..., Awaitable[Sequence[Outgoing]]]] = {item.message: item.handler for item in SERVICE.consumes}
+AUDIT = as_one_statement(INVARIANTS)
 
 
 @dataclass
@@ -66,10 +67,7 @@ class Desk:
 
     async def violations(self) -> list[tuple[str, str, str]]:
         """What the audit has to say."""
-        found = []
-        for invariant in INVARIANTS:
-            found += [(invariant.id, row[0], row[1]) for row in await self.connection.fetch(invariant.sql)]
-        return found
+        return [(row[0], row[1], row[2]) for row in await self.connection.fetch(AUDIT)]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from shared.audit.running import run_checks
 from shared.audit.snapshot import Snapshot
 from shared.audit.statements import load_statements
 from shared.messaging.message import Connection
-from tests.conftest import Databases
+from tests.conftest import Databases, create_from, drop_database
 from tests.shared.plants import PLANTS, Plant
 from tests.shared.world import open_world
 
@@ -32,8 +32,7 @@ async def day(
 ) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """An administrator's connection to the books of a lived day."""
     name = f"day_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(servers["ADMIN_DATABASE_URL"])
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE {migrated_template} STRATEGY file_copy")
+    await create_from(servers["ADMIN_DATABASE_URL"], name, migrated_template)
     databases = Databases(servers["ADMIN_DATABASE_URL"], name)
     async with open_world(databases, tmp_path_factory.mktemp("day")) as world:
         await world.live_a_day()
@@ -42,8 +41,7 @@ async def day(
     yield connection
     await connection.close()
     await databases.close()
-    await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await server.close()
+    await drop_database(servers["ADMIN_DATABASE_URL"], name)
 
 
 async def names_of(connection: Connection) -> dict[str, str]:
