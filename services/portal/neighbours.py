@@ -189,6 +189,11 @@ async def read_product(environment: Environment, sku: str) -> Reply:
     return await read(environment, "sync", f"/products/{quote(sku, safe='')}")
 
 
+async def find_listings(environment: Environment, channel: str, search: str, limit: int) -> Reply:
+    """What one channel sells whose title or SKU holds these words, a SKU of this name first."""
+    return await read(environment, "sync", "/listings", channel=channel, search=search, limit=str(limit))
+
+
 async def read_locations(environment: Environment, **query: str) -> Reply:
     """Every location, or those near a postal code."""
     return await read(environment, "routing", "/locations", **query)

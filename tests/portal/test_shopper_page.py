@@ -11,14 +11,17 @@ import pytest
 from aiohttp import ClientResponse
 
 from services.portal.access import LinkSigner
+from services.portal.settings import PortalSettings
+from shared.config import load_settings
 from shared.contracts.envelope import new_id
 from shared.contracts.orders import Actor, OrderCancelRequested, OrderDelayAnswered, OrderDelayAnswerRejected
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnDeclined
 from shared.database import Pool
+from shared.errors import BadConfiguration
 from tests.portal import stories
 from tests.portal.stories import NOON, line
 from tests.portal.telling import happened
-from tests.portal.world import LINK_SECRET, World
+from tests.portal.world import LINK_SECRET, Neighbour, World
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 HIDDEN = re.compile(
@@ -61,6 +64,20 @@ async def send(world: World, order: UUID, name: str, **fields: str) -> ClientRes
     """Fills in a form of the page and sends it, without following the redirect."""
     action, hidden = (await forms_of(world, order))[name]
     return await world.client.post(action, data={**hidden, **fields}, allow_redirects=False)
+
+
+async def press(world: World, page: str, button: str, **fields: str) -> ClientResponse:
+    """Sends the form that changes an order as a page shows it, with what is filled in, by one of its buttons."""
+    form = re.search(r'<form method="post" action="([^"]+/change[^"]*)">(.*?)</form>', page, re.DOTALL)
+    assert form is not None
+    hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', form[2]))
+    action = form[1].replace("&amp;", "&")
+    return await world.client.post(action, data={**hidden, **fields, "step": button}, allow_redirects=False)
+
+
+def sent_to(neighbour: Neighbour) -> list[Any]:
+    """The changes that a neighbour was asked to make, not those that it was only asked about."""
+    return [asked["data"] for asked in neighbour.asked if "data" in asked]
 
 
 class TestWhoGetsIn:
@@ -532,8 +549,8 @@ class TestChanging:
         path = f"/orders/{order}/edit/preview"
         paid = {"shipping_paid_before_cents": 495, "shipping_paid_after_cents": 495}
         world.routing.shows(path, stories.preview(order) | paid, method="POST")
-        wish = {"units 1": "1", "address_city": "Sparks", "version": "1"}
-        shown = await send(world, order, "change", **wish, step="preview")
+        wish = {"units 1": "1", "address_city": "Sparks"}
+        shown = await send(world, order, "change", **wish, version="1", step="preview")
         page = await shown.text()
         assert (shown.status, "What would change" in page, "Goes back the way it was paid" in page) == (200, True, True)
         assert 'value="Sparks"' in page, "what was filled in stays"
@@ -542,17 +559,20 @@ class TestChanging:
         asked = [question["request"] for question in world.routing.asked if "request" in question]
         assert (asked[0]["ship_to"]["city"], asked[0]["actor"]["kind"], asked[0]["expected_order_version"]) == ("Sparks", "shopper", 1)
         assert [line["quantity"] for line in asked[0]["line_changes"]] == [1]
+        assert "as things stand by 5 January 2026" in page
         world.routing.replies_with("done", stories.edited(order, 2, [line(quantity=1)]))
-        made = await send(world, order, "change", **wish, step="make")
+        unseen = await (await press(world, page, "make", **{**wish, "address_city": "Fernley"})).text()
+        assert ("Please look once more" in unseen, sent_to(world.routing)) == (True, []), "only what was shown is made"
+        made = await press(world, page, "make", **wish)
         assert "Your order is changed" in await (await world.client.get(made.headers["Location"])).text()
         too_late = {"reason": "fulfillment_started", "detail": "reno has started"}
         world.routing.shows(path, stories.preview(order, too_late), method="POST")
-        refused = await (await send(world, order, "change", **{**wish, "units 1": "2"}, step="preview")).text()
+        refused = await (await send(world, order, "change", **{**wish, "units 1": "2", "version": "2"}, step="preview")).text()
         assert "It is too late for this change" in refused
         assert "Make this change" not in refused
         nowhere = {"reason": "invalid", "detail": "ship_to.postal_code: '00000' is on no map of US here; correct it"}
         world.routing.shows(path, stories.preview(order, nowhere), method="POST")
-        answer = await send(world, order, "change", **{**wish, "address_postal_code": "00000"}, step="preview")
+        answer = await send(world, order, "change", **{**wish, "address_postal_code": "00000", "version": "2"}, step="preview")
         marked = await answer.text()
         assert (answer.status, "please look at what is marked" in marked, "Make this change" in marked) == (422, True, False)
         assert 'value="00000" aria-invalid="true"' in marked
@@ -564,6 +584,9 @@ class TestChanging:
             ({}, "Nothing is different yet"),
             ({"units 1": "many"}, "Choose a whole number"),
             ({"address_country": "Nevada"}, "as it stands on a parcel"),
+            ({"units 1": "1"}, "Please look at the order as it stands now"),
+            ({"units 9": "1", "version": "1"}, "not in the order, or not any more"),
+            ({"add_sku": "MUG-RED", "version": "1"}, "Nothing can be added to this order here"),
         ],
     )
     async def test_what_cannot_be_read_is_marked_and_asks_nobody(
@@ -580,3 +603,112 @@ class TestChanging:
         assert "change" not in await forms_of(world, order)
         answer = await world.client.post(action, data={**hidden, "units 1": "1", "step": "make"}, allow_redirects=False)
         assert (answer.status, world.routing.asked) == (404, [])
+
+
+def listed(sku: str, price: int = 1_500, **stock: Any) -> dict[str, Any]:
+    """One row of what sync says a channel lists."""
+    return {"sku": sku, "title": f"The {sku}", "unit_price_cents": price, "wanted_mode": None, "wanted_next_ship_at": None, **stock}
+
+
+def sells(world: World, *rows: dict[str, Any]) -> None:
+    """The order's channel lists these products, whatever is searched for."""
+    world.sync.shows("/listings", {"channel": "shop", "listings": list(rows), "next_after": None})
+    for row in rows:
+        known = {"unit_weight_grams": 400, "hazmat": False, "components": []}
+        world.sync.shows(f"/products/{row['sku']}", {**{name: row[name] for name in ("sku", "title", "unit_price_cents")}, **known})
+
+
+@pytest.fixture
+def generous(world: World) -> World:
+    """A shop whose shoppers may add and swap products."""
+    object.__setattr__(world.settings, "shopper_changes", "lines")
+    object.__setattr__(world.settings, "catalogue_currency", "USD")
+    return world
+
+
+class TestAddingAndSwapping:
+    async def test_a_line_is_swapped_for_a_product_that_was_found_at_the_price_that_was_shown(self, generous: World, pool: Pool) -> None:
+        order, world = await an_order(pool), generous
+        page = await (await world.client.get(world.page_of(order))).text()
+        sells(world, listed("MUG-RED", wanted_mode="backorder", wanted_next_ship_at="2026-12-01T00:00:00Z"), listed("GIFT", 0))
+        found = await (await press(world, page, "preview", find="red  mug")).text()
+        assert "GET /listings?channel=shop&search=red+mug&limit=9" in world.sync.paths
+        assert ("The MUG-RED" in found, "$15.00" in found, "sold out: ships from 1 December 2026" in found) == (True, True, True)
+        assert ("GIFT" in found, world.routing.asked) == (False, []), "what has no price is not for sale; a search changes nothing"
+        wish = {"add_sku": "MUG-RED", "swap_line": "1", "units 1": "2", "add_units": "", "unit_price_cents": "1", "quantity": "9"}
+        path, dearer = f"/orders/{order}/edit/preview", {"added": [{"sku": "MUG-RED", "units": 2}], "money_delta_cents": 500}
+        world.routing.shows(path, stories.preview(order, {"reason": "payment_required", "detail": "500 more"}), method="POST")
+        refused = await (await press(world, found, "preview", **wish)).text()
+        assert ("This change costs more than you paid" in refused, "Make this change" in refused) == (True, False)
+        world.routing.shows(path, {**stories.preview(order), **dearer}, method="POST")
+        shown = await (await press(world, found, "preview", **wish)).text()
+        assert ("Has to be paid first" in shown, "Of 2 more MUG-RED 0 can be had at once" in shown) == (True, True)
+        question = world.routing.asked[-1]["request"]
+        removed, added = question["line_changes"]
+        assert (removed["line_id"], removed["quantity"], question["expected_order_version"]) == ("1", 0, 1)
+        assert (added["sku"], added["quantity"], added["unit_price_cents"], added["line_id"]) == ("MUG-RED", 2, 1_500, None)
+        sells(world, listed("MUG-RED", 1_600))
+        again = await (await press(world, shown, "make", **wish)).text()
+        assert ("Please look once more" in again, sent_to(world.routing)) == (True, []), "nobody pays a price that was not shown"
+        typed = await (await press(world, again, "make", **wish, find="lamp")).text()
+        assert ("Nothing is different" in typed, sent_to(world.routing)) == (False, []), "the Enter key in the search is no order"
+        world.routing.replies_with("done", stories.payment_requested(order, UUID(int=0)))
+        first = await press(world, again, "make", **wish)
+        [made] = sent_to(world.routing)
+        assert ([line["unit_price_cents"] for line in made["line_changes"][1:]], made["expected_order_version"]) == ([1_600], 1)
+        assert "Your change waits for its payment" in await (await world.client.get(first.headers["Location"])).text()
+        await happened(pool, stories.payment_requested(order, UUID(made["change_id"])))
+        twice = await press(world, again, "make", **wish)
+        assert ("answer=already_done" in twice.headers["Location"], len(sent_to(world.routing))) == (True, 1)
+
+    async def test_what_is_not_sold_here_or_contradicts_itself_is_told_and_asks_nobody(self, generous: World, pool: Pool) -> None:
+        order, world = await an_order(pool), generous
+        sells(world, listed("MUG-RED"), listed("GIFT", 0))
+        page = await (await world.client.get(world.page_of(order))).text()
+        for fields, words in (
+            ({"add_sku": "OTHER-CHANNELS"}, "does not sell that, or not any more"),
+            ({"add_sku": "mug-red"}, "does not sell that, or not any more"),
+            ({"add_sku": "GIFT"}, "does not sell that, or not any more"),
+            ({"add_sku": "M" * 65}, "This is no SKU"),
+            *(({"add_sku": "MUG-RED", "add_units": text}, "Choose a whole number of 1") for text in ("0", "-1", "1.5", "٣", "9999999")),
+            ({"add_sku": "MUG-RED", "swap_line": "9"}, "not in the order, or not any more"),
+            ({"add_sku": "MUG-BLUE", "swap_line": "1"}, "swapped for itself"),
+            ({"add_sku": "MUG-RED", "swap_line": "1", "units 1": "1"}, "not both"),
+            ({"add_sku": "MUG-RED", "swap_line": "1", "add_units": "5"}, "as many as you swap, 2"),
+            ({"swap_line": "1"}, "Choose what you want instead"),
+        ):
+            for button in ("preview", "make"):
+                answer = await press(world, page, button, **fields)
+                assert (answer.status, words in await answer.text(), world.routing.asked) == (422, True, []), (fields, button)
+        object.__setattr__(world.settings, "catalogue_currency", "EUR")
+        answer = await press(world, page, "make", add_sku="MUG-RED")
+        text = await answer.text()
+        assert ("Nothing can be added" in text, 'name="find"' in text, world.routing.asked) == (True, False, [])
+
+    async def test_a_search_that_finds_nothing_or_too_much_or_nobody_says_so(self, generous: World, pool: Pool) -> None:
+        order, world = await an_order(pool), generous
+        page = await (await world.client.get(world.page_of(order))).text()
+        sells(world, *(listed(f"MUG-{number}") for number in range(9)))
+        many = await (await press(world, page, "find", find="mug", **{"units 1": "7"})).text()
+        assert (many.count('name="add_sku"'), "There are more: add a word" in many, 'value="7"' in many) == (9, True, True)
+        sells(world)
+        assert "Nothing found for “&lt;b&gt;”" in await (await press(world, page, "find", find="<b>")).text()
+        assert "Type a word of its name" in await (await press(world, page, "find", find=" ")).text()
+        world.sync.away = True
+        assert "cannot look into the shop just now" in await (await press(world, page, "find", find="mug")).text()
+
+
+def test_shoppers_add_products_only_where_the_currency_of_the_prices_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = {"DATABASE_URL": "x", "AMQP_URL": "x", "OPERATOR_TOKEN": "x" * 16, "LINK_SECRET": "x" * 32, "SHOPPER_CHANGES": "Lines"}
+    for name, value in needed.items():
+        monkeypatch.setenv(f"ORDERMESH_{name}", value)
+    with pytest.raises(BadConfiguration, match=r"ORDERMESH_CATALOGUE_CURRENCY: .*in which currency"):
+        load_settings(PortalSettings)
+    monkeypatch.setenv("ORDERMESH_CATALOGUE_CURRENCY", "USD")
+    assert load_settings(PortalSettings).shopper_changes == "lines"
+    for said, meant in (("false", False), ("0", False), ("yes", True)):
+        monkeypatch.setenv("ORDERMESH_SHOPPER_CHANGES", said)
+        assert load_settings(PortalSettings).shopper_changes is meant
+    monkeypatch.setenv("ORDERMESH_SHOPPER_CHANGES", "products")
+    with pytest.raises(BadConfiguration, match=r"ORDERMESH_SHOPPER_CHANGES: .*give true, false or lines"):
+        load_settings(PortalSettings)

@@ -26,7 +26,7 @@ from shared.contracts.channels import ChannelOrderReceived, FieldProblem
 from shared.contracts.envelope import new_id
 from tests.sync.messages import NOW, a_line, a_place, an_order, an_order_document
 
-MUG = Article("A mug", 300, hazmat=False, listed=True)
+MUG = Article("A mug", 300, hazmat=False, listed=True, unit_volume_cubic_centimetres=800)
 CATALOGUE = {("shop", "MUG"): MUG, ("shop", "LAMP"): Article("A lamp", 900, hazmat=True, listed=False)}
 
 
@@ -118,6 +118,7 @@ def test_the_canonical_order_is_filled_from_the_product_master() -> None:
     assert (placed.order_id, placed.order_version, placed.placed_at) == (order_id, 1, datetime(2026, 3, 2, 11, 59, tzinfo=UTC))
     line = placed.lines[0]
     assert (line.line_id, line.sku, line.title, line.unit_weight_grams, line.hazmat) == ("a", "MUG", "A mug", 300, False)
+    assert line.unit_volume_cubic_centimetres == 800
     assert (line.quantity, line.unit_price_cents, line.tax_cents) == (2, 1250, 200)
     assert (placed.channel, placed.external_id, placed.shipping_paid_cents, placed.currency) == ("shop", "1001", 500, "USD")
 

@@ -46,10 +46,27 @@ async def test_listings_are_read_page_by_page_with_what_the_channel_shows(sync: 
     [mug] = second["listings"]
     assert (mug["external_listing_id"], mug["wanted_available"], mug["accepted_available"]) == ("L-MUG", 5, None)
     assert second["next_after"] is None
+    found = {}
+    for words in ("mug", "the ug", "LAMP", "the lamp mug", "%", "the"):
+        _, answer = await read(sync, f"/listings?channel=shop&limit=3&search={quote(words)}")
+        found[words] = [(row["sku"], row["unit_price_cents"], row["wanted_available"]) for row in answer["listings"]]
+    assert found == {
+        "mug": [("MUG", 1250, 5)],
+        "the ug": [("MUG", 1250, 5)],
+        "LAMP": [("LAMP", 1250, None)],
+        "the lamp mug": [],
+        "%": [],
+        "the": [("LAMP", 1250, None), ("MUG", 1250, 5)],
+    }
+    assert (await read(sync, "/listings?channel=outlet&search=mug"))[1]["listings"] == [], "another channel's own catalogue"
 
 
 @pytest.mark.parametrize(
-    "query", ["", "?channel=nowhere", "?channel=shop&limit=0", "?channel=shop&limit=x", "?channel=shop&limit=²", "?channel=shop&after=%00"]
+    "query",
+    [
+        *("", "?channel=nowhere", "?channel=shop&limit=0", "?channel=shop&limit=x", "?channel=shop&limit=²", "?channel=shop&after=%00"),
+        *("?channel=shop&search=%20", "?channel=shop&search=%00", "?channel=shop&search=a&after=b"),
+    ],
 )
 async def test_a_question_that_makes_no_sense_names_the_field(sync: SyncHttp, query: str) -> None:
     status, answer = await read(sync, f"/listings{query}")

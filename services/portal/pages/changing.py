@@ -24,6 +24,8 @@ ADDRESS_LABELS = {
     "country": "Country (two letters)",
 }
 MOST_UNITS = 999_999
+UNSAID = frozenset({"token", "step", "seen", "find", "found"})
+"""Fields that ask for nothing by themselves."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,14 @@ class ChangeForm:
     wrong: Mapping[str, str] = field(default_factory=dict)
     version: int | None = None
 
+    def change_id(self, order_id: UUID, who: str) -> UUID:
+        """The wish's name. What is asked for is part of it: one page may be sent with other figures once more."""
+        said = "\n".join(f"{name}={text}" for name, text in sorted(self.fields.items()) if name not in UNSAID)
+        return uuid5(order_id, f"{who} change {said}")
+
     def command(self, order_id: UUID, actor: Actor, who: str) -> OrderEditRequested:
-        """The wish. What is asked for is part of its name: one page may be sent with other figures once more."""
-        said = "\n".join(f"{name}={text}" for name, text in sorted(self.fields.items()) if name not in ("token", "step"))
-        change_id = uuid5(order_id, f"{who} change {said}")
+        """The wish."""
+        change_id = self.change_id(order_id, who)
         return OrderEditRequested(order_id=order_id, change_id=change_id, actor=actor, expected_order_version=self.version, **self.changes)
 
 
@@ -47,8 +53,9 @@ def line_id_of(item: Item) -> str:
     return item.kit.line_id if item.kit else item.pieces[0].lines[0].line_id
 
 
-def read_change(order: OrderView, fields: Mapping[str, str], *, for_operators: bool = False) -> ChangeForm:
-    """Reads the form. What stands as it was is no change. Operators may also add a line and change how the order ships."""
+def read_change(order: OrderView, fields: Mapping[str, str], *, for_operators: bool = False, may_add: bool = False) -> ChangeForm:
+    """Reads the form. What stands as it was is no change. Who ``may_add`` may add a product, or swap a line for one; operators may, and
+    change how the order ships as well."""
     wrong: dict[str, str] = {}
     changes: dict[str, Any] = {}
     lines: list[LineChange] = []
@@ -62,12 +69,13 @@ def read_change(order: OrderView, fields: Mapping[str, str], *, for_operators: b
             wrong[name] = "Choose a whole number; 0 removes it."
         else:
             lines.append(LineChange(line_id=line_id_of(item), quantity=units))
-    if for_operators and fields.get("add_sku", "").strip():
-        units = _count(fields.get("add_units", "").strip() or "1")
-        try:
-            lines.append(LineChange.model_validate({"sku": fields["add_sku"], "quantity": units}))
-        except ValidationError:
-            wrong["add_sku"] = "Name a SKU and how many units of it."
+    own = {f"units {line_id_of(item)}" for item in order.bought}
+    if any(name.startswith("units ") and name not in own for name in fields):
+        wrong["form"] = "This names something that is not in the order, or not any more. Please look at it as it stands, and try again."
+    if for_operators or may_add:
+        lines += _added(order, fields, wrong)
+    elif fields.get("add_sku", "").strip() or fields.get("swap_line", ""):
+        wrong["form"] = "Nothing can be added to this order here: please order it separately."
     if lines:
         changes["line_changes"] = lines
     address = _address(order, fields, wrong)
@@ -75,10 +83,40 @@ def read_change(order: OrderView, fields: Mapping[str, str], *, for_operators: b
         changes["ship_to"] = address
     if for_operators:
         changes |= {name: fields[name] for name in ("service_level", "split_policy") if fields.get(name)}
+    version = _count(fields.get("version", ""))
     if not changes and not wrong:
         wrong["form"] = "Nothing is different yet: change what you want to have changed."
-    version = _count(fields.get("version", ""))
+    elif version is None and not wrong:
+        wrong["form"] = "Please look at the order as it stands now, and try again."
     return ChangeForm(fields, changes, wrong, version)
+
+
+def _added(order: OrderView, fields: Mapping[str, str], wrong: dict[str, str]) -> list[LineChange]:
+    """A product that is added; of a swap the removed line before it, with as many units. What contradicts itself is wrong."""
+    sku, swapped, units_text = (fields.get(name, "").strip() for name in ("add_sku", "swap_line", "add_units"))
+    if not sku:
+        if swapped:
+            wrong["add_sku"] = "Choose what you want instead."
+        return []
+    instead_of = next((item for item in order.bought if line_id_of(item) == swapped), None)
+    if swapped and instead_of is None:
+        wrong["swap_line"] = "This is not in the order, or not any more: choose again."
+    elif instead_of is not None and instead_of.sku == sku:
+        wrong["swap_line"] = "This would be swapped for itself: change how many you want of it instead."
+    elif instead_of is not None and fields.get(f"units {swapped}", "").strip() not in ("", str(instead_of.ordered)):
+        wrong["swap_line"] = "Either swap it, or change how many you want of it: not both."
+    elif instead_of is not None and units_text not in ("", str(instead_of.ordered)):
+        wrong["add_units"] = f"You get as many as you swap, {instead_of.ordered}: leave this empty."
+    units = instead_of.ordered if instead_of is not None else _count(units_text or "1")
+    if not units:
+        wrong["add_units"] = "Choose a whole number of 1 or more."
+        return []
+    try:
+        added = LineChange.model_validate({"sku": sku, "quantity": units})
+    except ValidationError:
+        wrong["add_sku"] = "This is no SKU."
+        return []
+    return [added] if instead_of is None else [LineChange(line_id=swapped, quantity=0), added]
 
 
 def _address(order: OrderView, fields: Mapping[str, str], wrong: dict[str, str]) -> Address | None:

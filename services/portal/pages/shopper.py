@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 from uuid import UUID, uuid5
 
@@ -15,10 +17,11 @@ from services.portal import asking, neighbours
 from services.portal.access import LinkSigner
 from services.portal.api.models import EditPreview
 from services.portal.api.operation import Problem
-from services.portal.api.previews import preview_with_stock
+from services.portal.api.previews import completed, preview_with_stock
 from services.portal.decide.bought import ReturnableUnits, returnable_units
 from services.portal.decide.order import OrderView
 from services.portal.links import signer_of
+from services.portal.pages import offers
 from services.portal.pages.answers import (
     ANSWERS,
     Notice,
@@ -30,10 +33,11 @@ from services.portal.pages.answers import (
     words_of_refusal,
 )
 from services.portal.pages.changing import ADDRESS_LABELS, ChangeForm, line_id_of, marked, read_change
+from services.portal.pages.offers import Found
 from services.portal.pages.rendering import comes_from_our_page, page, read_form, security_headers, see_other
 from services.portal.reading import read_order_view
 from shared.contracts.envelope import new_id
-from shared.contracts.orders import Actor, OrderCancelRequested, OrderDelayAnswered
+from shared.contracts.orders import Actor, OrderCancelRequested, OrderDelayAnswered, OrderEditRequested
 from shared.contracts.returns import ReturnAuthorisationRequested, ReturnLine
 from shared.service import Environment
 
@@ -92,6 +96,16 @@ class Visit:
             return None
         return answer if self.signer.form_is_ours(seal, self.key, f"answer:{answer}") else None
 
+    def seal_of(self, command: OrderEditRequested) -> str:
+        """Stands in the form of a previewed change, and in no other: what is asked for, with the prices that were shown."""
+        content = command.model_dump_json(exclude={"change_id"})
+        return self.token("seen", hashlib.sha256(content.encode()).hexdigest())
+
+    def has_seen(self, command: OrderEditRequested, fields: Mapping[str, str]) -> bool:
+        """Whether the visitor was shown what exactly this change would do."""
+        seen = fields.get("seen", "")
+        return seen.isascii() and hmac.compare_digest(seen, self.seal_of(command))
+
     def form_is_ours(self, name: str, form: Mapping[str, str]) -> bool:
         """Whether a form came from a page shown to this visitor."""
         return self.signer.form_is_ours(form.get("token", ""), self.key, f"{name}:{form.get('request_id', '')}")
@@ -147,14 +161,18 @@ async def _show(
     wrong: Mapping[str, str] | None = None,
     change_form: ChangeForm | None = None,
     preview: EditPreview | None = None,
+    seen: str = "",
+    look_again: bool = False,
 ) -> web.Response:
     """The page. ``filled_in`` and ``wrong`` are a return form that could not be sent on, and what is wrong by field; ``change_form`` and
-    ``preview`` a change that was filled in, and what it would do."""
+    ``preview`` a change that was filled in, and what it would do (sealed in ``seen``; ``look_again``: it is not what was shown before)."""
     change_refusal = words_of_refusal(preview.refusal.reason) if preview and preview.refusal else ""
     if change_form and preview and preview.refusal:
         change_form = marked(change_form, preview.refusal.detail)
         change_refusal = "Nothing was changed: please look at what is marked." if change_form.wrong else change_refusal
     cancel_id, return_id, delay_id, change_id = (str(new_id()) for _ in range(4))
+    may_add = offers.may_add(environment.settings, order)
+    found = await offers.offers_for(environment, order, change_form.fields) if may_add and change_form else Found()
     return page(
         environment,
         "order.html",
@@ -166,8 +184,12 @@ async def _show(
         answer_delay={"request_id": delay_id, "token": visit.token("delay", delay_id)},
         change={"request_id": change_id, "token": visit.token("change", change_id)},
         may_change=environment.settings.shopper_changes and order.may_ask_to_change,
+        may_add=may_add,
+        found=found,
         change_form=change_form,
         preview=preview,
+        seen=seen,
+        look_again=look_again,
         change_refusal=change_refusal,
         address_labels=ADDRESS_LABELS,
         change_line_id=line_id_of,
@@ -212,26 +234,52 @@ async def cancel_order(environment: Environment, request: web.Request) -> web.St
 
 
 async def change_order(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``POST /orders/{order_id}/change``: shows what a change would do, or asks routing to make it, on the version that was looked at."""
+    """``POST /orders/{order_id}/change``: looks for products to add, shows what a change would do, or asks routing to make it: what was
+    shown, on the version that was looked at, and nothing else."""
     form = await _form(environment, request, "change")
     if isinstance(form, web.Response):
         return form
     visit, order, fields = form
     if not environment.settings.shopper_changes:
         return not_found(environment)
-    change = read_change(order, fields)
+    makes = fields.get("step") == "make"
+    if makes and _is_known(order, ChangeForm(fields).change_id(order.order_id, "shopper")):
+        return see_other(environment, visit.address("already_done"))
+    may_add = offers.may_add(environment.settings, order)
+    if may_add and offers.asks_to_search(fields):
+        return await _show(environment, visit, order, None, change_form=ChangeForm(fields))
+    change = read_change(order, fields, may_add=may_add)
     if change.wrong:
         return await _show(environment, visit, order, None, change_form=change)
-    command = change.command(visit.order_id, SHOPPER, "shopper")
     try:
-        if fields.get("step") != "make":
+        command = await _priced(environment, order, change.command(visit.order_id, SHOPPER, "shopper"))
+        if command is None:
+            gone = replace(change, wrong={"add_sku": offers.GONE})
+            return await _show(environment, visit, order, None, change_form=gone)
+        if not makes or not visit.has_seen(command, fields):
             preview = await preview_with_stock(environment, command, order)
-            return await _show(environment, visit, order, None, change_form=change, preview=preview)
+            seen = "" if preview.refusal else visit.seal_of(command)
+            return await _show(environment, visit, order, None, change_form=change, preview=preview, seen=seen, look_again=makes)
         answer = await asking.ask(environment, "routing", command, event_id=command.change_id, order_id=visit.order_id)
     except (asking.ServiceAway, Problem) as error:
         log.warning("change_unanswered", detail=str(error), order_id=str(visit.order_id))
         return see_other(environment, visit.address("try_again"))
     return see_other(environment, visit.address(answer_to_change(answer)))
+
+
+def _is_known(order: OrderView, change_id: UUID) -> bool:
+    """Whether routing has taken up this very change: a button that was pressed twice asks for nothing new."""
+    taken_up = ("order.edited.v1", "order.change_pending.v1", "order.payment_requested.v1")
+    return any(entry.fact_id == change_id and entry.type in taken_up for entry in order.entries)
+
+
+async def _priced(environment: Environment, order: OrderView, command: OrderEditRequested) -> OrderEditRequested | None:
+    """The change with what the product master says today of a product that it adds; None where the order's channel does not sell that."""
+    for change in command.line_changes:
+        if change.sku is not None and await offers.find_offer(environment, order, change.sku) is None:
+            return None
+    lines = [await completed(environment, number, change) for number, change in enumerate(command.line_changes)]
+    return command.model_copy(update={"line_changes": lines})
 
 
 async def answer_delay(environment: Environment, request: web.Request) -> web.StreamResponse:

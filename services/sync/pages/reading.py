@@ -21,6 +21,7 @@ from shared.service import Environment
 LATENCY_WINDOW = timedelta(minutes=15)
 LISTINGS_PAGE = 200
 LISTINGS_PAGE_LIMIT = 1_000
+SEARCH_LIMIT = 120
 
 
 def _plain(row: Record) -> dict[str, Any]:
@@ -47,7 +48,8 @@ async def read_product(environment: Environment, request: web.Request) -> web.St
 
 
 async def read_listings(environment: Environment, request: web.Request) -> web.StreamResponse:
-    """``GET /listings?channel=&after=&limit=``: what a channel sells, SKU by SKU: the number it shall show and the one it last took."""
+    """``GET /listings?channel=&after=&limit=``: what a channel sells, SKU by SKU: today's price, the number it shall show and the one it
+    last took. With ``search=`` those whose title or SKU holds all its words, best first and no pages."""
     channel = request.query.get("channel", "")
     if channel not in channels_in(environment.settings.partners_file):
         problem = FieldProblem(
@@ -62,6 +64,15 @@ async def read_listings(environment: Environment, request: web.Request) -> web.S
     if not is_storable(after):
         problem = FieldProblem(field="after", problem="contains a NUL character", remedy="the next_after of the page before")
         return error_response(422, "invalid_query", "behind which SKU?", [problem])
+    search = request.query.get("search")
+    if search is not None:
+        if not search.strip() or len(search) > SEARCH_LIMIT or not is_storable(search) or after:
+            remedy = f"words of the title or the SKU, up to {SEARCH_LIMIT} characters, without after"
+            problem = FieldProblem(field="search", problem=f"{search[:20]!r} cannot be searched for", remedy=remedy)
+            return error_response(422, "invalid_query", "which products?", [problem])
+        async with environment.database.acquire(timeout=10) as connection:
+            rows = await catalogue.find_listings(connection, channel, search, int(stated))
+        return web.json_response({"channel": channel, "listings": [_plain(row) for row in rows], "next_after": None})
     async with environment.database.acquire(timeout=10) as connection:
         rows = await catalogue.read_listings(connection, channel, after, int(stated))
     following = rows[-1]["sku"] if len(rows) == int(stated) else None

@@ -206,17 +206,38 @@ async def read_product(connection: Connection, sku: str) -> Record | None:
 
 
 async def read_listings(connection: Connection, channel: str, after_sku: str, limit: int) -> list[Record]:
-    """One channel's listings behind a SKU, with the number each shall show and the number it last took."""
+    """One channel's listings behind a SKU, with today's price, the number each shall show and the number it last took."""
     return await connection.fetch(
         """
-        SELECT listings.sku, title, external_listing_id, listings.registered_at, wanted_available, wanted_mode, wanted_next_ship_at,
-               wanted_version, wanted_at, accepted_available, accepted_mode, accepted_next_ship_at, accepted_version, accepted_at,
-               accepted_latency_ms, due_at, failures, last_failure
+        SELECT listings.sku, title, unit_price_cents, external_listing_id, listings.registered_at, wanted_available, wanted_mode,
+               wanted_next_ship_at, wanted_version, wanted_at, accepted_available, accepted_mode, accepted_next_ship_at, accepted_version,
+               accepted_at, accepted_latency_ms, due_at, failures, last_failure
         FROM listings JOIN products USING (sku) LEFT JOIN listing_stock USING (channel, sku)
         WHERE channel = $1 AND listings.sku > $2
         ORDER BY listings.sku LIMIT $3
         """,
         channel,
         after_sku,
+        limit,
+    )
+
+
+async def find_listings(connection: Connection, channel: str, search: str, limit: int) -> list[Record]:
+    """One channel's listings whose title or SKU holds every word, whatever its case: the SKU that was named first, then by title."""
+    return await connection.fetch(
+        """
+        SELECT listings.sku, title, unit_price_cents, external_listing_id, listings.registered_at, wanted_available, wanted_mode,
+               wanted_next_ship_at, wanted_version, wanted_at, accepted_available, accepted_mode, accepted_next_ship_at, accepted_version,
+               accepted_at, accepted_latency_ms, due_at, failures, last_failure
+        FROM listings JOIN products USING (sku) LEFT JOIN listing_stock USING (channel, sku)
+        WHERE channel = $1
+          AND NOT EXISTS (
+              SELECT FROM unnest($2::text[]) AS word WHERE position(lower(word) IN lower(title || ' ' || listings.sku)) = 0
+          )
+        ORDER BY listings.sku = $3 DESC, lower(listings.sku) = lower($3) DESC, title, listings.sku LIMIT $4
+        """,
+        channel,
+        search.split(),
+        search.strip(),
         limit,
     )
