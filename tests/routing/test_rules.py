@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import services.routing
+from services.routing.decide.explaining import in_words as told
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Plan, Planner
@@ -259,6 +260,9 @@ def test_objective_hold_and_pack_concern_the_orders_that_they_name() -> None:
     dear = an_order(value_cents=50_000)
     held = plan_of(planner, wanted(2), everywhere("SKU-1"), dear)
     assert (held.held, held.parcels, held.record["rules"]["held_by"]) == (("look", "because"), (), "look")
+    assert told(held, None) == "Held by rule 'look': because"
+    prices = {row[0]: row[3] for row in plan_of(a_desk(), wanted(2), everywhere("SKU-1")).record["candidates"]}
+    assert {row[0]: row[3] for row in held.record["candidates"]} == prices, "it could ship whole from anywhere"
     lifted = plan_of(planner, wanted(2), everywhere("SKU-1"), an_order(value_cents=50_000, holds_lifted=True))
     assert (lifted.held, len(lifted.parcels)) == (None, 1)
 
@@ -270,6 +274,7 @@ def test_a_rule_without_an_answer_is_skipped_and_the_record_says_so() -> None:
     assert plan.record["rules"]["fired"] == ["after it"]
     [(name, why)] = plan.record["rules"]["skipped"]
     assert (name, "zero" in why) == ("divides by nothing", True)
+    assert told(plan, None).endswith("; rule 'divides by nothing' could not be evaluated: divide by zero")
     outdated = a_rule("forbid", "asks for what is gone", when="order.gone", locations="true")
     assert plan_of(a_desk(outdated), wanted(2), everywhere("SKU-1")).record["rules"]["skipped"][0][0] == "asks for what is gone"
 

@@ -57,6 +57,11 @@ SCORE_PER_DAY_PUT_OFF = SCORE_PER_MILE
 SCORE_PER_DAY_PUT_OFF_OF_CLOSEST = SCORE_PER_MILE * 12_500
 """More than any distance."""
 
+ONLY_A_PART = "has only a part"
+"""Instead of what the whole order would cost from a location."""
+INACTIVE = "inactive"
+EXCLUDED = "excluded for this order"
+
 
 class Wanted(NamedTuple):
     """Units of one order line that are to be planned."""
@@ -89,7 +94,8 @@ class PlanRequest:
 
     ``order`` is what rules may ask of the order; without it none is applied. ``slots`` are the first free slots of locations that limit
     their work (None: no day has one); a location that is not named takes as much as comes. ``stock_prices`` are those to look ahead by,
-    instead of the planner's. ``replanned`` is told in the record and changes no choice.
+    instead of the planner's. ``replanned`` is told in the record and changes no choice. ``unpriced_when_held`` makes the record of an
+    order that a rule holds as such records were kept at first: without what its candidates cost.
     """
 
     wanted: Sequence[Wanted]
@@ -106,6 +112,7 @@ class PlanRequest:
     slots: Mapping[str, Slot | None] = field(default_factory=dict)
     stock_prices: StockPrices | None = None
     replanned: Replanned | None = None
+    unpriced_when_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +246,12 @@ class Planner:
                     late = promised is not None and limit is not None and limit > promised
                     break
         else:
-            self._price(candidates, items, None, request)
+            if held is not None and not request.unpriced_when_held:
+                # What its person wants to know: where it could ship from, and for how much.
+                limit = None if self.objective == "fastest" else promised
+                if not unplaced:
+                    items = _reduced(items, candidates, unplaced)
+            self._price(candidates, items, limit, request)
         if solution is None:
             unplaced = {item.sku: item.units for item in wanted}
             return Plan((), unplaced, 0, False, self._record(request, items, candidates, excluded, (), None, False, told), held)
@@ -257,12 +269,12 @@ class Planner:
         for reach in self.network.reach(request.destination, self.tariffs.chart):
             location = reach.location
             if not location.active:
-                excluded.append([location.code, reach.zone, reach.miles, "inactive"])
+                excluded.append([location.code, reach.zone, reach.miles, INACTIVE])
             elif not reach.carried:
                 border = f"no rate from {location.place.country} to {request.destination.country}"
                 excluded.append([location.code, reach.zone, reach.miles, border])
             elif location.code in request.excluded:
-                excluded.append([location.code, reach.zone, reach.miles, "excluded for this order"])
+                excluded.append([location.code, reach.zone, reach.miles, EXCLUDED])
             elif location.code in request.slots and request.slots[location.code] is None:
                 excluded.append([location.code, reach.zone, reach.miles, "capacity exhausted for a year"])
             else:
@@ -476,7 +488,7 @@ class Planner:
             reach, prices = candidate.reach, candidate.prices
             cost: int | str
             if candidate.whole != everything:
-                cost = "has only a part"
+                cost = ONLY_A_PART
             elif prices is None:
                 cost = self._why_too_late(reach, limit, request)
             else:
