@@ -220,8 +220,8 @@ def _capacity_of(document: Mapping[str, Any]) -> Capacity | None:
 
 @cache
 def time_zones() -> frozenset[str]:
-    """Names of the IANA time zone database of this machine."""
-    return frozenset(available_timezones())
+    """Names of the IANA time zone database. ``localtime`` is none: it is whatever the machine's own clock says."""
+    return frozenset(available_timezones()) - {"localtime"}
 
 
 @cache

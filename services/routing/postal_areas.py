@@ -126,7 +126,7 @@ def _middle(file: Path, found: list[Place]) -> Place:
 
 @cache
 def _time_zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    return frozenset(zoneinfo.available_timezones()) - {"localtime"}
 
 
 def _nearest_time_zone(country: str, latitude: float, longitude: float) -> str | None:

@@ -23,7 +23,7 @@ OBJECTIVE = {"objective": "forward_looking"}
 
 async def list_stock_prices(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``GET /stock-prices?sku=``: version and age of the prices, which orders they follow from, how many SKUs are priced by whole plans and
-    why not more, and the dearest units, or those of one SKU."""
+    why not more, and the dearest units, or those of one SKU (404 where no order has it)."""
     sku = request.query.get("sku") or None
     if sku is not None and len(sku) > 120:
         problem = FieldProblem(field="sku", problem="is longer than any SKU", remedy="the SKU as it stands in the order")
@@ -33,6 +33,10 @@ async def list_stock_prices(environment: Environment, request: web.Request) -> w
     async with environment.database.acquire(timeout=10) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         refresh = await sql.read_refresh(connection)
         rows = await sql.list_prices(connection, sku, SHOWN)
+        unknown = sku is not None and not rows and not await sql.is_ordered(connection, sku)
+    if unknown:
+        problem = FieldProblem(field="sku", problem="no order has it", remedy="the SKU as it stands in the order, letter case included")
+        return error_response(404, "not_found", "there is no such SKU here", [problem])
     computed_at: datetime | None = refresh["computed_at"]
     return web.json_response(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -131,13 +132,17 @@ async def _tried(connection: Connection, wanted: TryRules, environment: Environm
     if rules is None or (wanted.rules is not None and wanted.version is not None):
         problem = FieldProblem(field="version", problem="a trial is of one set of rules", remedy="give version or rules, one of them")
         return error_response(422, "invalid", "the trial is wrong", [problem])
+    codes = {location.code for location in planner.network.locations}
     if wanted.rules is not None:
-        problems = check_rules(rules, {location.code for location in planner.network.locations})
+        problems = check_rules(rules, codes, planner.network.locations)
         if problems:
             return error_response(422, "invalid", "the rules have faults", problems[:100])
     order = await open_for_reading(connection, wanted.order_id)
     if order is None:
         return error_response(404, "not_found", "there is no such order here")
+    problems = _unknown_stock(wanted.stock or {}, [line.sku for line in order.lines], codes)
+    if problems:
+        return error_response(422, "invalid", "the stock of the trial is wrong", problems[:100])
     place = find_place(order.ship_to["postal_code"], order.ship_to["country"])
     if place is None:
         return error_response(409, "unknown_postal_code", "the order's postal code is not on the map; edit its address")
@@ -158,6 +163,20 @@ async def _tried(connection: Connection, wanted: TryRules, environment: Environm
             "same": by_draft.parcels == by_force.parcels and by_draft.held == by_force.held,
         }
     )
+
+
+def _unknown_stock(stock: Mapping[str, Collection[str]], skus: Sequence[str], codes: Collection[str]) -> list[FieldProblem]:
+    """Stock that no plan of this order could take: misspelt, it would look as if the rules left no location."""
+    problems = []
+    for sku, places in stock.items():
+        if sku not in skus:
+            remedy = f"leave it out, or name one of {', '.join(dict.fromkeys(skus))}"
+            problems.append(FieldProblem(field=f"stock.{sku}"[:120], problem="is not in this order", remedy=remedy[:500]))
+        for code in places:
+            if code not in codes:
+                remedy = "leave it out, or register the location first: GET /api/locations lists them"
+                problems.append(FieldProblem(field=f"stock.{sku}.{code}"[:120], problem="is no location", remedy=remedy))
+    return problems
 
 
 def _shown(plan: Plan, planner: Planner) -> dict[str, Any]:

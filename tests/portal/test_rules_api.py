@@ -182,8 +182,11 @@ async def test_a_draft_of_routing_rules_is_saved_or_refused_fault_by_fault(world
     for wrong, field in ((HOLD | {"action": "ban"}, "rules.0.action"), (HOLD | {"then": "x"}, "rules.0.then")):
         status, raw = await request(world, "POST", "/api/routing-rules", {"rules": [wrong], "reason": "x"})
         assert (status, problem(raw)[1]) == (422, [field])
-    status, raw = await request(world, "POST", "/api/routing-rules", {"rules": [HOLD | {"channels": ["shpo"]}], "reason": "x"})
-    assert (status, problem(raw)[1]) == (422, ["channel"])
+    misspelt = [HOLD, HOLD | {"name": "other", "channels": ["shop", "shpo"]}]
+    for path, more in (("", {"reason": "x"}), ("/try", {"order_id": str(new_id())})):
+        status, raw = await request(world, "POST", f"/api/routing-rules{path}", {"rules": misspelt, **more})
+        assert (status, problem(raw)[1]) == (422, ["rules.1.channels.1"])
+        assert raw["error"]["problems"][0]["problem"] == "rule 'other': there is no channel 'shpo'"
 
 
 async def test_routing_rules_are_published_compare_and_set_read_and_tried(world: World) -> None:

@@ -236,7 +236,7 @@ async def test_an_order_rejected_everywhere_needs_a_person_who_can_send_it_on(de
     heard = await desk.hear(reserved(placed, {"SKU-1": {"reno": 5}}, cause="fulfillment_cancelled"))
     attention = heard.one(OrderNeedsAttention)
     assert attention.reason == "no_location_can_ship"
-    assert "reno: excluded for this order" in attention.detail
+    assert "reno: rejected it" in attention.detail
     order = await desk.order(placed.order_id)
     assert (order["waiting_for"], order["waiting_until"]) == ("operator", attention.due_at)
     again = (await desk.retry(placed.order_id)).one(FulfillmentPlanned)

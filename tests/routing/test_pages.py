@@ -260,6 +260,9 @@ async def test_a_trial_shows_both_plans_and_touches_nothing(desk: Desk, client: 
     assert (shown["tried"]["version"], shown["in_force"]["version"]) == (None, 0)
     status, shown = await tried(rules=rules, stock={"SKU-1": {"reno": 5}})
     assert (shown["stock"], shown["tried"]["unplaced"]) == ("given", {"SKU-1": 2})
+    status, refused = await tried(rules=rules, stock={"SKU-1": {"reno": 5, "nowhere": 1}, "SKU-2": {"reno": 4}})
+    faults = {problem["field"]: problem["problem"] for problem in refused["error"]["problems"]}
+    assert (status, faults) == (422, {"stock.SKU-1.nowhere": "is no location", "stock.SKU-2": "is not in this order"})
     assert (await tried(rules=[{"name": "x", "why": "y", "action": "pin"}]))[0] == 422
     assert [(await tried(**body))[0] for body in ({}, {"version": 9}, {"version": 0, "rules": []})] == [422, 404, 422]
     assert await desk.order(placed.order_id) == before

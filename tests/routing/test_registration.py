@@ -35,6 +35,13 @@ def test_what_is_wrong_is_told_by_field_with_the_way_out(on_map: bool, zones: se
     assert ";" in refused.detail, "what is wrong; what to do"
 
 
+def test_the_clock_of_the_machine_is_no_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current, "available_timezones", lambda: {"America/Los_Angeles", "localtime"})
+    current.time_zones.cache_clear()
+    assert current.time_zones() == ZONES
+    current.time_zones.cache_clear()
+
+
 def test_the_3pls_are_those_of_the_partners_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "partners.json"
     file.write_text('{"third_party_logistics": [{"code": "west"}, {"code": "east"}]}')

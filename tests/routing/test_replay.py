@@ -167,6 +167,22 @@ class TestInWords:
         assert "No location" in in_words(planner.plan(request(wanted(1), {})), None)
 
 
+@pytest.mark.parametrize("service_level", ["standard", "two_day"])
+def test_held_orders_are_replayed_as_recorded_also_from_before_their_candidates_had_prices(
+    service_level: ServiceLevel,
+) -> None:
+    planner = replace(a_planner("reno", "newark"), rules=read_rules(1, [a_rule("hold", "look")]))
+    asked = request(wanted(2), {"SKU-1": {"reno": 5, "newark": 1}}, order=facts("dtc", 2, False), service_level=service_level)
+    priced, unpriced = planner.plan(asked), planner.plan(replace(asked, unpriced_when_held=True))
+    assert [type(row[3]) for row in priced.record["candidates"]] == [int, str]
+    assert unpriced.record == priced.record | {
+        "arrive_by": None,
+        "candidates": [[*row[:3], "has only a part"] for row in priced.record["candidates"]],
+    }
+    for plan in (priced, unpriced):
+        assert canonical(again(planner, plan).record) == canonical(plan.record)
+
+
 def test_sums_side_by_side_show_the_difference_and_its_share() -> None:
     less, more = Totals(decisions=4, cost_cents=20_000), Totals(decisions=4, cost_cents=23_000)
     lines = side_by_side(("as recorded", "what if"), (less, more))

@@ -20,7 +20,7 @@ from shared.contracts.routing_rules import (
 )
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
-from tests.routing.messages import NEWARK, PATIENCE, a_line, an_order, reserved
+from tests.routing.messages import NEWARK, PATIENCE, RENO, a_line, an_order, reserved
 from tests.routing.test_handlers import AMPLE
 from tests.routing.test_rules import MIGRATION, a_rule
 
@@ -106,12 +106,16 @@ async def test_of_two_who_publish_at_once_one_is_told_that_the_other_was_first(d
 
 async def test_an_order_that_no_location_may_ship_is_shown_with_the_rule_at_each(desk: Desk) -> None:
     version = await in_force(desk, NEWARK_ONLY, a_rule("forbid", "newark is closed", ranking=["newark"]))
+    await desk.register(*(RENO.model_copy(update={"location": f"west-{number}", "active": number > 17}) for number in range(20)))
     placed = an_order()
     await desk.hear(placed)
     attention = (await desk.hear(reserved(placed, AMPLE))).one(OrderNeedsAttention)
     assert attention.reason == "no_location_can_ship"
     assert "reno: excluded by rule 'newark only'" in attention.detail
     assert "newark: excluded by rule 'newark is closed'" in attention.detail
+    by_rule, closed = attention.detail.count(": excluded by rule"), attention.detail.count(": inactive")
+    assert (by_rule, attention.detail.rindex(": excluded by rule") < attention.detail.index(": inactive")) == (4, True)
+    assert attention.detail.endswith(f" and {18 - closed} more); change that, then retry the order")
     record = await desk.connection.fetchval("SELECT record FROM decisions WHERE order_id = $1", placed.order_id)
     assert (record["rules"]["version"], record["rules"]["fired"]) == (version, ["newark only", "newark is closed"])
 

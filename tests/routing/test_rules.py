@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import services.routing
+from services.routing.decide.explaining import in_words as told
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner
@@ -89,6 +90,16 @@ def exclusions(plan: Plan) -> dict[str, str]:
         ({"action": "objective"}, "objective", "is missing", "add objective"),
         ({"action": "pack"}, "instructions", "is missing", "add instructions"),
         ({"action": "hold", "cents": 5}, "cents", "means nothing for hold", "leave cents out"),
+        (
+            {"action": "forbid", "locations": 'location.name.matches("(Reno|Dallas")'},
+            "locations",
+            "can never be evaluated: invalid regular expression: missing ): (Reno|Dallas",
+            "would be skipped",
+        ),
+        ({"action": "hold", "when": "order.value_cents / 0 > 1"}, "when", "can never be evaluated: divide by zero", "would be skipped"),
+        ({"action": "hold", "items": "item.units % 0 == 1"}, "items", "can never be evaluated: modulus by zero", "would be skipped"),
+        ({"action": "hold", "when": '{"a": 1}["b"] == 1'}, "when", "can never be evaluated: Key not found", "would be skipped"),
+        ({"action": "hold", "when": NO_ANSWER}, "when", "can never be evaluated: divide by zero", "would be skipped"),
     ],
 )
 def test_a_fault_is_named_by_rule_and_field_with_the_way_out(rule: dict[str, Any], field: str, words: str, way_out: str) -> None:
@@ -105,6 +116,33 @@ def test_every_fault_of_a_set_is_told_at_once_and_a_good_set_has_none() -> None:
     assert [fault.field for fault in faults] == ["rules.1.name", "rules.1.when", "rules.2.instructions"]
     assert check_rules(EXAMPLE, set()) == []
     assert check_rules([a_rule("hold", when='order.channel == ".all( .all( .all(" // .all( .all(')], set()) == [], "texts are no loops"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "100 / (order.units - 3) > 1",
+        "100 / (order.units == 5 ? 1 : 0) > 1",
+        "100 / (order.weight_grams / 40000) > 1",
+        'order.skus[150] == "SKU-1"',
+        "int(order.postal_code) > 90000",
+        '{"NV": 1, "CA": 2}[order.state] == {"web": 1, "b2b": 2}[order.channel]',
+        'order.channel == "b2b" && order.units / (order.lines - 1) > 5',
+    ],
+)
+def test_what_fails_only_for_some_orders_may_be_saved(when: str) -> None:
+    assert check_rules([a_rule("hold", when=when)], set()) == []
+
+
+def test_a_condition_that_fails_at_a_location_whatever_the_order_names_it() -> None:
+    network = [a_location("reno"), a_location("dallas", capabilities=frozenset({"glass"}))]
+    first = a_rule("forbid", locations='location.capabilities[0] == "glass"')
+    [fault] = check_rules([first], set(), network)
+    assert (fault.field, "at location 'reno', Index error" in fault.problem) == ("rules.0.locations", True)
+    assert check_rules([first], set(), network[1:]) == check_rules([first], set()) == []
+    assert check_rules([first], set(), [a_location("reno", active=False)]) == [], "no order is asked about it"
+    by_distance = a_rule("forbid", locations="100 / (location.zone - 5) > 0")
+    assert check_rules([by_distance], set(), network) == []
 
 
 def test_forbid_beats_require_and_what_is_left_of_nothing_names_the_rule_at_every_location() -> None:
@@ -223,6 +261,9 @@ def test_objective_hold_and_pack_concern_the_orders_that_they_name() -> None:
     dear = an_order(value_cents=50_000)
     held = plan_of(planner, wanted(2), everywhere("SKU-1"), dear)
     assert (held.held, held.parcels, held.record["rules"]["held_by"]) == (("look", "because"), (), "look")
+    assert told(held, None) == "Held by rule 'look': because"
+    prices = {row[0]: row[3] for row in plan_of(a_desk(), wanted(2), everywhere("SKU-1")).record["candidates"]}
+    assert {row[0]: row[3] for row in held.record["candidates"]} == prices, "it could ship whole from anywhere"
     lifted = plan_of(planner, wanted(2), everywhere("SKU-1"), an_order(value_cents=50_000, holds_lifted=True))
     assert (lifted.held, len(lifted.parcels)) == (None, 1)
 
@@ -234,6 +275,7 @@ def test_a_rule_without_an_answer_is_skipped_and_the_record_says_so() -> None:
     assert plan.record["rules"]["fired"] == ["after it"]
     [(name, why)] = plan.record["rules"]["skipped"]
     assert (name, "zero" in why) == ("divides by nothing", True)
+    assert told(plan, None).endswith("; rule 'divides by nothing' could not be evaluated: divide by zero")
     outdated = a_rule("forbid", "asks for what is gone", when="order.gone", locations="true")
     assert plan_of(a_desk(outdated), wanted(2), everywhere("SKU-1")).record["rules"]["skipped"][0][0] == "asks for what is gone"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -42,10 +42,14 @@ async def environment(databases: Databases, desk: Desk) -> AsyncIterator[Environ
     await pool.close()
 
 
+async def claim(desk: Desk, chosen: PlanningSettings = CHOSEN) -> Sequence[datetime]:
+    async with desk.connection.transaction():
+        return await prices.claim(Transaction(desk.connection, desk.now), 1, chosen)
+
+
 async def refresh(desk: Desk, environment: Environment) -> bool:
     """What the errand does, in its three steps; whether anything was due."""
-    async with desk.connection.transaction():
-        due = await prices.claim(Transaction(desk.connection, desk.now), 1)
+    due = await claim(desk)
     for moment in due:
         new = await prices.work_out(environment, moment, CHOSEN)
         async with desk.connection.transaction():
@@ -67,6 +71,7 @@ async def test_the_last_units_are_left_to_those_who_need_them_most_and_a_stale_p
     assert (await (await client.get("/stock-prices")).json())["version"] == 0
     assert await refresh(desk, environment)
     assert not await refresh(desk, environment), "not due again, for nobody"
+    assert [(await client.get(f"/stock-prices?sku={sku}")).status for sku in ("SKU-2", "sku-1", "SKU-1")] == [404, 404, 200]
     shown = await (await client.get("/stock-prices?sku=SKU-1")).json()
     assert (shown["version"], shown["stale"], shown["skus"], shown["problem"]) == (1, False, 1, None)
     assert (shown["every_seconds"], shown["history_days"], shown["horizon_days"]) == (3_600.0, 28.0, 14.0)
@@ -115,6 +120,10 @@ async def test_a_failure_is_told_and_the_prices_of_before_stay(
 ) -> None:
     await nine_orders(desk)
     await refresh(desk, environment)
+    shorter = PlanningSettings(stock_prices_seconds=60)
+    desk.now += timedelta(seconds=61)
+    dues = [list(await claim(desk, chosen)) for chosen in (CHOSEN, shorter, shorter)]
+    assert dues == [[], [desk.now], []], "a shorter setting counts from the last time, but breaks nobody's lease"
     desk.now += timedelta(seconds=CHOSEN.stock_prices_seconds)
 
     def fails(*_: object) -> dict[tuple[str, str], float]:
@@ -124,6 +133,8 @@ async def test_a_failure_is_told_and_the_prices_of_before_stay(
     assert await refresh(desk, environment)
     shown = await (await client.get("/stock-prices")).json()
     assert (shown["version"], shown["problem"], shown["prices"]) == (1, "StockPriceError: no optimum", 1)
+    desk.now += timedelta(seconds=61)
+    assert not await claim(desk, shorter), "what failed is tried again at its own time"
 
 
 async def test_what_is_ordered_together_is_priced_together_and_by_itself_where_time_is_short(
@@ -138,6 +149,7 @@ async def test_what_is_ordered_together_is_priced_together_and_by_itself_where_t
     async def shown() -> Any:
         return await (await client.get("/stock-prices?sku=MUG")).json()
 
+    assert (await client.get("/stock-prices?sku=SAUCER")).status == 200, "it has no price, but it is sold"
     first = await shown()
     assert (first["skus"], first["skus_together"], first["fallback"]) == (1, 1, None)
     desk.now += timedelta(seconds=CHOSEN.stock_prices_seconds)

@@ -162,9 +162,23 @@ async def want_channel(call: Call, channel: str) -> None:
     Raises:
         Problem: there is no such channel (422).
     """
+    known = await known_channels(call)
+    if channel not in known:
+        raise invalid("channel", f"there is no channel {channel!r}", one_of_channels(known))
+
+
+async def known_channels(call: Call) -> list[str]:
+    """Codes of the channels that are set up.
+
+    Raises:
+        ServiceAway: sync does not answer.
+    """
     reply = await neighbours.read_channels(call.environment)
     if not reply.succeeded:
         raise ServiceAway("sync", f"HTTP {reply.status}")
-    known = sorted(row["code"] for row in reply.document["channels"])
-    if channel not in known:
-        raise invalid("channel", f"there is no channel {channel!r}", f"use one of: {', '.join(known) or 'none is set up'}"[:500])
+    return sorted(row["code"] for row in reply.document["channels"])
+
+
+def one_of_channels(known: Sequence[str]) -> str:
+    """The way out of a channel that there is not."""
+    return f"use one of: {', '.join(known) or 'none is set up'}"[:500]

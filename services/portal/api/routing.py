@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from services.portal import neighbours
-from services.portal.api.models import PublishRoutingRules, SaveRoutingRules
-from services.portal.api.naming import want_channel
-from services.portal.api.operation import Call, not_found
+from services.portal.api.models import PublishRoutingRules, SaveRoutingRules, TryRoutingRules
+from services.portal.api.naming import known_channels, one_of_channels
+from services.portal.api.operation import Call, Problem, not_found
 from services.portal.api.outcomes import shown, told
-from shared.contracts.routing_rules import RoutingRulesPublishRequested, RoutingRulesSaveRequested
+from shared.contracts.channels import FieldProblem
+from shared.contracts.routing_rules import RoutingRule, RoutingRulesPublishRequested, RoutingRulesSaveRequested
+
+MOST_PROBLEMS = 100
+"""Faults that are told at once; whoever corrects these sees the rest."""
 
 
 async def list_routing_rules(call: Call) -> web.StreamResponse:
@@ -30,8 +36,7 @@ async def save_routing_rules(call: Call) -> web.StreamResponse:
     """Saves a draft as a new version; orders are routed by it once it is published. 409 ``invalid`` with a problem per fault, each naming
     the rule, the field and the way out."""
     wanted: SaveRoutingRules = call.body
-    for channel in sorted({channel for rule in wanted.rules for channel in rule.channels}):
-        await want_channel(call, channel)
+    await _want_channels(call, wanted.rules)
     request_id = call.request_id("routing rules")
     command = RoutingRulesSaveRequested(request_id=request_id, rules=wanted.rules, reason=wanted.reason, operator=wanted.operator)
     return await told(call, "routing", command, event_id=request_id, status=201)
@@ -54,4 +59,29 @@ async def publish_routing_rules(call: Call) -> web.StreamResponse:
 
 async def try_routing_rules(call: Call) -> web.StreamResponse:
     """How one order would ship by a draft, beside how it would ship by the rules in force, with both decision records. Changes nothing."""
-    return shown(await neighbours.try_routing_rules(call.environment, call.body.model_dump_json().encode()))
+    wanted: TryRoutingRules = call.body
+    await _want_channels(call, wanted.rules or ())
+    return shown(await neighbours.try_routing_rules(call.environment, wanted.model_dump_json().encode()))
+
+
+async def _want_channels(call: Call, rules: Sequence[RoutingRule]) -> None:
+    """A rule for a misspelt channel would be about no order.
+
+    Raises:
+        Problem: there is no such channel (422); every place is named with its rule.
+    """
+    named = [
+        (f"rules.{number}.channels.{place}", rule.name, channel)
+        for number, rule in enumerate(rules)
+        for place, channel in enumerate(rule.channels)
+    ]
+    if not named:
+        return
+    known = await known_channels(call)
+    problems = [
+        FieldProblem(field=field, problem=f"rule {rule!r}: there is no channel {channel!r}", remedy=one_of_channels(known))
+        for field, rule, channel in named
+        if channel not in known
+    ]
+    if problems:
+        raise Problem(422, "invalid", f"{problems[0].field} is wrong", problems[:MOST_PROBLEMS])

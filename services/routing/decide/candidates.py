@@ -12,7 +12,7 @@ from typing import Any
 
 from services.routing.decide.guidance import Guidance, WantedItem, guide
 from services.routing.decide.network import Network, Reach
-from services.routing.decide.plans import PlanRequest, Wanted
+from services.routing.decide.plans import EXCLUDED, INACTIVE, PlanRequest, Wanted
 from services.routing.decide.rules import LocationFacts, RuleSet
 from services.routing.decide.tariffs import Prices, Service, Tariffs
 
@@ -81,12 +81,12 @@ def candidates_of(
     for reach in network.reach(request.destination, tariffs.chart):
         location = reach.location
         if not location.active:
-            excluded.append([location.code, reach.zone, reach.miles, "inactive"])
+            excluded.append([location.code, reach.zone, reach.miles, INACTIVE])
         elif not reach.carried:
             border = f"no rate from {location.place.country} to {request.destination.country}"
             excluded.append([location.code, reach.zone, reach.miles, border])
         elif location.code in request.excluded:
-            excluded.append([location.code, reach.zone, reach.miles, "excluded for this order"])
+            excluded.append([location.code, reach.zone, reach.miles, EXCLUDED])
         elif location.code in request.slots and request.slots[location.code] is None:
             excluded.append([location.code, reach.zone, reach.miles, "capacity exhausted for a year"])
         else:

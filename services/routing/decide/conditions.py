@@ -86,6 +86,7 @@ TOKEN = re.compile(
 )
 POSITION = re.compile(r"<input>:\d+:(\d+): (.*)")
 UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
+KIND_OF_ERROR = re.compile(r"^[A-Z_]+: ")
 
 
 class ConditionError(ValueError):
@@ -104,6 +105,11 @@ class ConditionError(ValueError):
 
 class EvaluationError(Exception):
     """A condition that has no answer for what it was asked about, such as a division by zero."""
+
+    @property
+    def problem(self) -> str:
+        """Why, as it is told to people."""
+        return without_kind(str(self))
 
 
 Facts = Any
@@ -187,6 +193,11 @@ def _words_within_limits(text: str) -> set[str]:
     if loops > MOST_LOOPS:
         raise ConditionError(f"{loops} loops ({', '.join(sorted(LOOPS & words))}), at most {MOST_LOOPS} is run", "make several rules of it")
     return words
+
+
+def without_kind(error: str) -> str:
+    """The library's words without the kind of error that they begin with (``INVALID_ARGUMENT``)."""
+    return KIND_OF_ERROR.sub("", error)
 
 
 def _first_line(error: RuntimeError) -> str:

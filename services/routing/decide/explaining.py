@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from services.routing.decide.conditions import without_kind
 from services.routing.decide.foresight import recorded_prices
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import Plan, PlanRequest, Replanned
+
+MOST_SKIPPED_TOLD = 5
+"""The record names all of them."""
 
 
 def runner_up(planner: Planner, request: PlanRequest, plan: Plan) -> Plan | None:
@@ -32,9 +36,22 @@ def runner_up(planner: Planner, request: PlanRequest, plan: Plan) -> Plan | None
 
 def in_words(plan: Plan, second: Plan | None) -> str:
     """``Reno, not Newark: 1 parcel for 9.35 instead of 1 parcel for 12.10``. Prices are in the currency of the rate cards."""
-    if not plan.parcels:
-        return "No location may ship anything of it"
-    return _choice(plan, second) + _bulky(plan) + _full(plan) + _before_release(plan)
+    if plan.held is not None:
+        name, why = plan.held
+        said = f"Held by rule '{name}': {why}"
+    elif not plan.parcels:
+        said = "No location may ship anything of it"
+    else:
+        said = _choice(plan, second) + _bulky(plan) + _full(plan) + _before_release(plan)
+    return said + _skipped(plan)
+
+
+def _skipped(plan: Plan) -> str:
+    """The rules that did not apply because they failed: a location that one of them forbids may have been chosen."""
+    skipped = plan.record.get("rules", {}).get("skipped", [])
+    told = [f"; rule '{name}' could not be evaluated: {without_kind(why)}" for name, why in skipped[:MOST_SKIPPED_TOLD]]
+    more = len(skipped) - len(told)
+    return "".join(told) + (f"; nor could {more} more" if more else "")
 
 
 def _bulky(plan: Plan) -> str:

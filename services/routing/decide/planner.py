@@ -21,7 +21,7 @@ from services.routing.decide.candidates import Candidate, Item, candidates_of, i
 from services.routing.decide.foresight import StockPrices, worth_cents
 from services.routing.decide.guidance import Guidance, Objective
 from services.routing.decide.network import Network, Reach
-from services.routing.decide.plans import Parcel, Plan, PlanRequest, Wanted
+from services.routing.decide.plans import ONLY_A_PART, Parcel, Plan, PlanRequest, Wanted
 from services.routing.decide.recording import record_of_request
 from services.routing.decide.refining import Units, Wish, refined
 from services.routing.decide.rules import RuleSet
@@ -103,7 +103,12 @@ class Planner:
                     late = promised is not None and limit is not None and limit > promised
                     break
         else:
-            self._price(candidates, items, None, request)
+            if held is not None and not request.unpriced_when_held:
+                # What its person wants to know: where it could ship from, and for how much.
+                limit = None if self.objective == "fastest" else promised
+                if not unplaced:
+                    items = without_unplaced(items, candidates, unplaced)
+            self._price(candidates, items, limit, request)
         if solution is None:
             unplaced = {item.sku: item.units for item in wanted}
             return Plan((), unplaced, 0, False, self._record(request, items, candidates, excluded, (), None, False, told), held)
@@ -253,7 +258,7 @@ class Planner:
             reach, prices = candidate.reach, candidate.prices
             cost: int | str
             if candidate.whole != everything:
-                cost = "has only a part"
+                cost = ONLY_A_PART
             elif prices is None:
                 cost = self._why_too_late(reach, limit, request)
             else:

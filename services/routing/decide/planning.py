@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from services.routing.decide.kits import in_whole_kits, plan_whole_kits
 from services.routing.decide.order import Order, live_units
 from services.routing.decide.outcome import Outcome
 from services.routing.decide.planner import Planner
-from services.routing.decide.plans import Parcel, Plan, PlanRequest, Wanted
+from services.routing.decide.plans import EXCLUDED, INACTIVE, Parcel, Plan, PlanRequest, Wanted
 from services.routing.decide.values import replace
 from services.routing.decide.waiting import announce_plan
 
@@ -245,16 +246,25 @@ def _left(assignable: Mapping[str, Mapping[str, int]], claims: Claims) -> dict[s
 
 
 def _no_location(order: Order, plan: Plan, now: datetime, deadlines: Deadlines) -> Outcome:
-    units = ", ".join(f"{count} of {sku}" for sku, count in list(plan.unplaced.items())[:5])
-    refused = {entry[0]: entry[3] for entry in plan.record["excluded"]}
+    units = _within(120, [f"{count} of {sku}" for sku, count in plan.unplaced.items()])
+    # Nothing but its own rejections excludes a location for one order.
+    refused = {entry[0]: "rejected it" if entry[3] == EXCLUDED else entry[3] for entry in plan.record["excluded"]}
     for location, sku, reason in plan.record.get("rules", {}).get("kept_out", ()):
         if sku in plan.unplaced:
             refused.setdefault(location, reason)
-    # Rules first: they are what the reader can change.
-    told = sorted(refused.items(), key=lambda entry: "by rule" not in entry[1])
-    reasons = ", ".join(f"{location}: {reason}" for location, reason in told[:8])
+    # Rules first, they are what the reader can change; closed locations last, nobody misses them.
+    told = sorted(refused.items(), key=lambda entry: (entry[1] == INACTIVE, "by rule" not in entry[1]))
+    reasons = _within(420 - len(units), [f"{location}: {reason}" for location, reason in told])
     detail = f"no location may ship {units} ({reasons or 'no location is registered'}); change that, then retry the order"
-    return call_for_attention(order, "no_location_can_ship", detail[:500], now, deadlines)
+    return call_for_attention(order, "no_location_can_ship", detail, now, deadlines)
+
+
+def _within(characters: int, entries: Sequence[str]) -> str:
+    """The entries that there is room for, and how many more there are. The first is told whatever its length."""
+    told = list(itertools.takewhile(lambda length: length <= characters, itertools.accumulate(len(entry) + 2 for entry in entries)))
+    count = max(1, len(told))
+    more = len(entries) - count
+    return ", ".join(entries[:count]) + (f" and {more} more" if more > 0 else "")
 
 
 def _fulfillment(

@@ -14,6 +14,11 @@ from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.network import Location
 from services.routing.decide.tariffs import Service
 
+ONLY_A_PART = "has only a part"
+"""Instead of what the whole order would cost from a location."""
+INACTIVE = "inactive"
+EXCLUDED = "excluded for this order"
+
 
 class Wanted(NamedTuple):
     """Units of one order line that are to be planned."""
@@ -46,7 +51,8 @@ class PlanRequest:
 
     ``order`` is what rules may ask of the order; without it none is applied. ``slots`` are the first free slots of locations that limit
     their work (None: no day has one); a location that is not named takes as much as comes. ``stock_prices`` are those to look ahead by,
-    instead of the planner's. ``replanned`` is told in the record and changes no choice.
+    instead of the planner's. ``replanned`` is told in the record and changes no choice. ``unpriced_when_held`` makes the record of an
+    order that a rule holds as such records were kept at first: without what its candidates cost.
     """
 
     wanted: Sequence[Wanted]
@@ -63,6 +69,7 @@ class PlanRequest:
     slots: Mapping[str, Slot | None] = field(default_factory=dict)
     stock_prices: StockPrices | None = None
     replanned: Replanned | None = None
+    unpriced_when_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

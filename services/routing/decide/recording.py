@@ -16,7 +16,7 @@ from services.routing.decide.capacity import Slot
 from services.routing.decide.foresight import recorded_prices
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
-from services.routing.decide.plans import PlanRequest, Replanned, Wanted
+from services.routing.decide.plans import ONLY_A_PART, PlanRequest, Replanned, Wanted
 
 
 class NotReplayableError(ValueError):
@@ -83,7 +83,15 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
         },
         stock_prices=recorded_prices(asked.get("stock_prices")),
         replanned=Replanned(*asked["replanned"]) if "replanned" in asked else None,
+        unpriced_when_held=_held_unpriced(record),
     )
+
+
+def _held_unpriced(record: Mapping[str, Any]) -> bool:
+    """Whether the record is of an order that a rule held, from before what its candidates cost was told: there all have only a part. One
+    that says so truly is the same either way, unless it names a day."""
+    held = "held_by" in record.get("rules", {})
+    return held and record["arrive_by"] is None and all(cost == ONLY_A_PART for *_, cost in record["candidates"])
 
 
 def _place_abroad(asked: Mapping[str, Any]) -> Place:

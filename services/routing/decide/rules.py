@@ -13,7 +13,8 @@ from services.routing.decide.conditions import (
     facts_about,
     read_condition,
 )
-from services.routing.decide.network import Reach
+from services.routing.decide.network import Location, Reach
+from services.routing.decide.proving import Shown, location_values, shown, why_never
 from shared.contracts.channels import FieldProblem
 from shared.contracts.routing_rules import RoutingRule, RuleAction
 
@@ -124,12 +125,7 @@ def _evaluable(facts: LocationFacts) -> object:
     return facts_about(
         "location",
         {
-            "location.code": location.code,
-            "location.name": location.name,
-            "location.partner": location.partner,
-            "location.state": location.place.state,
-            "location.capabilities": sorted(location.capabilities),
-            "location.hazmat_certified": location.hazmat_certified,
+            **location_values(location),
             "location.zone": facts.reach.zone,
             "location.miles": facts.reach.miles,
             "location.ground_days": facts.ground_days,
@@ -156,17 +152,19 @@ def _conditions(rule: RoutingRule) -> tuple[tuple[str, Subject, str | None], ...
     return (("when", "order", rule.when), ("items", "item", rule.items), ("locations", "location", rule.locations))
 
 
-def check_rules(rules: Sequence[RoutingRule], known_locations: Collection[str]) -> list[FieldProblem]:
+def check_rules(rules: Sequence[RoutingRule], known_locations: Collection[str], locations: Sequence[Location] = ()) -> list[FieldProblem]:
     """Everything that is wrong with a set, each fault by rule and field with the way out; nothing when it may be saved.
 
     Args:
         rules: the set.
         known_locations: codes of the registered locations.
+        locations: those that orders may ship from, for which conditions about locations are tried.
     """
     problems = []
+    asked = shown(locations)
     seen: set[str] = set()
     for number, rule in enumerate(rules):
-        for name, problem, remedy in (*_twice(rule, seen), *_faults(rule, known_locations)):
+        for name, problem, remedy in (*_twice(rule, seen), *_faults(rule, known_locations, asked)):
             seen.add(rule.name)
             problems.append(
                 FieldProblem(field=f"rules.{number}.{name}", problem=f"rule {rule.name!r}: {problem}"[:500], remedy=remedy[:500])
@@ -180,13 +178,16 @@ def _twice(rule: RoutingRule, seen: Collection[str]) -> Iterator[tuple[str, str,
         yield "name", "there is another rule of this name before it", "give every rule a name of its own"
 
 
-def _faults(rule: RoutingRule, known_locations: Collection[str]) -> Iterator[tuple[str, str, str]]:
+def _faults(rule: RoutingRule, known_locations: Collection[str], asked: Sequence[Shown]) -> Iterator[tuple[str, str, str]]:
     for name, subject, text in _conditions(rule):
         if text is not None:
             try:
-                read_condition(text, subject)
+                never = why_never(read_condition(text, subject), asked)
             except ConditionError as error:
                 yield name, error.problem, error.remedy
+                continue
+            if never is not None:
+                yield name, f"can never be evaluated: {never}", "correct it, or add a condition before it (&&): the rule would be skipped"
     yield from _shape(rule)
     for code in rule.ranking:
         if code not in known_locations:

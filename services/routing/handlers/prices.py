@@ -68,18 +68,22 @@ def errands(environment: Environment) -> Sequence[Errand[Any, Any]]:
     if not chosen.stock_prices_seconds:
         return ()
 
+    async def take(tx: Transaction, limit: int) -> Sequence[datetime]:
+        return await claim(tx, limit, chosen)
+
     async def perform(computed_at: datetime) -> NewPrices:
         return await work_out(environment, computed_at, chosen)
 
     async def settle(tx: Transaction, results: Sequence[tuple[datetime, NewPrices]]) -> Sequence[Outgoing]:
         return await save(tx, results, chosen)
 
-    return [Errand("stock_prices", claim, perform, settle, poll_seconds=POLL_SECONDS, concurrency=1)]
+    return [Errand("stock_prices", take, perform, settle, poll_seconds=POLL_SECONDS, concurrency=1)]
 
 
-async def claim(tx: Transaction, limit: int) -> Sequence[datetime]:
+async def claim(tx: Transaction, limit: int, chosen: PlanningSettings) -> Sequence[datetime]:
     """Takes the work when it is due; the time from which it looks back."""
-    due = limit > 0 and await sql.take_lease(tx.connection, tx.now, tx.now + timedelta(seconds=LEASE_SECONDS))
+    until = tx.now + timedelta(seconds=LEASE_SECONDS)
+    due = limit > 0 and await sql.take_lease(tx.connection, tx.now, until, chosen.stock_prices_seconds)
     return [tx.now] if due else ()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from asyncpg import Record
 
+from services.routing import current
 from services.routing.decide.publishing import publish
 from services.routing.decide.rules import check_rules
 from services.routing.queries import locations, rules
@@ -29,6 +30,7 @@ async def save_rules(tx: Transaction, messages: Sequence[Received[RoutingRulesSa
     await rules.lock_rules_in_force(tx.connection)
     known = {row["request_id"]: row for row in await rules.read_requests(tx.connection, [message.data.request_id for message in messages])}
     codes = await locations.read_codes(tx.connection)
+    network = (await current.planner(tx.connection)).network
     version = (await rules.read_newest(tx.connection))["version"]
     answers: dict[object, RoutingRulesSaved] = {
         request_id: RoutingRulesSaved(request_id=request_id, version=row["version"], saved_at=row["at"])
@@ -39,7 +41,7 @@ async def save_rules(tx: Transaction, messages: Sequence[Received[RoutingRulesSa
     for message in messages:
         draft = message.data
         answer: RoutingRulesSaved | RoutingRulesRejected | None = answers.get(draft.request_id)
-        problems = check_rules(draft.rules, codes) if answer is None else []
+        problems = check_rules(draft.rules, codes, network.locations) if answer is None else []
         if problems:
             detail = f"rules: {len(problems)} faults; correct what problems names and save again"
             answer = RoutingRulesRejected(request_id=draft.request_id, reason="invalid", problems=problems[:MOST_PROBLEMS], detail=detail)

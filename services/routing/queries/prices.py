@@ -12,15 +12,23 @@ from asyncpg import Record
 from shared.messaging.message import Connection
 
 
-async def take_lease(connection: Connection, now: datetime, until: datetime) -> bool:
-    """Whether the prices are due; then nobody else works them out until the lease ends."""
+async def take_lease(connection: Connection, now: datetime, until: datetime, refresh_seconds: float) -> bool:
+    """Whether the prices are due; then nobody else works them out until the lease ends.
+
+    They are due earlier than they were when they were worked out, if the setting is shorter by now. What is due before ``until`` may be
+    somebody's lease, and what failed is tried again at its own time.
+    """
     taken = await connection.fetchval(
         """
         INSERT INTO stock_price_refresh AS known (due_at, version) VALUES ($2, 0)
-        ON CONFLICT (only_row) DO UPDATE SET due_at = $2 WHERE known.due_at <= $1 RETURNING true
+        ON CONFLICT (only_row) DO UPDATE SET due_at = $2
+        WHERE known.due_at <= $1
+           OR (known.due_at > $2 AND known.problem IS NULL AND known.computed_at + make_interval(secs => $3) <= $1)
+        RETURNING true
         """,
         now,
         until,
+        refresh_seconds,
     )
     return taken is not None
 
@@ -160,3 +168,8 @@ async def list_prices(connection: Connection, sku: str | None, limit: int) -> Se
         sku,
         limit,
     )
+
+
+async def is_ordered(connection: Connection, sku: str) -> bool:
+    """Whether any order has lines of a SKU: routing knows no others."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM order_lines WHERE sku = $1)", sku))
