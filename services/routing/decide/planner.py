@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.capacity import Slot, price_cents
 from services.routing.decide.foresight import StockPrices, worth_cents
-from services.routing.decide.geography import Place
+from services.routing.decide.geography import NOT_CARRIED, Place
 from services.routing.decide.guidance import Guidance, Objective, OrderFacts, WantedItem, guide
 from services.routing.decide.network import Location, Network, Reach
 from services.routing.decide.refining import Units, Wish, refined
@@ -252,7 +252,7 @@ class Planner:
         """Locations that may ship something, nearest first, why the others may not, and what the rules say."""
         stocks = [request.assignable.get(item.sku, {}) for item in items]
         hazardous = any(item.hazmat for item in items)
-        excluded: list[list[Any]] = []
+        excluded: list[list[Any]] = [[code, NOT_CARRIED, 0, "its postal code is on no map"] for code in self.network.off_map]
         asked: list[tuple[Reach, list[int]]] = []
         for reach in self.network.reach(request.destination, self.tariffs.chart):
             location = reach.location
@@ -528,9 +528,9 @@ class Planner:
 def _question(request: PlanRequest) -> dict[str, Any]:
     """The request as it is recorded; ``recording.request_of`` makes it out of that again."""
     place = request.destination
-    # Places outside the US come from the operator's own file, which may change; ZIP codes are everybody's.
-    abroad = {} if place.country == "US" else {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]}
-    asked: dict[str, Any] = abroad | {
+    # The operator's own file may change; ZIP codes are everybody's.
+    own = {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]} if place.own else {}
+    asked: dict[str, Any] = own | {
         # Lines without a volume are written as they were before volumes were known.
         "lines": [list(entry if entry.unit_volume_cubic_centimetres else entry[:5]) for entry in request.wanted],
         "stock": {entry.sku: dict(request.assignable.get(entry.sku, {})) for entry in request.wanted},

@@ -17,6 +17,9 @@ from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.planner import PlanRequest, Replanned, Wanted
 
+DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading a record raises that is not as it was written."""
+
 
 class NotReplayableError(ValueError):
     """A record does not say enough to make its decision again; the message says what is missing."""
@@ -30,17 +33,31 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
         find_place: the place of a US postal code.
 
     Raises:
-        NotReplayableError: it was recorded before requests were, or its postal code is not on the map any more.
+        NotReplayableError: it does not say what was asked, or its postal code is not on the map any more.
     """
+    try:
+        return _request_of(record, find_place)
+    except NotReplayableError:
+        raise
+    except DAMAGE as error:
+        raise damaged(error) from error
+
+
+def damaged(error: Exception) -> NotReplayableError:
+    """That a record is not as it was written, by what reading it or planning by it raised."""
+    return NotReplayableError(f"its record is damaged ({type(error).__name__}: {error})")
+
+
+def _request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | None]) -> PlanRequest:
     asked = record.get("asked")
     if asked is None:
-        raise NotReplayableError("it was recorded by a version that did not record what was asked")
-    place = _place_abroad(asked) if "place" in asked else find_place(asked["postal_code"])
+        raise NotReplayableError("its record does not say what was asked")
+    place = _own_place(asked) if "place" in asked else find_place(asked["postal_code"])
     if place is None:
         raise NotReplayableError(f"postal code {asked['postal_code']} is not on the map")
     return PlanRequest(
         wanted=[Wanted(*entry) for entry in asked["lines"]],
-        assignable=asked["stock"],
+        assignable={sku: {code: units + 0 for code, units in places.items()} for sku, places in asked["stock"].items()},
         destination=place,
         service_level=asked["service_level"],
         deliver_by=None if asked["deliver_by"] is None else datetime.fromisoformat(asked["deliver_by"]),
@@ -59,9 +76,9 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
     )
 
 
-def _place_abroad(asked: Mapping[str, Any]) -> Place:
+def _own_place(asked: Mapping[str, Any]) -> Place:
     country, latitude, longitude, state, time_zone = asked["place"]
-    return Place(asked["postal_code"], latitude, longitude, latitude, longitude, state, time_zone, country)
+    return Place(asked["postal_code"], latitude, longitude, latitude, longitude, state, time_zone, country, own=True)
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:
