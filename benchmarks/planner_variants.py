@@ -183,7 +183,8 @@ def _measure_what_if(sizes: Sizes) -> dict[str, Any]:
             read = json.loads(record)
             account.take("a decision", read, planner, varied, recording.request_of(read, lambda code: find_place(code, "US")))
         found.append(time.thread_time() - begin)
-        if account.different:
-            raise BenchmarkError(f"{len(account.different)} decisions came out differently: {account.different[0]}")
+        if account.different or account.refused:
+            problems = [*account.different, *account.refused]
+            raise BenchmarkError(f"{len(problems)} decisions came out differently: {problems[0]}")
     parcels = [accounts[0].live.parcels, accounts[0].other.parcels]
     return {"orders": len(kept), "orders_per_second": len(kept) / min(found), "parcels": parcels}

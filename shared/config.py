@@ -81,7 +81,7 @@ class Partners(BaseModel):
     third_party_logistics: tuple[ThirdPartyPartner, ...] = ()
 
 
-SettingsT = TypeVar("SettingsT", bound=Settings)
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
 def _complaint(prefix: str, error: ValidationError) -> str:

@@ -1,9 +1,12 @@
 """The routing service: which location ships which units, and whether an order may still be changed."""
 
+import sys
+
 from services.routing import current, handlers, pages, previews
 from services.routing.chapters import foreseeing, ruling
 from services.routing.settings import RoutingSettings
 from shared.contracts import fulfillment, orders, returns, stock
+from shared.errors import BadConfiguration
 from shared.service import Service, consume, every, get, post
 
 SERVICE = Service(
@@ -31,7 +34,11 @@ SERVICE = Service(
         *(fulfillment.OrderNeedsAttention, orders.OrderPaymentRequested, orders.OrderPaymentVoided),
         *ruling.PUBLISHES,
     ],
-    schedules=[every(seconds=0.5, run=handlers.wake_due_orders), every(seconds=0.5, run=handlers.adopt_early_reservations)],
+    schedules=[
+        every(seconds=0.5, run=handlers.wake_due_orders),
+        every(seconds=0.5, run=handlers.adopt_early_reservations),
+        every(seconds=3_600, run=handlers.keep_places),
+    ],
     errands=foreseeing.ERRANDS,
     gauges=foreseeing.GAUGES,
     routes=[
@@ -41,5 +48,9 @@ SERVICE = Service(
     ],
 )
 if __name__ == "__main__":
-    current.warm_up()
+    try:
+        current.warm_up()
+    except BadConfiguration as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     SERVICE.main()

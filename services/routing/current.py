@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from services.routing.decide.capacity import Capacity, Openings, SlotKey
 from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.foresight import StockPrices
+from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
 from services.routing.decide.planner import Planner
 from services.routing.decide.rules import RuleSet, read_rules
@@ -23,7 +24,7 @@ from services.routing.queries import capacity, locations, prices, rules
 from services.routing.service_price_files import load_service_prices
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import card_files, load_tariffs
-from shared.config import load_partners
+from shared.config import load_partners, load_settings
 from shared.contracts.routing_rules import RoutingRule
 from shared.messaging.message import Connection
 
@@ -51,7 +52,7 @@ __all__ = [
 @cache
 def settings() -> PlanningSettings:
     """The planning settings of this process; the service has checked them at start."""
-    return PlanningSettings()
+    return load_settings(PlanningSettings)
 
 
 @cache
@@ -185,11 +186,20 @@ def planner_with(network: Network, rule_set: RuleSet) -> Planner:
 
 
 def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
-    """A version of the network from the documents of its locations. What is not on the map ships nothing."""
-    registered = []
+    """A version of the network from the documents of its locations. What is on no map ships nothing.
+
+    A version from before it was kept where locations lie has them where the map has them now.
+    """
+    registered: list[Location] = []
+    off_map: list[str] = []
     for document in documents:
-        place = find_place(document["postal_code"], document["country"])
-        if place is not None:
+        if "place" not in document:
+            place = find_place(document["postal_code"], document["country"])
+        else:
+            place = None if document["place"] is None else Place(*document["place"])
+        if place is None:
+            off_map.append(document["location"])
+        else:
             registered.append(
                 Location(
                     code=document["location"],
@@ -207,7 +217,7 @@ def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
                     capacity=_capacity_of(document),
                 )
             )
-    return Network(registered, version)
+    return Network(registered, version, tuple(off_map))
 
 
 def _capacity_of(document: Mapping[str, Any]) -> Capacity | None:

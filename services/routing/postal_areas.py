@@ -1,10 +1,10 @@
-"""Where postal codes outside the US are: read from the operator's own file, once, at start.
+"""Where postal codes are that the map of the US lacks: read from the operator's own file, once, at start.
 
 Two forms are read. A table of areas (``.csv``): ``country``, ``postal_prefix``, ``latitude``, ``longitude``, ``region``, ``time_zone``; a
 prefix is the beginning of postal codes, or empty for the whole country, and the longest that fits wins; ``region`` and ``time_zone`` may be
 empty. Or the postal codes of GeoNames as they are (``.txt``, https://download.geonames.org/export/zip/), whose places of one code are taken
-together. Rows of the US are passed over: its map is always there. Without a time zone the nearest principal city of the country tells it
-(IANA's ``zone.tab``).
+together. Rows of the US count for ZIP codes that its own map lacks, like those of the military. Without a time zone the nearest principal
+city of the country tells it (IANA's ``zone.tab``).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PostalAreas:
         for length in range(len(plain), -1, -1):
             place = known.get(plain[:length])
             if place is not None:
-                return replace(place, postal_code=plain)
+                return replace(place, postal_code=plain, own=True)
         return None
 
 
@@ -63,8 +63,10 @@ def load_postal_areas(file: Path) -> PostalAreas:
         for number, prefix, place in rows:
             if not is_country_code(place.country):
                 raise PostalAreaError(f"{file}: row {number}: country {place.country!r} should be two capital letters, like DE")
-            if place.country != "US":
-                found_at.setdefault((place.country, prefix), []).append(place)
+            places_there = found_at.setdefault((place.country, prefix), [])
+            if places_there and file.suffix != ".txt":
+                raise PostalAreaError(f"{file}: row {number}: a second row for {place.country} {prefix}".rstrip() + "; keep one of them")
+            places_there.append(place)
     except UnicodeDecodeError as error:
         raise PostalAreaError(f"{file}: is no UTF-8: {error}; save it as UTF-8") from error
     places: dict[str, dict[str, Place]] = {}

@@ -1,4 +1,5 @@
-"""The map: US ZIP codes with their coordinates, from the ``zipcodes`` package, offline; other countries from the operator's own file.
+"""The map: US ZIP codes with their coordinates, from the ``zipcodes`` package, offline; other countries,
+and codes that the package lacks, from the operator's own file.
 
 The US is loaded once, half a second and about 25 MB.
 """
@@ -14,6 +15,7 @@ import zipcodes
 from services.routing.decide.geography import Place
 from services.routing.postal_areas import PostalAreas, load_postal_areas
 from services.routing.settings import MapSettings
+from shared.config import load_settings
 
 ZIP = re.compile(r"^(\d{5})(?:-?\d{4})?$")
 
@@ -62,12 +64,12 @@ def _area_centres(known: dict[str, tuple[float, float, str, str]]) -> dict[str, 
 def find_place(postal_code: str, country: str) -> Place | None:
     """Where a postal code is; None when it is not on the map. ``12345-6789`` is found as ``12345``."""
     if country != "US":
-        return _abroad().find(postal_code, country)
+        return _own().find(postal_code, country)
     match = ZIP.match(postal_code.strip())
-    return None if match is None else all_places().get(match.group(1))
+    return None if match is None else all_places().get(match.group(1)) or _own().find(match.group(1), country)
 
 
 @cache
-def _abroad() -> PostalAreas:
-    file = MapSettings().postal_areas
+def _own() -> PostalAreas:
+    file = load_settings(MapSettings).postal_areas
     return PostalAreas({}) if file is None else load_postal_areas(file)

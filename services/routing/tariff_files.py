@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 
 from services.routing.decide.geography import Lane, LaneKey, ZoneChart, is_country_code, plain_postal_code
@@ -55,6 +56,10 @@ DIMENSIONAL_UNITS: Mapping[str, Callable[[int, int], DimensionalWeight]] = {
 }
 LARGEST_DIVISOR = 100_000
 LARGEST_VOLUME_NOT_BILLED = 10_000_000
+
+
+PRICE = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)$", re.ASCII)
+MOST_CENTS = 100_000_000
 
 
 class RateCardError(OrdermeshError):
@@ -129,10 +134,13 @@ def restore_tariffs(files: Mapping[str, str], *, handling_cents: int) -> Tariffs
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Rows with their number in the file; empty ones are passed over."""
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        for number, row in enumerate(csv.reader(lines), start=1):
-            if any(cell.strip() for cell in row):
-                yield number, [cell.strip() for cell in row]
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            for number, row in enumerate(csv.reader(lines), start=1):
+                if any(cell.strip() for cell in row):
+                    yield number, [cell.strip() for cell in row]
+    except UnicodeDecodeError as error:
+        raise RateCardError(f"{file}: is no UTF-8: {error}; save it as UTF-8") from error
 
 
 def _read_card(file: Path, service: Service) -> RateCard:
@@ -172,13 +180,18 @@ def _zone(file: Path, position: int, name: str) -> int | str:
 
 
 def _cents(file: Path, row: int, column: str, cell: str) -> int:
-    try:
-        cents = Decimal(cell) * 100
-    except InvalidOperation:
+    """A price. Nothing is free: a 0 stands for "not offered" in some tables, and such a parcel would win every choice."""
+    where = f"{file}: row {row}, column {column}"
+    if not PRICE.match(cell):
         found = repr(cell) if cell else "nothing"
-        raise RateCardError(f"{file}: row {row}, column {column}: {found} is no price in dollars, like 7.35") from None
-    if not 0 <= cents < 100_000_000 or cents != cents.to_integral_value():
-        raise RateCardError(f"{file}: row {row}, column {column}: {cell!r} should be dollars and whole cents, not negative")
+        raise RateCardError(f"{where}: {found} is no price in dollars, like 7.35")
+    cents = Decimal(cell) * 100
+    if cents < 0 or cents != cents.to_integral_value():
+        raise RateCardError(f"{where}: {cell!r} should be dollars and whole cents, not negative")
+    if cents > MOST_CENTS:
+        raise RateCardError(f"{where}: {cell!r} should be at most {MOST_CENTS // 100:,} dollars")
+    if not cents and column != "res":
+        raise RateCardError(f"{where}: {cell!r} would be free and win every choice; give what the carrier charges")
     return int(cents)
 
 
@@ -221,7 +234,9 @@ def _read_dimensional(file: Path) -> dict[Service, DimensionalWeight | None]:
             raise RateCardError(f"{file}: row {number}, column service: a second row for {service}; keep one of them")
         divisor, above = cells["divisor"], cells["above"] or "0"
         if not divisor.isdecimal() or not 1 <= int(divisor) <= LARGEST_DIVISOR:
-            raise RateCardError(f"{file}: row {number}, column divisor: {divisor!r} should be a whole number from 1 on, like 139")
+            raise RateCardError(
+                f"{file}: row {number}, column divisor: {divisor!r} should be a whole number from 1 to {LARGEST_DIVISOR:,}, like 139"
+            )
         if cells["unit"] not in DIMENSIONAL_UNITS:
             raise RateCardError(f"{file}: row {number}, column unit: {cells['unit']!r} should be one of {', '.join(DIMENSIONAL_UNITS)}")
         if not above.isdecimal() or int(above) > LARGEST_VOLUME_NOT_BILLED:

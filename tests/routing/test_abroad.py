@@ -9,19 +9,25 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
-from services.routing import postal_codes
+from services.routing import current, postal_codes
 from services.routing.decide.geography import Lane, Place, ZoneChart
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner
 from services.routing.decide.recording import canonical, request_of
+from services.routing.handlers import keep_places
 from services.routing.postal_areas import PostalAreaError, load_postal_areas
 from services.routing.postal_codes import all_places, find_place
+from services.routing.replay import __main__ as command
 from services.routing.settings import MapSettings
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
 from shared.contracts.fulfillment import LocationRegistered, LocationRegistrationRejected
+from shared.errors import BadConfiguration
+from shared.messaging.message import Transaction
+from tests.conftest import Databases
 from tests.routing.conftest import Desk
-from tests.routing.messages import HOME, RENO, an_order
+from tests.routing.messages import HOME, RENO, an_order, reserved
 from tests.routing.test_planner import a_location, place, request, wanted
 from tests.routing.test_replay import kept
 
@@ -41,9 +47,14 @@ def areas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     file = tmp_path / "areas.csv"
     file.write_text(AREAS)
     monkeypatch.setenv("ORDERMESH_POSTAL_AREAS", str(file))
-    postal_codes._abroad.cache_clear()
+    postal_codes._own.cache_clear()
     yield file
-    postal_codes._abroad.cache_clear()
+    postal_codes._own.cache_clear()
+
+
+def the_map_says(file: Path, text: str) -> None:
+    file.write_text(text)
+    postal_codes._own.cache_clear()
 
 
 @pytest.fixture
@@ -94,17 +105,25 @@ def test_postal_codes_of_geonames_are_read_as_they_are_and_places_of_one_code_ar
         (AREAS + "de,20,53.5,10.0,,\n", "row 7: country 'de' should be two capital letters"),
         (AREAS + "DE,20,north,10.0,,\n", "row 7: 'north', '10.0' should be degrees"),
         (AREAS + "DE,20,nan,10.0,,\n", "row 7: 'nan', '10.0' should be degrees"),
+        (AREAS + "DE,10,53,13.4,BE,\n", "row 7: a second row for DE 10; keep one of them"),
         (AREAS + "DE,20\n", "row 7: '', '' should be degrees"),
         (AREAS + "DE,20,53.5,10.0,,Europe/Hamburg\n", "row 7: time_zone 'Europe/Hamburg' is no IANA time zone"),
         (AREAS + "XX,,0,0,,\n", "the time zones of XX are not known here; fill in the column time_zone"),
     ],
 )
-def test_what_is_wrong_with_a_file_of_areas_is_told_at_start_by_row(tmp_path: Path, text: str, told: str) -> None:
+def test_what_is_wrong_with_a_file_of_areas_is_told_at_start_by_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
     file = tmp_path / "areas.csv"
     file.write_text(text)
     with pytest.raises(ValidationError, match="postal_areas") as caught:
         MapSettings(postal_areas=file)
     assert told in str(caught.value)
+    monkeypatch.setenv("ORDERMESH_POSTAL_AREAS", str(file))
+    postal_codes._own.cache_clear()
+    with pytest.raises(BadConfiguration, match=r"^bad configuration: ORDERMESH_POSTAL_AREAS: .*$") as caught_at_start:
+        current.warm_up()
+    assert told in str(caught_at_start.value)
 
 
 def test_a_file_of_areas_in_another_encoding_or_of_other_columns_is_told(tmp_path: Path) -> None:
@@ -115,6 +134,18 @@ def test_a_file_of_areas_in_another_encoding_or_of_other_columns_is_told(tmp_pat
         load_postal_areas(latin)
     with pytest.raises(PostalAreaError, match="row 1: 3 columns, GeoNames has 12"):
         load_postal_areas(short)
+
+
+def test_a_zip_code_that_the_map_lacks_is_found_in_the_file_and_its_decisions_stand_without_it(areas: Path) -> None:
+    assert find_place("09012", "US") is None
+    the_map_says(areas, AREAS + "US,09,50,8,AE,Europe/Berlin\nUS,89,10,10,XX,Europe/Berlin\n")
+    army = found("09012", "US")
+    assert (army.latitude, army.state, army.time_zone) == (50, "AE", "Europe/Berlin")
+    assert found("89501-1234", "US").state == "NV", "the map comes first"
+    assert find_place("9012", "US") is None
+    planner = Planner(Network([a_location("reno")]), load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150))
+    plan = planner.plan(request(wanted(1), {"SKU-1": {"reno": 5}}, destination=army))
+    assert planner.plan(request_of(kept(plan.record), lambda _: None)) == plan
 
 
 @pytest.mark.usefixtures("areas")
@@ -193,8 +224,7 @@ def test_a_decision_about_a_place_abroad_is_made_again_when_the_file_has_changed
     plan = Planner(network, tariffs).plan(asked)
     assert plan.parcels
 
-    areas.write_text(AREAS.replace("43.7,-79.4", "10,10"))
-    postal_codes._abroad.cache_clear()
+    the_map_says(areas, AREAS.replace("43.7,-79.4", "10,10"))
     restored = restore_tariffs(card_files(folder), handling_cents=150)
     assert restored.version == tariffs.version != load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150).version
     again = Planner(network, restored).plan(request_of(kept(plan.record), lambda code: find_place(code, "US")))
@@ -218,3 +248,38 @@ async def test_a_warehouse_abroad_serves_its_own_country(desk: Desk) -> None:
     everywhere = {"SKU-1": {"toronto": 2, "reno": 2}}
     assert [asked.location for asked in await desk.hand_over(an_order(ship_to=home), everywhere)] == ["toronto"]
     assert [asked.location for asked in await desk.hand_over(an_order(), everywhere)] == ["reno"], "and no other"
+
+
+async def test_where_a_location_lies_is_kept_and_when_it_never_was_it_is_left_out_by_name_until_a_map_has_it(
+    desk: Desk, databases: Databases, areas: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toronto = RENO.model_copy(
+        update={"location": "toronto", "postal_code": "M5V 2T6", "country": "CA", "time_zone": "America/Toronto", "partner": "east"}
+    )
+    everywhere = {"SKU-1": {"toronto": 2, "reno": 2}}
+
+    async def start_with(text: str) -> dict[str, str]:
+        """A new process with this file: why locations are left out of an order at home."""
+        the_map_says(areas, text)
+        current._known.clear()
+        async with desk.connection.transaction():
+            await keep_places(Transaction(desk.connection, desk.now))
+        await desk.plan(an_order(), everywhere)
+        record = await desk.connection.fetchval("SELECT record FROM decisions ORDER BY decision_id DESC LIMIT 1")
+        return {entry[0]: entry[3] for entry in record["excluded"] if entry[0] == "toronto"}
+
+    await desk.register(toronto)
+    no_rate, lost = {"toronto": "no rate from CA to US"}, {"toronto": "its postal code is on no map"}
+    empty = AREAS.splitlines()[0] + "\n"
+    assert await start_with(AREAS) == await start_with(empty) == await start_with(AREAS.replace("43.7", "10")) == no_rate
+    # As it was before this was kept.
+    await (await databases.connect_as_admin()).execute("DELETE FROM routing.location_places")
+    with capture_logs() as logs:
+        assert await start_with(empty) == await start_with(empty) == lost
+    assert [(entry["event"], entry["location"]) for entry in logs] == [("location_on_no_map", "toronto")] * 2
+    only_there = an_order()
+    await desk.hear(only_there)
+    await desk.hear(reserved(only_there, {"SKU-1": {"toronto": 2}}))
+    assert "(toronto: its postal code is on no map, " in (await desk.order(only_there.order_id))["attention_detail"]
+    assert await start_with(AREAS) == await start_with(empty) == no_rate
+    assert await command.replay(databases.url("routing"), command.parse([])) == 0, capsys.readouterr().out

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.routing import current
-from services.routing.decide.registration import check_location
+from services.routing.decide.geography import Place
+from services.routing.decide.registration import Settled, Unplaced, check_location, settle_places
 from services.routing.settings import PlanningSettings
 from tests.routing.messages import RENO
 
@@ -40,6 +41,20 @@ def test_the_clock_of_the_machine_is_no_time_zone(monkeypatch: pytest.MonkeyPatc
     current.time_zones.cache_clear()
     assert current.time_zones() == ZONES
     current.time_zones.cache_clear()
+
+
+BERLIN = Place("10115", 52.5, 13.4, 52.5, 13.4, "BE", "Europe/Berlin", "DE")
+
+
+@pytest.mark.parametrize(("newest", "looked_for"), [(True, False), (True, True), (False, False)])
+def test_what_was_never_looked_for_gets_its_place_in_the_past_and_what_changes_since_is_a_new_version(
+    newest: bool, looked_for: bool
+) -> None:
+    berlin = Unplaced("berlin", 3, "10115", "DE", newest, looked_for)
+    on_a_map = settle_places([berlin], lambda code, country: BERLIN if (code, country) == ("10115", "DE") else None)
+    assert on_a_map == (Settled(moved=[("berlin", BERLIN)]) if looked_for else Settled(found=[("berlin", 3, BERLIN)]))
+    on_none = settle_places([berlin], lambda *_: None)
+    assert on_none == Settled(moved=[("berlin", None)] if newest and not looked_for else [], lost=[berlin] if newest else [])
 
 
 def test_the_3pls_are_those_of_the_partners_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from services.routing.decide.capacity import Slot
 from services.routing.decide.comparing import Totals, baselines_of, side_by_side
+from services.routing.decide.counting import Decided, units_that_count
 from services.routing.decide.explaining import in_words, runner_up
 from services.routing.decide.guidance import Objective, OrderFacts
 from services.routing.decide.planner import Planner
@@ -217,6 +218,38 @@ def _first_with_everything(asked: PlanRequest, by_hand: list[str]) -> str:
     )
 
 
+def _at(hour: int) -> datetime:
+    return datetime(2026, 3, 4, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "counted"),
+    [
+        # nothing was placed ten times, then all of it
+        ([*(Decided(_at(hour), {"1": 4}, {}) for hour in range(10)), Decided(_at(10), {"1": 4}, {"1": 4})], [{}] * 10 + [{"1": 4}]),
+        ([Decided(_at(1), {"1": 4}, {}), Decided(_at(2), {"1": 4}, {})], [{}, {"1": 4}]),
+        # what was rejected is placed elsewhere, or not any more
+        ([Decided(_at(1), {"1": 4}, {"1": 4}, [("1", 4, _at(2))]), Decided(_at(2), {"1": 4}, {"1": 4})], [{}, {"1": 4}]),
+        ([Decided(_at(1), {"1": 4}, {"1": 4}, [("1", 4, _at(2))]), Decided(_at(2), {"1": 4}, {})], [{"1": 4}, {}]),
+        # other units of the same line
+        ([Decided(_at(1), {"1": 2}, {"1": 2}), Decided(_at(2), {"1": 3}, {"1": 3})], [{"1": 2}, {"1": 3}]),
+        # a part of it
+        ([Decided(_at(1), {"1": 4, "2": 1}, {"1": 3, "2": 1}), Decided(_at(2), {"1": 3}, {"1": 2})], [{"1": 3, "2": 1}, {"1": 3}]),
+        # the last of three that placed
+        (
+            [
+                Decided(_at(1), {"1": 4}, {"1": 4}, [("1", 1, _at(2))]),
+                Decided(_at(2), {"1": 1}, {}),
+                Decided(_at(3), {"1": 1}, {"1": 1}),
+            ],
+            [{"1": 3}, {}, {"1": 1}],
+        ),
+    ],
+)
+def test_of_several_decisions_about_a_unit_the_last_that_placed_it_counts(decisions: list[Decided], counted: list[dict[str, int]]) -> None:
+    assert units_that_count(decisions) == counted
+
+
 BUSY: Mapping[str, Any] = {
     "fulfillments_per_day": max(3, DECISIONS // 20),
     "fulfillments_per_hour": max(2, DECISIONS // 30),
@@ -296,13 +329,36 @@ class TestTheCommand:
         assert str(changed) in said
         assert "cost_cents was 1, now " in said
 
-    async def test_a_decision_from_before_requests_were_recorded_is_counted_and_said(self, desk: Desk, databases: Databases) -> None:
-        await history(desk, 3)
+    async def test_a_damaged_record_is_named_and_the_others_are_made_again(self, desk: Desk, databases: Databases) -> None:
+        damage: Mapping[str, Callable[[dict[str, Any]], object]] = {
+            "its record does not say what was asked": lambda record: record.pop("asked"),
+            "its record is damaged (KeyError: 'objective')": lambda record: [record.pop(name) for name in {*record} - {"chosen"}],
+            "version 99999 of the locations is not kept": lambda record: record.update(network=99_999),
+            "version 9999 of the rules is not kept": lambda record: record["rules"].update(version=9_999),
+            "rate cards deadbeef0000 are not kept": lambda record: record.update(rate_cards="deadbeef0000"),
+            "its record is damaged (AttributeError": lambda record: record["asked"].update(stock=5),
+            "its record is damaged (TypeError": lambda record: record["asked"]["lines"][0].__setitem__(2, "x"),
+            "postal code 00000 is not on the map": lambda record: record["asked"].update(postal_code="00000"),
+        }
+        await history(desk, len(damage) + 1)
         admin = await databases.connect_as_admin()
-        await admin.execute("UPDATE routing.decisions SET record = record - 'asked'")
-        status, said = await self.ask()
-        assert status == 0
-        assert "3 decisions cannot be made again: it was recorded by a version that did not record what was asked" in said
+        rows = await desk.connection.fetch("SELECT decision_id, record FROM decisions ORDER BY decision_id")
+        ids = [row["decision_id"] for row in rows]
+        for row, change in zip(rows, damage.values(), strict=False):
+            change(row["record"])
+            await admin.execute(
+                "UPDATE routing.decisions SET record = $2::text::jsonb WHERE decision_id = $1",
+                row["decision_id"],
+                json.dumps(row["record"]),
+            )
+        for arguments in ((), ("--savings", "--split-cents", "1")):
+            status, said = await self.ask(*arguments)
+            assert status == 1
+            assert "1 of 1 decisions came out as they were recorded, byte for byte" in said
+            lines = said.splitlines()
+            for decision_id, reason in zip(ids, damage, strict=False):
+                told = next(number for number, line in enumerate(lines) if str(decision_id) in line)
+                assert lines[told - 1].startswith(f"1 decisions cannot be made again: {reason}")
 
     async def test_rules_are_asked_again_about_a_location_that_has_changed(self, desk: Desk) -> None:
         await in_force(desk, a_rule("weight", "bulk costs", locations='"bulk" in location.capabilities', cents=5_000))
@@ -353,7 +409,7 @@ class TestTheCommand:
         await desk.hear(ThirdPartyRejected(fulfillment_id=asked.fulfillment_id, reason="capacity", rejected_at=desk.now), partner="west")
         await desk.hear(reserved(rejected, {"SKU-3": {"reno": 2, "newark": 2}}, cause="fulfillment_cancelled"))
         _, said = await self.ask("--without", "reno", "--last", "4")
-        assert row(said, "decisions") == ["4", "4"]
+        assert row(said, "decisions") == ["3", "3"], "what was rejected counts where it was placed next"
         assert row(said, "unplaced units") == ["0", "0"]
         assert "in the end 2 shelves (SKU and location) hold something else" in said, "SKU-2: Newark shipped it, not Reno"
 
@@ -377,6 +433,15 @@ class TestTheCommand:
         assert f"against by hand: {(by_hand - live) / 100:,.2f} saved, {100 * (by_hand - live) / by_hand:.1f}%" in said
         assert f"against the nearest: {(nearest - live) / 100:,.2f} saved" in said
         assert f"above the least, each order by itself: {(live - least) / 100:,.2f}" in said
+        # A decision that placed nothing, and was followed by one that did, is in no column.
+        late = an_order(a_line("1"))
+        await desk.hear(late)
+        await desk.hear(reserved(late, {"SKU-1": {}}))
+        await desk.retry(late.order_id)
+        _, said = await self.ask("--savings", "--split-cents", "0")
+        assert "1 decisions are in no sum: their units were decided about again" in said
+        assert [line.split()[1:] for line in said.splitlines() if line.startswith("decisions")] == [["21", "21", "0"], ["21"] * 4]
+        assert [line.split()[2:] for line in said.splitlines() if line.startswith("unplaced")] == [["0", "0", "0"], ["0"] * 4]
         with pytest.raises(LookupError, match="--by-hand atlantis: no such location"):
             await self.ask("--savings", "--by-hand", "atlantis")
 

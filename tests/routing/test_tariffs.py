@@ -107,6 +107,10 @@ def test_a_wrong_cell_is_named_by_file_row_and_column(folder: Path) -> None:
     )
 
 
+def a_price(cell: str) -> Callable[[list[str]], list[str]]:
+    return lambda lines: [*lines[:2], lines[2].replace("8.27", cell), *lines[3:]]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -115,20 +119,24 @@ def test_a_wrong_cell_is_named_by_file_row_and_column(folder: Path) -> None:
         (lambda lines: [lines[0].replace(",8,", ",9,"), *lines[1:]], ": row 1: no column for zone 8; zones 2 to 8 are needed"),
         (lambda lines: [*lines[:5], *lines[6:]], ": row 6, column WeightNotToExceed: '6' should be 5: pounds without gaps"),
         (lambda lines: [*lines[:2], "2,8.27,8.78", *lines[3:]], ": row 3, column 4: nothing is no price in dollars, like 7.35"),
-        (
-            lambda lines: [*lines[:2], lines[2].replace("8.27", "-8.27"), *lines[3:]],
-            ": row 3, column 2: '-8.27' should be dollars and whole",
-        ),
-        (
-            lambda lines: [*lines[:2], lines[2].replace("8.27", "8.275"), *lines[3:]],
-            ": row 3, column 2: '8.275' should be dollars and whole",
-        ),
+        (a_price("-8.27"), ": row 3, column 2: '-8.27' should be dollars and whole"),
+        (a_price("8.275"), ": row 3, column 2: '8.275' should be dollars and whole"),
+        (a_price("NaN"), ": row 3, column 2: 'NaN' is no price in dollars"),
+        (a_price("1e3"), ": row 3, column 2: '1e3' is no price in dollars"),
+        (a_price("99999999999999"), ": row 3, column 2: '99999999999999' should be at most 1,000,000 dollars"),
+        (a_price("0"), ": row 3, column 2: '0' would be free and win every choice"),
         (lambda lines: lines[:1], ": row 2: no prices; the first row of prices is for 1 pound"),
         (lambda lines: [], ": row 1, column 1: '' should be WeightNotToExceed"),
     ],
 )
 def test_a_broken_card_says_where_and_what(folder: Path, change: Callable[[list[str]], list[str]], said: str) -> None:
     assert broken(folder, change).startswith(said)
+
+
+def test_a_card_in_another_encoding_is_named(folder: Path) -> None:
+    (folder / "ground.csv").write_bytes("WeightNotToExceed,für".encode("latin-1"))
+    with pytest.raises(RateCardError, match=r"ground.csv: is no UTF-8: .*; save it as UTF-8"):
+        load_tariffs(folder, handling_cents=0)
 
 
 def test_broken_transit_days_say_where_and_what(folder: Path) -> None:
@@ -206,7 +214,8 @@ def test_a_card_that_ends_early_carries_no_load_beyond_its_end_not_even_in_two_p
     ("row", "said"),
     [
         ("air,139,in3/lb,", "row 2, column service: 'air' should be one of ground, two_day, next_day"),
-        ("ground,0,in3/lb,", "row 2, column divisor: '0' should be a whole number from 1 on, like 139"),
+        ("ground,0,in3/lb,", "row 2, column divisor: '0' should be a whole number from 1 to 100,000, like 139"),
+        ("ground,1000000,in3/lb,", "row 2, column divisor: '1000000' should be a whole number from 1 to 100,000, like 139"),
         ("ground,139,inches,", "row 2, column unit: 'inches' should be one of in3/lb, cm3/kg"),
         ("ground,139,in3/lb,-1", "row 2, column above: '-1' should be empty or a whole volume, like 1728"),
         ("ground,139,in3/lb,\nground,166,in3/lb,", "row 3, column service: a second row for ground; keep one of them"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from services.routing.decide.geography import NOT_CARRIED
 from services.routing.decide.guidance import Guidance, WantedItem, guide
 from services.routing.decide.network import Network, Reach
 from services.routing.decide.plans import EXCLUDED, INACTIVE, PlanRequest, Wanted
@@ -76,7 +77,7 @@ def candidates_of(
     """Locations that may ship something, nearest first, why the others may not, and what the rules say."""
     stocks = [request.assignable.get(item.sku, {}) for item in items]
     hazardous = any(item.hazmat for item in items)
-    excluded: list[list[Any]] = []
+    excluded: list[list[Any]] = [[code, NOT_CARRIED, 0, "its postal code is on no map"] for code in network.off_map]
     asked: list[tuple[Reach, list[int]]] = []
     for reach in network.reach(request.destination, tariffs.chart):
         location = reach.location

@@ -78,11 +78,20 @@ class Habits:
     def __init__(self) -> None:
         self.by_hand, self.nearest, self.least = Totals(), Totals(), Totals()
 
-    def add(self, baselines: Baselines) -> None:
-        """Counts one order in."""
-        self.by_hand.add(baselines.by_hand)
-        self.nearest.add(baselines.nearest)
-        self.least.add(baselines.least)
+    def add(self, baselines: Baselines | None, unplaced: int = 0) -> None:
+        """Counts one order in.
+
+        Args:
+            baselines: how it would ship; None where the live plan ships nothing either.
+            unplaced: units that the live plan does not ship: they are in no habit's cost either.
+        """
+        for totals in (self.by_hand, self.nearest, self.least):
+            totals.unplaced_units += unplaced
+            totals.decisions += baselines is None
+        if baselines is not None:
+            self.by_hand.add(baselines.by_hand)
+            self.nearest.add(baselines.nearest)
+            self.least.add(baselines.least)
 
     def lines(self, live: Totals) -> Iterator[str]:
         """The sums beside those of the live plans, what these save, and how far they are from the least that each order must cost."""

@@ -41,11 +41,19 @@ class Place:
     state: str
     time_zone: str
     country: str = "US"
+    own: bool = False
+    """From the operator's own file, which may change."""
 
     @property
     def area(self) -> str:
         """The three-digit ZIP area; outside the US the first three characters."""
         return self.postal_code[:3]
+
+
+def place_as_json(place: Place) -> list[str | float]:
+    """A place as it is kept with a location."""
+    position = (place.latitude, place.longitude, place.area_latitude, place.area_longitude)
+    return [place.postal_code, *position, place.state, place.time_zone, place.country]
 
 
 def plain_postal_code(postal_code: str) -> str:

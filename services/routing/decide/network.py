@@ -65,6 +65,8 @@ class Network:
     locations: Sequence[Location]
     version: int = 0
     """Counted up with every registration; stands in every decision record."""
+    off_map: Sequence[str] = ()
+    """Codes of registered locations whose postal code is on no map: nothing ships from there."""
     _reaches: dict[tuple[Place, ZoneChart | None], tuple[Reach, ...]] = field(default_factory=dict)
     _dispatches: dict[int, Dispatch] = field(default_factory=dict)
 

@@ -99,7 +99,7 @@ def plan_order(
         return Planned(Outcome(order))
     if place is None:
         detail = (
-            f"ship_to.postal_code: {order.ship_to['country']} postal code of the order is not on the map; "
+            f"ship_to.postal_code: {order.ship_to['country']} postal code {order.ship_to['postal_code'][:20]} is not on the map; "
             "edit the address, or add the code to the file that ORDERMESH_POSTAL_AREAS names, then retry the order"
         )
         return Planned(call_for_attention(order, "unknown_postal_code", detail, now, deadlines))

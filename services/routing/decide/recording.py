@@ -18,6 +18,9 @@ from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.plans import ONLY_A_PART, PlanRequest, Replanned, Wanted
 
+DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading a record raises that is not as it was written."""
+
 
 class NotReplayableError(ValueError):
     """A record does not say enough to make its decision again; the message says what is missing."""
@@ -26,9 +29,9 @@ class NotReplayableError(ValueError):
 def record_of_request(request: PlanRequest) -> dict[str, Any]:
     """The request as it is recorded; :func:`request_of` makes it out of that again."""
     place = request.destination
-    # Places outside the US come from the operator's own file, which may change; ZIP codes are everybody's.
-    abroad = {} if place.country == "US" else {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]}
-    asked: dict[str, Any] = abroad | {
+    # The operator's own file may change; ZIP codes are everybody's.
+    own = {"place": [place.country, place.latitude, place.longitude, place.state, place.time_zone]} if place.own else {}
+    asked: dict[str, Any] = own | {
         # Lines without a volume are written as they were before volumes were known.
         "lines": [list(entry if entry.unit_volume_cubic_centimetres else entry[:5]) for entry in request.wanted],
         "stock": {entry.sku: dict(request.assignable.get(entry.sku, {})) for entry in request.wanted},
@@ -57,17 +60,31 @@ def request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | No
         find_place: the place of a US postal code.
 
     Raises:
-        NotReplayableError: it was recorded before requests were, or its postal code is not on the map any more.
+        NotReplayableError: it does not say what was asked, or its postal code is not on the map any more.
     """
+    try:
+        return _request_of(record, find_place)
+    except NotReplayableError:
+        raise
+    except DAMAGE as error:
+        raise damaged(error) from error
+
+
+def damaged(error: Exception) -> NotReplayableError:
+    """That a record is not as it was written, by what reading it or planning by it raised."""
+    return NotReplayableError(f"its record is damaged ({type(error).__name__}: {error})")
+
+
+def _request_of(record: Mapping[str, Any], find_place: Callable[[str], Place | None]) -> PlanRequest:
     asked = record.get("asked")
     if asked is None:
-        raise NotReplayableError("it was recorded by a version that did not record what was asked")
-    place = _place_abroad(asked) if "place" in asked else find_place(asked["postal_code"])
+        raise NotReplayableError("its record does not say what was asked")
+    place = _own_place(asked) if "place" in asked else find_place(asked["postal_code"])
     if place is None:
         raise NotReplayableError(f"postal code {asked['postal_code']} is not on the map")
     return PlanRequest(
         wanted=[Wanted(*entry) for entry in asked["lines"]],
-        assignable=asked["stock"],
+        assignable={sku: {code: units + 0 for code, units in places.items()} for sku, places in asked["stock"].items()},
         destination=place,
         service_level=asked["service_level"],
         deliver_by=None if asked["deliver_by"] is None else datetime.fromisoformat(asked["deliver_by"]),
@@ -94,9 +111,9 @@ def _held_unpriced(record: Mapping[str, Any]) -> bool:
     return held and record["arrive_by"] is None and all(cost == ONLY_A_PART for *_, cost in record["candidates"])
 
 
-def _place_abroad(asked: Mapping[str, Any]) -> Place:
+def _own_place(asked: Mapping[str, Any]) -> Place:
     country, latitude, longitude, state, time_zone = asked["place"]
-    return Place(asked["postal_code"], latitude, longitude, latitude, longitude, state, time_zone, country)
+    return Place(asked["postal_code"], latitude, longitude, latitude, longitude, state, time_zone, country, own=True)
 
 
 def canonical(record: Mapping[str, Any]) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from services.routing.decide.geography import Place
 from shared.contracts.fulfillment import LocationRegistrationRequested
 
 
@@ -42,3 +44,43 @@ def check_location(
             "let work start earlier, or leave fulfillments_per_hour out",
         )
     return None
+
+
+class Unplaced(NamedTuple):
+    """A version of a location of which no place is kept. ``looked_for``: its postal code was on no map."""
+
+    location: str
+    version: int
+    postal_code: str
+    country: str
+    newest: bool
+    looked_for: bool
+
+
+@dataclass(slots=True)
+class Settled:
+    """Versions whose place is ``found``; locations that have ``moved`` onto the map or off it; those that are ``lost``: on no map now.
+
+    What has moved is a new version of the network, because decisions were made on the one before.
+    """
+
+    found: list[tuple[str, int, Place]] = field(default_factory=list)
+    moved: list[tuple[str, Place | None]] = field(default_factory=list)
+    lost: list[Unplaced] = field(default_factory=list)
+
+
+def settle_places(unplaced: Iterable[Unplaced], find_place: Callable[[str, str], Place | None]) -> Settled:
+    """Looks for what has no place on the map of today.
+
+    A version that was never looked for was planned with where the map of its day had it; it gets its place whenever a map has it.
+    """
+    settled = Settled()
+    for version in unplaced:
+        place = find_place(version.postal_code, version.country)
+        if place is None and version.newest:
+            settled.lost.append(version)
+        if version.looked_for == (place is not None) and version.newest:
+            settled.moved.append((version.location, place))
+        elif place is not None:
+            settled.found.append((version.location, version.version, place))
+    return settled

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.routing import current
+from services.routing.decide.geography import Place
 from services.routing.decide.registration import check_location
 from services.routing.postal_codes import find_place
 from services.routing.queries import locations, orders
@@ -18,20 +19,22 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
     Orders of which a location that closes has something, not yet accepted, are due at once: it is called off and planned elsewhere.
     """
     answers: list[Outgoing] = []
-    accepted: dict[str, LocationRegistrationRequested] = {}
+    accepted: dict[str, tuple[LocationRegistrationRequested, Place]] = {}
     for message in messages:
         wanted = message.data
+        place = find_place(wanted.postal_code, wanted.country)
         problem = check_location(
             wanted,
-            on_map=find_place(wanted.postal_code, wanted.country) is not None,
+            on_map=place is not None,
             time_zones=current.time_zones(),
             partners=current.partners(),
         )
-        if problem is not None:
+        if problem is not None or place is None:
+            assert problem is not None, "what is not on the map is refused"
             refusal = LocationRegistrationRejected(location=wanted.location, field=problem.field, detail=problem.detail)
             answers.append(Outgoing(refusal, because=message))
             continue
-        accepted[wanted.location] = wanted
+        accepted[wanted.location] = (wanted, place)
         answers.append(
             Outgoing(
                 LocationRegistered(
@@ -51,7 +54,7 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
         )
     if accepted:
         await locations.save_locations(tx.connection, [accepted[code] for code in sorted(accepted)], tx.new_id(), tx.now)
-        closed = [code for code, wanted in accepted.items() if not wanted.active]
+        closed = [code for code, (wanted, _) in accepted.items() if not wanted.active]
         if closed:
             await orders.wake_orders_handed_to(tx.connection, closed, tx.now)
     return answers

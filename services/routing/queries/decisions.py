@@ -38,6 +38,20 @@ async def next_decisions(connection: Connection, after: UUID | None, since: date
     )
 
 
+async def read_all_of_orders(connection: Connection, order_ids: Sequence[UUID], first: UUID, since: datetime | None) -> Sequence[Record]:
+    """What the decisions of these orders were about, from the first of a selection on, in the order in which they were made."""
+    return await connection.fetch(
+        """
+        SELECT order_id, decision_id, decided_at, record -> 'asked' -> 'lines' AS lines, record -> 'chosen' AS chosen FROM decisions
+        WHERE order_id = ANY($1::uuid[]) AND decision_id >= $2 AND ($3::timestamptz IS NULL OR decided_at >= $3)
+        ORDER BY order_id, decision_id
+        """,
+        list(order_ids),
+        first,
+        since,
+    )
+
+
 async def read_came_back(connection: Connection, decision_ids: Sequence[UUID]) -> Sequence[Record]:
     """Units of decisions that did not ship from where they were planned, and when that is known to have been over: with the next decision
     that wants the line again, or when an edit or a cancellation of the order was made. Those of which neither is known are left out."""

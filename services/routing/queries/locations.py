@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from services.routing.decide.geography import Place, place_as_json
 from shared.contracts.fulfillment import LocationRegistrationRequested, iso_weekdays
 from shared.messaging.message import Connection
 
@@ -43,14 +45,24 @@ async def read_rate_cards(connection: Connection, version: str) -> dict[str, str
 
 
 async def read_locations_of(connection: Connection, version: int) -> list[dict[str, Any]]:
-    """The locations as they were in a version of the network, as documents by code."""
+    """The locations as they were in a version of the network, as documents by code, with their ``place`` where that is kept (null: on no
+    map)."""
     rows = await connection.fetch(
         """
-        SELECT DISTINCT ON (location) document FROM location_versions WHERE version <= $1 ORDER BY location, version DESC
+        SELECT DISTINCT ON (v.location)
+               v.document || CASE WHEN p.location IS NULL THEN '{}' ELSE jsonb_build_object('place', p.place) END AS document
+        FROM location_versions v LEFT JOIN location_places p ON p.location = v.location AND p.version = v.version
+        WHERE v.version <= $1 ORDER BY v.location, v.version DESC
         """,
         version,
     )
     return [row["document"] for row in rows]
+
+
+async def is_kept(connection: Connection, version: int) -> bool:
+    """Whether there was such a version of the network."""
+    kept: bool = await connection.fetchval("SELECT $1::bigint = 0 OR EXISTS (SELECT FROM location_versions WHERE version = $1)", version)
+    return kept
 
 
 async def read_codes(connection: Connection) -> set[str]:
@@ -58,13 +70,21 @@ async def read_codes(connection: Connection) -> set[str]:
     return {row["location"] for row in await connection.fetch("SELECT location FROM locations")}
 
 
-async def save_locations(connection: Connection, locations: Sequence[LocationRegistrationRequested], revision: UUID, now: datetime) -> None:
-    """Registers locations, each code once, and counts the network's version up, which also makes registrations wait for each other."""
+async def save_locations(
+    connection: Connection, locations: Sequence[tuple[LocationRegistrationRequested, Place]], revision: UUID, now: datetime
+) -> None:
+    """Registers locations where they lie, each code once, and counts the network's version up.
+
+    That also makes registrations wait for each other.
+    """
     await connection.execute(
         """
         WITH renewed AS (
             INSERT INTO network (revision) VALUES ($11) ON CONFLICT (only_row)
             DO UPDATE SET revision = excluded.revision, version = network.version + 1 RETURNING version
+        ), placed AS (
+            INSERT INTO location_places (location, version, place)
+            SELECT new.location, renewed.version, new.place::jsonb FROM renewed, unnest($1::text[], $19::text[]) AS new (location, place)
         ), saved AS (
             INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
                                    registered_at, working_days, holidays, dock_to_stock_days, capabilities, fulfillments_per_day,
@@ -89,23 +109,24 @@ async def save_locations(connection: Connection, locations: Sequence[LocationReg
         INSERT INTO location_versions (location, version, document)
         SELECT saved.location, renewed.version, to_jsonb(saved) FROM saved, renewed
         """,
-        [item.location for item in locations],
-        [item.name for item in locations],
-        [item.partner for item in locations],
-        [item.postal_code for item in locations],
-        [item.country for item in locations],
-        [item.time_zone for item in locations],
-        [item.order_cutoff for item in locations],
-        [item.hazmat_certified for item in locations],
-        [item.active for item in locations],
+        [item.location for item, _ in locations],
+        [item.name for item, _ in locations],
+        [item.partner for item, _ in locations],
+        [item.postal_code for item, _ in locations],
+        [item.country for item, _ in locations],
+        [item.time_zone for item, _ in locations],
+        [item.order_cutoff for item, _ in locations],
+        [item.hazmat_certified for item, _ in locations],
+        [item.active for item, _ in locations],
         now,
         revision,
         # unnest makes no rows of arrays in arrays, so days and words travel as text
-        [" ".join(str(day) for day in iso_weekdays(item.working_days)) for item in locations],
-        [" ".join(sorted(day.isoformat() for day in set(item.holidays))) for item in locations],
-        [item.dock_to_stock_days for item in locations],
-        [" ".join(sorted(set(item.capabilities))) for item in locations],
-        [item.fulfillments_per_day for item in locations],
-        [item.fulfillments_per_hour for item in locations],
-        [item.work_starts for item in locations],
+        [" ".join(str(day) for day in iso_weekdays(item.working_days)) for item, _ in locations],
+        [" ".join(sorted(day.isoformat() for day in set(item.holidays))) for item, _ in locations],
+        [item.dock_to_stock_days for item, _ in locations],
+        [" ".join(sorted(set(item.capabilities))) for item, _ in locations],
+        [item.fulfillments_per_day for item, _ in locations],
+        [item.fulfillments_per_hour for item, _ in locations],
+        [item.work_starts for item, _ in locations],
+        [json.dumps(place_as_json(place)) for _, place in locations],
     )

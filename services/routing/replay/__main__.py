@@ -21,20 +21,22 @@ from asyncpg import Record
 
 from services.routing.current import rules_of, stock_prices
 from services.routing.decide.carrying import CameBack
+from services.routing.decide.counting import Decided, units_that_count
 from services.routing.decide.foresight import StockPrices
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import Objective
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner
-from services.routing.decide.recording import NotReplayableError, request_of
+from services.routing.decide.recording import DAMAGE, NotReplayableError, request_of
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.postal_codes import find_place
-from services.routing.queries.decisions import first_of_last, next_decisions, read_came_back
+from services.routing.queries.decisions import first_of_last, next_decisions, read_all_of_orders, read_came_back
 from services.routing.replay.account import Account, Question
 from services.routing.replay.footing import Footings
 from services.routing.tariff_files import RateCardError, load_tariffs
 from shared.database import prepare_connection
+from shared.errors import BadConfiguration
 from shared.messaging.message import Connection
 
 PAGE = 500
@@ -81,7 +83,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when every decision came out as recorded (or the question was answered), 1 when one did not, 2 when nothing could be asked."""
+    """0 when every decision came out as recorded, 1 when one did not or could not be made again, 2 when nothing could be asked."""
     options = parse(arguments)
     url = os.environ.get("ORDERMESH_DATABASE_URL")
     if not url:
@@ -89,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return asyncio.run(replay(url, options))
-    except (RateCardError, LookupError) as error:
+    except (BadConfiguration, RateCardError, LookupError) as error:
         print(error, file=sys.stderr)
         return 2
     except (OSError, asyncpg.PostgresConnectionError) as error:
@@ -120,7 +122,8 @@ def variation(options: argparse.Namespace, rules: RuleSet | None, prices: StockP
         handling_cents = planner.tariffs.handling_cents if options.handling_cents is None else options.handling_cents
         network = planner.network
         if closed:
-            network = Network([replace(place, active=place.active and place.code not in closed) for place in network.locations])
+            places = [replace(place, active=place.active and place.code not in closed) for place in network.locations]
+            network = Network(places, off_map=network.off_map)
         return Planner(
             network=network,
             tariffs=Tariffs(cards.version, cards.cards, cards.transit_days, cards.offshore_days, handling_cents, cards.chart),
@@ -136,7 +139,7 @@ def variation(options: argparse.Namespace, rules: RuleSet | None, prices: StockP
 
 
 async def replay(url: str, options: argparse.Namespace) -> int:
-    """Prints what comes of it; 1 when a decision came out differently.
+    """Prints what comes of it; 1 when a decision came out differently or cannot be made again.
 
     Raises:
         RateCardError: the folder holds no usable rate cards.
@@ -171,25 +174,29 @@ async def _compare(connection: Connection, options: argparse.Namespace, vary: Va
         by_hand=options.by_hand.split(",") if options.by_hand else None,
     )
     account = Account(question)
+    first: UUID | None = None
     async for page in _pages(connection, options.since, options.last):
-        came_back = await _came_back(connection, page) if question.varied and question.carried else {}
+        came_back = await _came_back(connection, [row["decision_id"] for row in page]) if question.varied and question.carried else {}
+        first = page[0]["decision_id"] if first is None else first
+        counts = await _counts(connection, page, first, options.since) if question.varied or question.savings else {}
         for row in page:
+            name = f"{row['decision_id']} of order {row['order_id']}"
             try:
                 planner, varied = await footings.planners_of(connection, row["record"])
                 request = request_of(row["record"], _place)
             except NotReplayableError as error:
-                account.refused[str(error)] += 1
+                account.refuse(name, error)
                 continue
-            name = f"{row['decision_id']} of order {row['order_id']}"
-            account.take(name, row["record"], planner, varied, request, came_back.get(row["decision_id"], ()))
-            if account.live.decisions % PROGRESS_EVERY == 0:
-                print(f"  {account.live.decisions:,} decisions", file=sys.stderr)
+            decision_id = row["decision_id"]
+            account.take(name, row["record"], planner, varied, request, came_back.get(decision_id, ()), counts.get(decision_id))
+            if account.made % PROGRESS_EVERY == 0:
+                print(f"  {account.made:,} decisions", file=sys.stderr)
     for option, codes in (("--without", options.without), ("--by-hand", question.by_hand or ())):
         unknown = sorted(set(codes) - account.locations)
-        if unknown and account.live.decisions:
+        if unknown and account.made:
             raise LookupError(f"{option} {unknown[0]}: no such location; there were {', '.join(sorted(account.locations)[:20])}")
     print("\n".join(account.lines()))
-    return 1 if account.different else 0
+    return 1 if account.different or account.refused else 0
 
 
 async def _pages(connection: Connection, since: datetime | None, count: int) -> AsyncIterator[Sequence[Record]]:
@@ -202,10 +209,43 @@ async def _pages(connection: Connection, since: datetime | None, count: int) -> 
         after, left = page[-1]["decision_id"], left - len(page)
 
 
-async def _came_back(connection: Connection, page: Sequence[Record]) -> dict[UUID, list[CameBack]]:
-    """What did not ship of the plans of a page."""
+async def _counts(connection: Connection, page: Sequence[Record], first: UUID, since: datetime | None) -> dict[UUID, dict[str, int]]:
+    """Units per line that the decisions of a page count for, where their orders were decided about more than once."""
+    orders: dict[UUID, list[Record]] = {}
+    for row in await read_all_of_orders(connection, [decision["order_id"] for decision in page], first, since):
+        orders.setdefault(row["order_id"], []).append(row)
+    several = [rows for rows in orders.values() if len(rows) > 1]
+    came_back = await _came_back(connection, [row["decision_id"] for rows in several for row in rows])
+    counts: dict[UUID, dict[str, int]] = {}
+    for rows in several:
+        readable = [row for row in rows if _is_readable(row)]
+        decided = [_decided(row, came_back.get(row["decision_id"], ())) for row in readable]
+        counts |= zip((row["decision_id"] for row in readable), units_that_count(decided), strict=True)
+    return counts
+
+
+def _is_readable(row: Record) -> bool:
+    """Whether a record says what was decided; one that does not is told when its turn comes."""
+    try:
+        _decided(row, ())
+    except DAMAGE:
+        return False
+    return True
+
+
+def _decided(row: Record, came_back: Sequence[CameBack]) -> Decided:
+    placed: dict[str, int] = {}
+    for _, _, _, lines in row["chosen"]:
+        for line_id, units in lines.items():
+            placed[line_id] = placed.get(line_id, 0) + units
+    wanted = {entry[0]: entry[2] + 0 for entry in row["lines"]}
+    return Decided(row["decided_at"], wanted, placed, [(back.line_id, back.units, back.at) for back in came_back])
+
+
+async def _came_back(connection: Connection, decision_ids: Sequence[UUID]) -> dict[UUID, list[CameBack]]:
+    """What did not ship of plans."""
     found: dict[UUID, list[CameBack]] = {}
-    for row in await read_came_back(connection, [decision["decision_id"] for decision in page]):
+    for row in await read_came_back(connection, decision_ids):
         found.setdefault(row["plan_id"], []).append(CameBack(row["location"], row["line_id"], row["units"], row["at"]))
     return found
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from services.routing.current import network_of, rule_set_of
+from services.routing.current import network_of, rules_of
+from services.routing.decide.guidance import Objective
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner
-from services.routing.decide.recording import NotReplayableError
-from services.routing.decide.rules import RuleSet
+from services.routing.decide.recording import DAMAGE, NotReplayableError, damaged
+from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.queries import locations
-from services.routing.tariff_files import restore_tariffs
+from services.routing.tariff_files import RateCardError, restore_tariffs
 from shared.messaging.message import Connection
 
 KeyT = TypeVar("KeyT")
@@ -45,15 +46,19 @@ class Footings:
         Raises:
             NotReplayableError: the record does not name what it stood on, or that is not kept.
         """
-        if "network" not in record:
-            raise NotReplayableError("it was recorded by a version that did not record the network")
-        figures = (record["objective"], record["pick_cents"], record["split_cents"])
-        capacity_cents = record.get("capacity_cents", 0)
-        rules = record["rules"]["version"] if "rules" in record else 0
-        key = (record["network"], record["rate_cards"], record["handling_cents"], rules, capacity_cents, *figures)
+        try:
+            figures = (record["objective"], _whole(record["pick_cents"]), _whole(record["split_cents"]))
+            capacity_cents = _whole(record.get("capacity_cents", 0))
+            rules = _whole(record["rules"]["version"]) if "rules" in record else 0
+            stood_on = (_whole(record["network"]), str(record["rate_cards"]), _whole(record["handling_cents"]))
+        except DAMAGE as error:
+            raise damaged(error) from error
+        if figures[0] not in get_args(Objective):
+            raise NotReplayableError(f"its record is damaged (there is no objective {figures[0]!r})")
+        key = (*stood_on, rules, capacity_cents, *figures)
         if key not in self._planners:
-            network = await self._network(connection, record["network"])
-            tariffs = await self._rate_cards(connection, record["rate_cards"], record["handling_cents"])
+            network = await self._network(connection, stood_on[0])
+            tariffs = await self._rate_cards(connection, *stood_on[1:])
             # Locations may be other ones under the same code from one network to the next.
             rule_set = (await self._rules(connection, rules)).for_another_network()
             planner = Planner(network, tariffs, *figures, rule_set, capacity_cents)
@@ -62,12 +67,17 @@ class Footings:
 
     async def _network(self, connection: Connection, version: int) -> Network:
         if version not in self._networks:
+            if not await locations.is_kept(connection, version):
+                raise NotReplayableError(f"version {version} of the locations is not kept")
             _remember(self._networks, version, network_of(await locations.read_locations_of(connection, version), version))
         return self._networks[version]
 
     async def _rules(self, connection: Connection, version: int) -> RuleSet:
         if version not in self._rule_sets:
-            _remember(self._rule_sets, version, await rule_set_of(connection, version))
+            written = await rules_of(connection, version)
+            if written is None:
+                raise NotReplayableError(f"version {version} of the rules is not kept")
+            _remember(self._rule_sets, version, read_rules(version, written))
         return self._rule_sets[version]
 
     async def _rate_cards(self, connection: Connection, version: str, handling_cents: int) -> Tariffs:
@@ -76,8 +86,19 @@ class Footings:
             files = await locations.read_rate_cards(connection, version)
             if files is None:
                 raise NotReplayableError(f"rate cards {version} are not kept")
-            _remember(self._tariffs, key, restore_tariffs(files, handling_cents=handling_cents))
+            try:
+                tariffs = restore_tariffs(files, handling_cents=handling_cents)
+            except RateCardError as error:
+                raise NotReplayableError(f"rate cards {version} cannot be read any more: {error}") from error
+            _remember(self._tariffs, key, tariffs)
         return self._tariffs[key]
+
+
+def _whole(figure: Any) -> int:
+    """A number that a database takes."""
+    if not isinstance(figure, int) or not 0 <= figure < 1 << 31:
+        raise TypeError(f"{figure!r} is no whole number from 0 on")
+    return figure
 
 
 def _remember(known: dict[KeyT, ValueT], key: KeyT, value: ValueT) -> None:
