@@ -1,8 +1,8 @@
 """Random orders, planned here and solved by HiGHS: ``python -m tests.routing.oracle [ORDERS] [SEED]`` names those they disagree about.
 
-The networks, the rate cards (steps, surcharges for residences, cards that end early or get cheaper with the weight, services that bill
-volume, each in its own way), what a pick and another parcel cost, and the promises are drawn anew for each order. What is compared is the
-cost of the whole plan and the day it keeps.
+The networks (some places lack services), the rate cards (steps, surcharges for residences, cards that end early or get cheaper with the
+weight, services that bill volume, each in its own way), what a pick and another parcel cost, and the promises are drawn anew for each
+order. What is compared is the cost of the whole plan and the day it keeps.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, combinations
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -33,6 +33,7 @@ MOST_LINES_DIVIDED = 6
 MOST_LOCATIONS = 8
 MOST_SECONDS = 30.0
 MOST_SECONDS_OF_FIRST_FORM = 1.0
+FEWER_SERVICES = [some for count in (1, 2) for some in combinations(SERVICES, count)]
 SHIPPED = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150)
 MONDAY = datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
 
@@ -111,6 +112,7 @@ def random_planner(random: Random, locations: int) -> Planner:
                 hazmat_certified=random.random() < 0.7,
                 active=random.random() < 0.95,
                 working_days=random.choice([frozenset({1, 2, 3, 4, 5}), frozenset({1, 2, 3, 4, 5}), frozenset({2, 4})]),
+                services=SERVICES if random.random() < 0.5 else random.choice(FEWER_SERVICES),
             )
             for number in range(locations)
         ]
@@ -178,6 +180,8 @@ def _broken(plan: Plan, request: PlanRequest, asked: Asked) -> Iterator[str]:
         yield f"keeps {plan.record['arrive_by']} instead of {asked.limit}"
     placed: dict[str, int] = {}
     for parcel in plan.parcels:
+        if parcel.service not in parcel.location.services:
+            yield f"ships by {parcel.service} from {parcel.location.code}"
         for _, sku, count in parcel.units:
             placed[sku] = placed.get(sku, 0) + count
             if count > request.assignable[sku].get(parcel.location.code, 0):
