@@ -14,7 +14,7 @@ from services.routing.decide.capacity import price_cents
 from services.routing.decide.network import Reach
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import PlanRequest
-from services.routing.decide.tariffs import SERVICES, DimensionalWeight, Service, Tariffs
+from services.routing.decide.tariffs import DimensionalWeight, Service, Tariffs
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,14 @@ def _limits(planner: Planner, request: PlanRequest, stocks: Sequence[tuple[Reach
     promised = promised_day(request.service_level, request.deliver_by, request.promise_from, zone)
     yield promised
     if promised is not None:
-        days = {_arrival(planner, reach, service, request.now) for reach, stock in stocks if any(stock.values()) for service in SERVICES}
+        having = [reach for reach, stock in stocks if any(stock.values())]
+        days = {_arrival(planner, reach, service, request.now) for reach in having for service in reach.location.services}
         yield from sorted(day for day in days if day > promised)
 
 
 def _services(planner: Planner, reach: Reach, request: PlanRequest, limit: date | None) -> tuple[Service, ...]:
-    return tuple(service for service in SERVICES if limit is None or _arrival(planner, reach, service, request.now) <= limit)
+    own = reach.location.services
+    return tuple(service for service in own if limit is None or _arrival(planner, reach, service, request.now) <= limit)
 
 
 def _arrival(planner: Planner, reach: Reach, service: Service, now: datetime) -> date:

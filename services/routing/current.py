@@ -18,7 +18,7 @@ from services.routing.decide.network import Location, Network
 from services.routing.decide.planner import Planner
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.service_prices import ServicePrices
-from services.routing.decide.tariffs import Tariffs
+from services.routing.decide.tariffs import SERVICES, Tariffs
 from services.routing.postal_codes import all_places, find_place
 from services.routing.queries import capacity, locations, prices, rules
 from services.routing.service_price_files import load_service_prices
@@ -215,6 +215,8 @@ def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
                     # Versions from before locations had any do not name them.
                     capabilities=frozenset(document.get("capabilities", ())),
                     capacity=_capacity_of(document),
+                    # Versions from before locations named them offered all.
+                    services=tuple(service for service in SERVICES if service in document.get("services", SERVICES)),
                 )
             )
     return Network(registered, version, tuple(off_map))

@@ -44,7 +44,7 @@ class PlanningSettings(MapSettings):
         "or forward_looking: the cheapest counting what the stock is worth to later orders",
     )
     handling_cents: int = Field(150, ge=0, le=1_000_000, description="our cost of one parcel beside the carrier's price")
-    pick_cents: int = Field(35, ge=0, le=1_000_000, description="our cost of picking one item")
+    pick_cents: int = Field(35, ge=0, le=1_000_000, description="our cost of picking one SKU of a parcel, however many units")
     split_cents: int = Field(
         0, ge=0, le=1_000_000, description="what it is worth to send a customer one parcel less, beyond what the parcel costs"
     )

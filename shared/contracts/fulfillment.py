@@ -40,6 +40,10 @@ WorkingDays = Annotated[list[Weekday], Field(min_length=1, max_length=7)]
 Holidays = Annotated[list[date], Field(max_length=400)]
 Capacity = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 """How many fulfillment orders; a location that is to take none is not ``active``."""
+CarrierService = Literal["ground", "two_day", "next_day"]
+CARRIER_SERVICES: tuple[CarrierService, ...] = ("ground", "two_day", "next_day")
+Services = Annotated[list[CarrierService], Field(max_length=len(CARRIER_SERVICES))]
+"""The services by which parcels leave a place, each with its rate card; none given: all. An empty list is refused."""
 DockToStockDays = Annotated[int, Field(ge=0, le=60, strict=True)]
 """Working days between the day on which goods arrive and the day on which they can be picked; 0: the moment they arrive."""
 
@@ -57,6 +61,7 @@ class LocationRegistrationRequested(Command):
     ``capabilities`` are your own words for what it can do (``bulk``, ``cold``); routing rules ask for them.
     ``fulfillments_per_day`` and ``fulfillments_per_hour`` are how many fulfillment orders it takes, without them as many as come; its
     hours begin at ``work_starts`` (local, ``HH:MM``) and end at the cutoff. What finds a day full leaves on the next one that is not.
+    ``services`` are those that pick up there; nothing ever ships from there by another one.
     """
 
     type: ClassVar[str] = "location.registration_requested.v1"
@@ -77,6 +82,7 @@ class LocationRegistrationRequested(Command):
     fulfillments_per_day: Capacity | None = None
     fulfillments_per_hour: Capacity | None = None
     work_starts: LocalTime = "08:00"
+    services: Services = list(CARRIER_SERVICES)
 
 
 class LocationRegistered(Event):

@@ -230,6 +230,10 @@ class TestPlacing:
         bad = {**ORDER_BODY, "currency": "usd", "lines": [{"external_line_id": "1", "sku": "A", "quantity": -2, "unit_price_cents": 1}]}
         status, document = await request(world, "POST", "/api/orders", bad)
         assert (status, problem(document)) == (422, ("invalid", ["currency", "lines.0.quantity"]))
+        drone = {"location": "reno", "name": "Reno", "partner": "acme", "postal_code": "89501", "country": "US", "services": ["drone"]}
+        status, document = await request(world, "POST", "/api/locations", drone)
+        assert (status, problem(document)) == (422, ("invalid", ["services.0"]))
+        assert "'ground', 'two_day' or 'next_day'" in document["error"]["problems"][0]["problem"], "the way out"
 
 
 class TestReadingOrders:

@@ -1,8 +1,8 @@
 """Random orders, planned here and solved by HiGHS: ``python -m tests.routing.oracle [ORDERS] [SEED]`` names those they disagree about.
 
-The networks, the rate cards (steps, surcharges for residences, cards that end early or get cheaper with the weight, services that bill
-volume, each in its own way), what a pick and another parcel cost, and the promises are drawn anew for each order. What is compared is the
-cost of the whole plan and the day it keeps.
+The networks (some places lack services), the rate cards (steps, surcharges for residences, cards that end early or get cheaper with the
+weight, services that bill volume, each in its own way), what a pick and another parcel cost, and the promises are drawn anew for each
+order. What is compared is the cost of the whole plan and the day it keeps.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, combinations
 from random import Random
 from zoneinfo import ZoneInfo
 
@@ -33,6 +33,7 @@ MOST_LINES_DIVIDED = 6
 MOST_LOCATIONS = 8
 MOST_SECONDS = 30.0
 MOST_SECONDS_OF_FIRST_FORM = 1.0
+FEWER_SERVICES = [some for count in (1, 2) for some in combinations(SERVICES, count)]
 SHIPPED = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150)
 MONDAY = datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
 
@@ -111,6 +112,7 @@ def random_planner(random: Random, locations: int) -> Planner:
                 hazmat_certified=random.random() < 0.7,
                 active=random.random() < 0.95,
                 working_days=random.choice([frozenset({1, 2, 3, 4, 5}), frozenset({1, 2, 3, 4, 5}), frozenset({2, 4})]),
+                services=SERVICES if random.random() < 0.5 else random.choice(FEWER_SERVICES),
             )
             for number in range(locations)
         ]
@@ -149,12 +151,16 @@ def random_request(random: Random, planner: Planner, lines: int, *, scattered: b
     )
 
 
-def compare(planner: Planner, request: PlanRequest, *, freely: bool = False) -> Compared | None:
-    """Plans, solves and compares; None when no place can ship anything. ``freely``: HiGHS may divide every item, which our rule forbids."""
-    plan = planner.plan(request)
+def compare(planner: Planner, request: PlanRequest, *, scattered: bool = False, freely: bool = False) -> Compared | None:
+    """Plans, solves and compares.
+
+    None when no place can ship anything, or when an item must be divided although ``scattered`` does not ask for that, or the other way
+    round. ``freely``: HiGHS may divide every item, which our rule forbids.
+    """
     asked = question_of(planner, request)
-    if asked is None:
+    if asked is None or any(asked.question.divisible) is not scattered:
         return None
+    plan = planner.plan(request)
     question = replace(asked.question, divisible=[True] * len(asked.question.units)) if freely else asked.question
     best = _best(question)
     assert best is not None, "there is enough of everything in time"
@@ -178,6 +184,8 @@ def _broken(plan: Plan, request: PlanRequest, asked: Asked) -> Iterator[str]:
         yield f"keeps {plan.record['arrive_by']} instead of {asked.limit}"
     placed: dict[str, int] = {}
     for parcel in plan.parcels:
+        if parcel.service not in parcel.location.services:
+            yield f"ships by {parcel.service} from {parcel.location.code}"
         for _, sku, count in parcel.units:
             placed[sku] = placed.get(sku, 0) + count
             if count > request.assignable[sku].get(parcel.location.code, 0):
@@ -206,14 +214,14 @@ def compare_many(orders: int, seed: int, *, scattered: bool = False, freely: boo
         request = random_request(random, planner, random.randint(1, most_lines), scattered=scattered)
         number += 1
         try:
-            compared = compare(planner, request, freely=freely)
+            compared = compare(planner, request, scattered=scattered, freely=freely)
         except BenchmarkError as error:
             may_be_left_out -= 1
             if may_be_left_out < 0:
                 raise
             print(f"order {number - 1} of seed {seed} is left out: {error}", flush=True)
             continue
-        if compared is not None and compared.divided is scattered:
+        if compared is not None:
             orders -= 1
             missed = compared.ours > compared.best and not compared.divided and not freely
             if compared.told or compared.ours < compared.best or missed:

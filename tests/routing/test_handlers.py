@@ -6,7 +6,9 @@ import asyncio
 from datetime import date, timedelta
 from uuid import UUID
 
-from services.routing import handlers
+from services.routing import current, handlers
+from services.routing.decide.tariffs import SERVICES
+from services.routing.queries.locations import read_locations_of
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
     FulfillmentAssigned,
@@ -504,6 +506,19 @@ async def test_allocation_hears_when_a_location_works_and_routing_keeps_it(desk:
     row = await desk.connection.fetchrow("SELECT working_days, holidays, dock_to_stock_days FROM locations WHERE location = 'reno'")
     assert row is not None
     assert tuple(row) == ([1, 6], [date(2026, 12, 26)], 2)
+
+
+async def test_a_location_ships_by_the_services_that_were_registered_last_and_one_from_before_there_were_any_by_all(desk: Desk) -> None:
+    await desk.hear(RENO.model_copy(update={"services": ["next_day", "ground", "next_day"]}))
+    network = (await current.planner(desk.connection)).network
+    assert {place.code: place.services for place in network.locations} == {"reno": ("ground", "next_day"), "newark": SERVICES}
+    documents = await read_locations_of(desk.connection, network.version)
+    before = [{name: value for name, value in document.items() if name != "services"} for document in documents]
+    assert [place.services for place in current.network_of(before, 1).locations] == [SERVICES, SERVICES]
+    placed = an_order(service_level="two_day")
+    await desk.plan(placed, AMPLE)
+    service = await desk.connection.fetchval("SELECT service FROM fulfillments WHERE order_id = $1", placed.order_id)
+    assert service in ("ground", "next_day")
 
 
 async def test_a_location_that_cannot_be_found_or_has_no_clock_is_refused_by_field(desk: Desk) -> None:

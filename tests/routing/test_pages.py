@@ -123,6 +123,7 @@ async def test_locations_are_listed(client: TestClient[Any, Any]) -> None:
         ("reno", "west", "89506"),
     ]
     assert (body["locations"][0]["fulfillments_per_day"], body["locations"][0]["slots_taken"]) == (None, [])
+    assert body["locations"][0]["services"] == ["ground", "two_day", "next_day"], "none given: all"
     assert (body["locations"][0]["working_days"], body["locations"][0]["holidays"]) == ([1, 2, 3, 4, 5], [])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.routing.decide.calendar import add_business_days
 from services.routing.decide.capacity import Slot
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
@@ -220,6 +221,44 @@ def test_a_record_names_every_location_with_its_cost_or_the_reason_against_it() 
     assert plan.record["area"] == "895", "where the customer lives is told to three digits"
 
 
+class TestServices:
+    """Reno has ground only, which is too slow for the east coast in two days."""
+
+    NETWORK = Network([a_location("reno", services=("ground",)), a_location("dallas"), a_location("newark", services=("next_day",))])
+
+    def test_a_location_without_a_service_in_time_leaves_the_order_to_others_and_the_record_says_why(self) -> None:
+        asked = request(wanted(1), {"SKU-1": {"reno": 9, "dallas": 9}}, to="10001", service_level="two_day")
+        plan = Planner(self.NETWORK, TARIFFS).plan(asked)
+        assert [(parcel.location.code, parcel.service, plan.late) for parcel in plan.parcels] == [("dallas", "two_day", False)]
+        assert [row[3] for row in plan.record["candidates"] if row[0] == "reno"] == ["too late: offers only ground"]
+        assert a_planner("reno").plan(asked).parcels[0].service == "two_day", "it would be in time by what does not pick up there"
+        nobody = replace(asked, deliver_by=WEDNESDAY)
+        last = Planner(self.NETWORK, TARIFFS).plan(nobody)
+        assert [row[3] for row in last.record["candidates"] if row[0] == "reno"] == ["too late: offers only ground"]
+        full = replace(asked, slots={"reno": Slot(date(2026, 3, 9), None, 3, 0, None)})
+        rows = Planner(self.NETWORK, TARIFFS).plan(full).record["candidates"]
+        assert [row[3] for row in rows if row[0] == "reno"] == ["too late"], "the day is gone by any service, with a slot or without"
+
+    def test_where_nothing_else_has_it_it_ships_late_by_what_there_is(self) -> None:
+        plan = Planner(self.NETWORK, TARIFFS).plan(request(wanted(1), {"SKU-1": {"reno": 9}}, to="10001", service_level="next_day"))
+        days = TARIFFS.days("ground", plan.parcels[0].zone, offshore=False)
+        assert (plan.late, plan.parcels[0].service) == (True, "ground")
+        assert plan.parcels[0].arrives_on == add_business_days(date(2026, 3, 4), days)
+
+    def test_a_parcel_without_a_promise_costs_what_the_services_of_its_location_cost(self) -> None:
+        asked = request(wanted(1), {"SKU-1": {"newark": 9, "dallas": 9}}, to="10001")
+        assert taken(a_planner().plan(asked)) == {"newark": {"1": 1}}
+        plan = Planner(self.NETWORK, TARIFFS).plan(asked)
+        assert [(parcel.location.code, parcel.service) for parcel in plan.parcels] == [("dallas", "ground")]
+        alone = Planner(self.NETWORK, TARIFFS).plan(replace(asked, excluded=frozenset({"dallas"}))).parcels[0]
+        assert alone.service == "next_day"
+        assert alone.carrier_cents == TARIFFS.cards["next_day"].price_cents(alone.zone, 1, residential=True)
+        in_one_zone = Network([a_location("newark", services=("next_day",)), a_location("columbus")])
+        assert len({reach.zone for reach in in_one_zone.reach(place("16801"))}) == 1
+        plan = Planner(in_one_zone, TARIFFS).plan(request(wanted(1), everywhere("SKU-1"), to="16801"))
+        assert [(parcel.location.code, parcel.service) for parcel in plan.parcels] == [("columbus", "ground")]
+
+
 def test_an_order_of_a_hundred_lines_is_planned_whole() -> None:
     lines = wanted(*[1] * 100)
     codes = list(ZIPS)
@@ -237,6 +276,7 @@ def test_stock_so_scattered_that_three_locations_do_not_have_it_is_still_planned
     assert sorted(line for per_line in taken(plan).values() for line in per_line) == sorted(entry.line_id for entry in lines)
 
 
+FEWER_SERVICES = [some for count in (1, 2) for some in combinations(SERVICES, count)]
 instances = st.fixed_dictionaries(
     {
         "units": st.lists(st.integers(1, 4), min_size=1, max_size=4),
@@ -245,6 +285,7 @@ instances = st.fixed_dictionaries(
         "to": st.sampled_from(["89501", "10001", "60601", "33101", "99501", "78701"]),
         "service_level": st.sampled_from(["standard", "two_day", "next_day"]),
         "full_days": st.lists(st.sampled_from([0, 0, 1, 2, 3]), min_size=4, max_size=4),
+        "services": st.lists(st.sampled_from([SERVICES, SERVICES, *FEWER_SERVICES]), min_size=4, max_size=4),
     }
 )
 CODES = ["reno", "dallas", "columbus", "newark"]
@@ -290,7 +331,7 @@ def cost_of(planner: Planner, asked: PlanRequest, units: Mapping[str, Mapping[st
         slot = asked.slots.get(reach.location.code)
         dispatched = planner.network.dispatch(reach.index, asked.now).day if slot is None else slot.day
         prices = []
-        for service in SERVICES:
+        for service in reach.location.services:
             arrival = dispatched
             for _ in range(planner.tariffs.days(service, reach.zone, offshore=reach.offshore)):
                 arrival = date.fromordinal(arrival.toordinal() + {4: 3, 5: 2}.get(arrival.weekday(), 1))
@@ -311,8 +352,9 @@ def cost_of(planner: Planner, asked: PlanRequest, units: Mapping[str, Mapping[st
 def test_a_plan_is_the_cheapest_of_all_plans_on_small_orders(instance: dict[str, Any]) -> None:
     instance["stock"] = [[9 if units > 1 else 0 for units in row] for row in instance["stock"]]
     asked = as_request(instance)
-    planner = a_planner(*CODES)
+    planner = Planner(Network([a_location(code, services=own) for code, own in zip(CODES, instance["services"], strict=True)]), TARIFFS)
     plan = planner.plan(asked)
+    assert all(parcel.service in parcel.location.services for parcel in plan.parcels)
     homes = [[code for code in CODES if asked.assignable[entry.sku][code]] for entry in asked.wanted]
     entries = [(entry, own) for entry, own in zip(asked.wanted, homes, strict=True) if own]
     limit = None if plan.record["arrive_by"] is None else date.fromisoformat(plan.record["arrive_by"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from services.routing import current
 from services.routing.decide.geography import Place
 from services.routing.decide.registration import Settled, Unplaced, check_location, settle_places
 from services.routing.settings import PlanningSettings
+from shared.contracts.fulfillment import LocationRegistrationRequested
 from tests.routing.messages import RENO
 
 ZONES = {"America/Los_Angeles"}
@@ -55,6 +57,16 @@ def test_what_was_never_looked_for_gets_its_place_in_the_past_and_what_changes_s
     assert on_a_map == (Settled(moved=[("berlin", BERLIN)]) if looked_for else Settled(found=[("berlin", 3, BERLIN)]))
     on_none = settle_places([berlin], lambda *_: None)
     assert on_none == Settled(moved=[("berlin", None)] if newest and not looked_for else [], lost=[berlin] if newest else [])
+
+
+def test_a_location_that_nothing_could_leave_is_refused_with_the_services_that_there_are() -> None:
+    nothing, some = RENO.model_copy(update={"services": []}), RENO.model_copy(update={"services": ["next_day"]})
+    refused = check_location(nothing, on_map=True, time_zones=ZONES, partners=None)
+    assert refused is not None
+    assert (refused.field, "at least one of ground, two_day, next_day" in refused.detail) == ("services", True)
+    assert check_location(some, on_map=True, time_zones=ZONES, partners=None) is None
+    with pytest.raises(ValidationError, match="'ground', 'two_day' or 'next_day'"):
+        LocationRegistrationRequested.model_validate({**RENO.model_dump(), "services": ["drone"]})
 
 
 def test_the_3pls_are_those_of_the_partners_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

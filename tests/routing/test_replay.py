@@ -254,6 +254,7 @@ BUSY: Mapping[str, Any] = {
     "fulfillments_per_day": max(3, DECISIONS // 20),
     "fulfillments_per_hour": max(2, DECISIONS // 30),
     "order_cutoff": "11:00",
+    "services": ["ground"],
 }
 """Of Reno, from when it is registered anew."""
 
@@ -310,6 +311,8 @@ class TestTheCommand:
         )
         assert [tuple(row) for row in rules] == [("0", DECISIONS // 2), ("1", DECISIONS // 2)]
         assert await desk.connection.fetchval("SELECT count(*) FROM decisions WHERE record -> 'asked' ? 'slots'") > 20
+        told = await desk.connection.fetchval("SELECT count(*) FROM decisions WHERE record::text LIKE '%offers only ground%'")
+        assert told, "Reno has no other service from then on"
         _, said = await self.ask("--without-capacity")
         cost = next(line.split() for line in said.splitlines() if line.startswith("cost"))
         assert cost[1] != cost[2], "Reno takes three a day, and that is not what it costs otherwise"

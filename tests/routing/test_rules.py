@@ -171,6 +171,14 @@ def test_a_condition_about_distance_is_true_of_the_destination_that_it_is_asked_
         assert len(plan.parcels) == 1
 
 
+def test_where_ground_does_not_pick_up_its_days_are_those_of_the_next_service() -> None:
+    forbid = a_rule("forbid", "fresh", locations="location.ground_days > 3")
+    planner = a_desk(forbid, newark={"services": ("next_day",)})
+    plan = plan_of(planner, wanted(1), {"SKU-1": {"newark": 9, "columbus": 9}}, to="89501")
+    assert [(parcel.location.code, parcel.service) for parcel in plan.parcels] == [("newark", "next_day")]
+    assert exclusions(plan)["columbus"] == "excluded by rule 'fresh'"
+
+
 def test_a_rule_about_items_binds_those_and_no_others() -> None:
     rule = a_rule("require", "glass", items='item.sku == "SKU-2"', locations='"glass" in location.capabilities')
     planner = a_desk(rule, newark={"capabilities": frozenset({"glass"})})

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.routing.decide import outlook, together, whole_plans
+from services.routing.decide.network import Network
 from services.routing.decide.outlook import Ordered, Outlook, StockPriceList, in_pieces
 from services.routing.decide.scarcity import StockPriceError
-from services.routing.decide.tariffs import SCORE_PER_CENT, Prices
+from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service
 from services.routing.decide.together import clusters
 from services.routing.decide.whole_plans import Orders, Parcels, plan_prices, while_it_lasts
-from tests.routing.test_planner import a_planner, place
+from tests.routing.test_planner import TARIFFS, a_location, a_planner, place
 
 POUND_GRAMS = 453
 
@@ -164,6 +165,34 @@ def taken(pieces: Outlook) -> StockPriceList:
     for piece in in_pieces(pieces):
         found.take(piece)
     return found
+
+
+@pytest.mark.parametrize(
+    ("skus", "level", "reno", "newark", "by"),
+    [
+        ("A", "standard", SERVICES, ("next_day",), ("ground", "next_day")),
+        ("AB", "standard", SERVICES, ("next_day",), ("ground", "next_day")),
+        ("AB", "two_day", SERVICES, ("next_day",), ("ground", "next_day")),
+        ("AB", "next_day", ("two_day",), ("two_day",), ("two_day", "two_day")),
+    ],
+    ids=["by itself", "with what it is ordered with", "with a promise", "with a promise that nobody can keep"],
+)
+def test_a_unit_is_worth_what_the_services_of_the_other_place_cost_more(
+    skus: str, level: str, reno: tuple[Service, ...], newark: tuple[Service, ...], by: tuple[Service, Service]
+) -> None:
+    """Reno has too few for the customers around, Newark has enough."""
+    network = Network([a_location("reno", services=reno), a_location("newark", services=newark)])
+    shelves = {"A": {"reno": 2, "newark": 90}, "B": {"newark": 90}}
+    ordered = [Ordered(tuple((sku, 1) for sku in lines), place("89501"), level, True, 9.0) for lines in dict.fromkeys((skus, "A"))]
+    found = taken(Outlook(network, TARIFFS, 0, {sku: shelves[sku] for sku in skus}, dict.fromkeys(skus, 400), ordered, 1.0))
+    assert found.together == (set("A") if skus == "AB" else set())
+    zones = {reach.location.code: reach.zone for reach in network.reach(place("89501"))}
+    here, there = (
+        TARIFFS.cards[service].price_cents(zones[code], 1, residential=True) for service, code in zip(by, ("reno", "newark"), strict=True)
+    )
+    assert here is not None
+    assert there is not None
+    assert found.cents["A", "reno"] == there - here
 
 
 def test_the_same_outlook_gives_the_same_prices_in_whatever_order_it_is_told() -> None:

@@ -122,7 +122,7 @@ def _guidance(
     locations = [
         LocationFacts(
             reach,
-            tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)[0],
+            tariffs.days(reach.location.services[0], reach.zone, offshore=reach.offshore, extra_days=reach.extra_days),
             sum(min(have, item.units) for item, have in zip(items, stock, strict=True)),
             all(have >= item.units for item, have in zip(items, stock, strict=True)),
         )

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from services.routing.decide.capacity import Capacity
 from services.routing.decide.geography import NOT_CARRIED, Place, ZoneChart, is_offshore, lane_between, miles_between
+from services.routing.decide.tariffs import SERVICES, Service
 from shared.calendar import MONDAY_TO_FRIDAY, Dispatch, WorkCalendar
 
 MOST_KNOWN_DESTINATIONS = 20_000
@@ -34,6 +35,8 @@ class Location:
     """What it can do, in the operator's words; routing rules ask for them."""
     capacity: Capacity | None = None
     """How much work it takes; None: as much as comes."""
+    services: tuple[Service, ...] = SERVICES
+    """Those that pick up there, in the order of ``SERVICES``, at least one."""
 
     @property
     def calendar(self) -> WorkCalendar:

@@ -232,7 +232,7 @@ class _Ways:
         allowed = {reach.location.code: (reach.zone, self._in_time(reach, service_level)) for reach in reaches}
         if not any(services for _, services in allowed.values()):
             # Nothing is in time: the planner takes the earliest day then; which one that is matters little here.
-            allowed = {code: (zone, SERVICES) for code, (zone, _) in allowed.items()}
+            allowed = {reach.location.code: (reach.zone, reach.location.services) for reach in reaches}
         carried = {code: (zone, services) for code, (zone, services) in sorted(allowed.items()) if services}
         name = " ".join(f"{code}:{zone}:{len(services)}" for code, (zone, services) in carried.items()) + f" {residential}"
         if name not in self.prices:
@@ -241,12 +241,13 @@ class _Ways:
         return name
 
     def _in_time(self, reach: Reach, service_level: str) -> tuple[Service, ...]:
-        """Services that keep the promise when the parcel leaves on the day of the order."""
+        """Its services that keep the promise when the parcel leaves on the day of the order."""
         limit = PROMISED_BUSINESS_DAYS.get(service_level)
         if limit is None:
-            return SERVICES
+            return reach.location.services
         days = self._outlook.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
-        return tuple(service for service, count in zip(SERVICES, days, strict=True) if count <= limit)
+        counted = zip(SERVICES, days, strict=True)
+        return tuple(service for service, count in counted if service in reach.location.services and count <= limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +276,12 @@ def _questions(outlook: Outlook, ordered: Iterable[Ordered], shelves: Shelves) -
             if len(shelves.get(sku, ())) >= 2:
                 own = demand.setdefault(sku, {})
                 own[region] = own.get(region, 0.0) + units * entry.orders * outlook.days
+    services = {location.code: location.services for location in outlook.network.locations}
     by_pounds: dict[int, list[str]] = {}
     for sku in sorted(demand):
         by_pounds.setdefault(billable_pounds(outlook.unit_grams[sku]), []).append(sku)
     for weight, skus in sorted(by_pounds.items()):
-        costs = _costs(outlook.tariffs, regions, weight)
+        costs = _costs(outlook.tariffs, services, regions, weight)
         for some in _cut(skus, SKUS_AT_ONCE):
             yield _Question(
                 some,
@@ -293,12 +295,14 @@ def _cut(skus: Sequence[str], most: int) -> Iterable[Sequence[str]]:
     return (skus[begin : begin + most] for begin in range(0, len(skus), most))
 
 
-def _costs(tariffs: Tariffs, regions: Mapping[str, Mapping[str, int]], pounds: int) -> dict[tuple[str, str], int]:
-    """What a parcel of so many pounds to a home costs, by whatever service is cheapest."""
+def _costs(
+    tariffs: Tariffs, services: Mapping[str, tuple[Service, ...]], regions: Mapping[str, Mapping[str, int]], pounds: int
+) -> dict[tuple[str, str], int]:
+    """What a parcel of so many pounds to a home costs, by whatever service of the location is cheapest."""
     costs = {}
     for region, zones in regions.items():
         for code, zone in zones.items():
-            prices = tariffs.prices(zone, SERVICES, residential=True)
+            prices = tariffs.prices(zone, services[code], residential=True)
             if prices is not None:
                 costs[code, region] = prices[pounds] // SCORE_PER_CENT
     return costs

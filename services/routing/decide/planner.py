@@ -126,7 +126,11 @@ class Planner:
         if not fastest:
             yield promised
         if fastest or promised is not None:
-            days = {self._arrival(candidate.reach, service, request) for candidate in candidates for service in SERVICES}
+            days = {
+                self._arrival(candidate.reach, service, request)
+                for candidate in candidates
+                for service in candidate.reach.location.services
+            }
             yield from sorted(day for day in days if fastest or promised is None or day > promised)
 
     def _leaves(self, reach: Reach, request: PlanRequest) -> date:
@@ -138,24 +142,25 @@ class Planner:
         days = self.tariffs.days(service, reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
         return _day_after(self._leaves(reach, request), days)
 
-    def _services(self, reach: Reach, limit: date | None, leaves: date) -> tuple[Service, ...]:
-        """Services that arrive in time."""
+    def _services(self, reach: Reach, limit: date | None, leaves: date, among: tuple[Service, ...]) -> tuple[Service, ...]:
+        """The services of these that arrive in time."""
         if limit is None:
-            return SERVICES
+            return among
         days = self.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
-        return _in_time(leaves, days, limit)
+        return _in_time(leaves, days, limit, among)
 
     def _price(self, candidates: Sequence[Candidate], items: Sequence[Item], limit: date | None, request: PlanRequest) -> None:
         """Notes at each candidate by which services a parcel arrives by ``limit``, and what it costs; most candidates share both."""
         by_load = self._by_load(items)
-        known: dict[tuple[int, bool, int, date | None], tuple[tuple[Service, ...], Prices | None]] = {}
+        known: dict[tuple[int, bool, int, date | None, tuple[Service, ...]], tuple[tuple[Service, ...], Prices | None]] = {}
         for candidate in candidates:
             reach = candidate.reach
+            own = reach.location.services
             leaves = None if limit is None else self._leaves(reach, request)
-            key = (reach.zone, reach.offshore, reach.extra_days, leaves)
+            key = (reach.zone, reach.offshore, reach.extra_days, leaves, own)
             found = known.get(key)
             if found is None:
-                services = SERVICES if leaves is None else self._services(reach, limit, leaves)
+                services = own if leaves is None else self._services(reach, limit, leaves, own)
                 prices = self.tariffs.prices(reach.zone, services, residential=request.residential, by_load=by_load)
                 found = known[key] = (services, prices)
             candidate.services, candidate.prices = found
@@ -298,12 +303,15 @@ class Planner:
         return record if told is None else record | {"rules": told}
 
     def _why_too_late(self, reach: Reach, limit: date | None, request: PlanRequest) -> str:
-        """Whether a location would be in time if it had a free slot."""
+        """Whether a location would be in time if it had a free slot, or if other services picked up there."""
+        own = reach.location.services
         slot = request.slots.get(reach.location.code)
         if slot is not None and slot.put_off:
-            in_time = self._services(reach, limit, self.network.dispatch(reach.index, request.now).day)
+            in_time = self._services(reach, limit, self.network.dispatch(reach.index, request.now).day, own)
             if self.tariffs.prices(reach.zone, in_time, residential=request.residential) is not None:
                 return f"capacity exhausted until {slot.day.isoformat()}"
+        if own != SERVICES and self._services(reach, limit, self._leaves(reach, request), SERVICES):
+            return f"too late: offers only {' and '.join(own)}"
         return "too late"
 
 
@@ -319,8 +327,9 @@ def _day_after(day: date, days: int) -> date:
 
 
 @lru_cache(maxsize=16_384)
-def _in_time(dispatched: date, days: tuple[int, ...], limit: date) -> tuple[Service, ...]:
-    return tuple(service for service, count in zip(SERVICES, days, strict=True) if add_business_days(dispatched, count) <= limit)
+def _in_time(dispatched: date, days: tuple[int, ...], limit: date, among: tuple[Service, ...]) -> tuple[Service, ...]:
+    counted = zip(SERVICES, days, strict=True)
+    return tuple(service for service, count in counted if service in among and add_business_days(dispatched, count) <= limit)
 
 
 def _deal(sku: str, units: int, wanted: Sequence[Wanted], open_units: dict[str, int]) -> Iterator[tuple[str, str, int]]:

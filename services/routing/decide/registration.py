@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.routing.decide.geography import Place
-from shared.contracts.fulfillment import LocationRegistrationRequested
+from shared.contracts.fulfillment import CARRIER_SERVICES, LocationRegistrationRequested
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class FieldRefused:
 def check_location(
     wanted: LocationRegistrationRequested, *, on_map: bool, time_zones: Collection[str], partners: Collection[str] | None
 ) -> FieldRefused | None:
-    """A location must lie on the map, live in a known time zone, and be worked by a 3PL that reads a queue.
+    """A location must lie on the map, live in a known time zone, be worked by a 3PL that reads a queue, and be left by some service.
 
     Args:
         wanted: the registration.
@@ -37,6 +37,13 @@ def check_location(
     if partners is not None and wanted.partner not in partners:
         known = ", ".join(sorted(partners)) or "none"
         return FieldRefused("partner", f"{wanted.partner} is no 3PL of the partners file (known: {known}); add it there first")
+    if not wanted.services:
+        known = ", ".join(CARRIER_SERVICES)
+        return FieldRefused(
+            "services",
+            f"names none, so nothing could leave; give at least one of {known}, leave it out for all of them, "
+            "or register the location with active false",
+        )
     if wanted.fulfillments_per_hour is not None and wanted.work_starts >= wanted.order_cutoff:
         return FieldRefused(
             "work_starts",

@@ -61,6 +61,7 @@ class LocationFacts:
 
     reach: Reach
     ground_days: int
+    """Where ground does not pick up: those of the next service that does."""
     units_in_stock: int
     has_everything: bool
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.routing.decide.geography import ZoneChart
+from shared.contracts.fulfillment import CARRIER_SERVICES, CarrierService
 
 Numbers = NDArray[np.int64]
 
-Service = Literal["ground", "two_day", "next_day"]
-SERVICES: tuple[Service, ...] = ("ground", "two_day", "next_day")
+Service = CarrierService
+SERVICES: tuple[Service, ...] = CARRIER_SERVICES
 """In order of preference when two cost the same."""
 ZONES = (2, 3, 4, 5, 6, 7, 8)
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from services.routing.decide.geography import Place, place_as_json
-from shared.contracts.fulfillment import LocationRegistrationRequested, iso_weekdays
+from shared.contracts.fulfillment import CARRIER_SERVICES, LocationRegistrationRequested, iso_weekdays
 from shared.messaging.message import Connection
 
 
@@ -88,22 +88,25 @@ async def save_locations(
         ), saved AS (
             INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
                                    registered_at, working_days, holidays, dock_to_stock_days, capabilities, fulfillments_per_day,
-                                   fulfillments_per_hour, work_starts)
+                                   fulfillments_per_hour, work_starts, services)
             SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
                    string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days,
-                   string_to_array(capabilities, ' '), fulfillments_per_day, fulfillments_per_hour, work_starts
+                   string_to_array(capabilities, ' '), fulfillments_per_day, fulfillments_per_hour, work_starts,
+                   string_to_array(services, ' ')
             FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
                                  $9::boolean[], $12::text[], $13::text[], $14::int[], $15::text[], $16::int[], $17::int[],
-                                 $18::text[])
+                                 $18::text[], $20::text[])
                  AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
-                         holidays, dock_to_stock_days, capabilities, fulfillments_per_day, fulfillments_per_hour, work_starts)
+                         holidays, dock_to_stock_days, capabilities, fulfillments_per_day, fulfillments_per_hour, work_starts,
+                         services)
             ON CONFLICT (location) DO UPDATE
             SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
                 time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
                 active = excluded.active, registered_at = excluded.registered_at,
                 working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days,
                 capabilities = excluded.capabilities, fulfillments_per_day = excluded.fulfillments_per_day,
-                fulfillments_per_hour = excluded.fulfillments_per_hour, work_starts = excluded.work_starts
+                fulfillments_per_hour = excluded.fulfillments_per_hour, work_starts = excluded.work_starts,
+                services = excluded.services
             RETURNING locations.*
         )
         INSERT INTO location_versions (location, version, document)
@@ -129,4 +132,5 @@ async def save_locations(
         [item.fulfillments_per_hour for item, _ in locations],
         [item.work_starts for item, _ in locations],
         [json.dumps(place_as_json(place)) for _, place in locations],
+        [" ".join(service for service in CARRIER_SERVICES if service in item.services) for item, _ in locations],
     )
