@@ -2,7 +2,7 @@
 
 from services.sync.errands import errands
 from services.sync.handlers import cancellations, catalogue, edits, orders, payments, refunds, shipments, stock
-from services.sync.pages import cancelling, placing, reading
+from services.sync.pages import changing, placing, reading
 from services.sync.settings import Settings
 from shared.contracts import channels, fulfillment, returns
 from shared.contracts import orders as order_messages
@@ -45,8 +45,9 @@ SERVICE = Service(
     errands=errands,
     routes=[
         *(post("/webhooks/{channel}", placing.receive_webhook, public=True), post("/orders", placing.place_order)),
-        post("/webhooks/{channel}/cancellations", cancelling.receive_cancellation, public=True),
-        post("/webhooks/{channel}/shopify", cancelling.receive_shopify_topic, public=True),
+        post("/webhooks/{channel}/cancellations", changing.receive_cancellation, public=True),
+        post("/webhooks/{channel}/edits", changing.receive_edit, public=True),
+        post("/webhooks/{channel}/shopify", changing.receive_shopify_topic, public=True),
         get("/orders/by-external/{channel}/{external_id:.+}", reading.read_order_by_external_id),
         get("/orders/{order_id}", reading.read_order),
         get("/products/{sku:.+}", reading.read_product),

@@ -1,4 +1,4 @@
-"""Channels call off orders: passed on once, never lost, the outcome told once; and channels hear of every change of their orders."""
+"""Channels call off and change orders: passed on once, never lost, the outcome told once; and channels hear of every change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.sync.handlers import cancellations, orders
-from services.sync.pages.cancelling import SHOPIFY_SIGNATURE_HEADER, SHOPIFY_TOPIC_HEADER
+from services.sync.pages.changing import SHOPIFY_SIGNATURE_HEADER, SHOPIFY_TOPIC_HEADER
 from shared.contracts.channels import ChannelCancelDecided, ChannelCancelRequested, ChannelOrderChanged
 from shared.contracts.envelope import new_id
 from shared.contracts.orders import (
@@ -25,6 +25,8 @@ from shared.contracts.orders import (
 from tests.sync.conftest import Desk, Handled
 from tests.sync.messages import a_line, cancelled, edited, received
 from tests.sync.service_side import SECRET, SyncHttp
+
+OUR_SIGNATURE = "X-Ordermesh-Hmac-Sha256"
 
 
 @pytest.fixture
@@ -129,32 +131,55 @@ async def test_a_refusal_is_told_once_and_another_open_change_is_waited_for(desk
     assert (decided.outcome, decided.reason, decided.detail, decided.return_ids) == ("refused", "already_shipped", "why", late.return_ids)
 
 
+async def post(sync: SyncHttp, path: str, document: Any, header: str = OUR_SIGNATURE, secret: str = SECRET, **more: str) -> tuple[int, Any]:
+    """A webhook, signed with a secret."""
+    body = json.dumps(document).encode()
+    signature = base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
+    return await sync.post(path, body, {"Content-Type": "application/json", header: signature, **more})
+
+
 async def test_shopifys_webhook_of_a_cancelled_order_and_our_own_are_taken_signed_and_once(sync: SyncHttp, desk: Desk) -> None:
     desk.now = sync.now()
     order = await desk.place(external_id="123456")
-
-    async def post(path: str, document: Any, header: str, secret: str = SECRET, **more: str) -> tuple[int, dict[str, Any]]:
-        body = json.dumps(document).encode()
-        signature = base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
-        return await sync.post(path, body, {"Content-Type": "application/json", header: signature, **more})
 
     topic = {SHOPIFY_TOPIC_HEADER: "orders/cancelled"}
     shopify = {"id": 123456, "name": "#9999", "cancelled_at": "2016-05-17T04:14:36-04:00", "cancel_reason": "customer", "line_items": []}
     path = "/webhooks/shop/shopify"
     for _ in range(2):
-        status, answer = await post(path, shopify, SHOPIFY_SIGNATURE_HEADER, **topic)
+        status, answer = await post(sync, path, shopify, SHOPIFY_SIGNATURE_HEADER, **topic)
         assert (status, answer["status"], answer["external_id"]) == (202, "taken", "123456")
-    assert (await post(path, shopify, SHOPIFY_SIGNATURE_HEADER, "guessed-secret", **topic))[0] == 401
-    assert (await post(path, shopify, SHOPIFY_SIGNATURE_HEADER))[1]["error"]["problems"][0]["field"] == SHOPIFY_TOPIC_HEADER
-    status, answer = await post(path, {**shopify, "cancelled_at": None}, SHOPIFY_SIGNATURE_HEADER, **topic)
+    assert (await post(sync, path, shopify, SHOPIFY_SIGNATURE_HEADER, "guessed-secret", **topic))[0] == 401
+    assert (await post(sync, path, shopify, SHOPIFY_SIGNATURE_HEADER))[1]["error"]["problems"][0]["field"] == SHOPIFY_TOPIC_HEADER
+    status, answer = await post(sync, path, {**shopify, "cancelled_at": None}, SHOPIFY_SIGNATURE_HEADER, **topic)
     assert (status, answer["error"]["problems"][0]["field"]) == (422, "cancelled_at")
     own = {"channel": "shop", "external_id": "2002", "lines": [{"external_line_id": "a", "quantity": 1}]}
-    assert (await post("/webhooks/shop/cancellations", own, "X-Ordermesh-Hmac-Sha256"))[0] == 202
-    status, answer = await post("/webhooks/shop/cancellations", {**own, "channel": "outlet"}, "X-Ordermesh-Hmac-Sha256")
+    assert (await post(sync, "/webhooks/shop/cancellations", own))[0] == 202
+    status, answer = await post(sync, "/webhooks/shop/cancellations", {**own, "channel": "outlet"})
     assert (status, "is not the channel 'shop'" in answer["error"]["message"]) == (422, True)
-    status, answer = await post("/webhooks/shop/cancellations", {**own, "reason": "a\x00"}, "X-Ordermesh-Hmac-Sha256")
+    status, answer = await post(sync, "/webhooks/shop/cancellations", {**own, "reason": "a\x00"})
     assert (status, answer["error"]["problems"][0]["field"]) == (422, "reason")
     said = await desk.connection.fetch("SELECT subject FROM outbox WHERE type = 'order.cancel_requested.v1'")
     assert [row["subject"] for row in said] == [str(order.order_id)]
     waiting = await desk.connection.fetch("SELECT external_id FROM cancellations WHERE change_id IS NULL")
     assert [row["external_id"] for row in waiting] == ["2002"]
+
+
+async def test_an_edit_by_signed_webhook_is_taken_once_and_one_that_cannot_be_taken_is_told_why(sync: SyncHttp, desk: Desk) -> None:
+    desk.now = sync.now()
+    order = await desk.place(external_id="123456")
+    edit = {"channel": "shop", "external_id": "123456", "edit_id": "e1", "line_changes": [{"external_line_id": "a", "quantity": 1}]}
+    for _ in range(2):
+        status, answer = await post(sync, "/webhooks/shop/edits", edit)
+        assert (status, answer) == (202, {"status": "taken", "external_id": "123456", "edit_id": "e1"})
+    passed_on = await desk.connection.fetch("SELECT subject FROM outbox WHERE type = 'order.edit_requested.v1'")
+    assert [row["subject"] for row in passed_on] == [str(order.order_id)]
+    for wrong, code, said_of in (
+        ({"edit_id": "e2", "external_id": "2002"}, (409, "not_yet"), "has not been placed here yet; send it again in a moment"),
+        ({"line_changes": [{"external_line_id": "a", "quantity": 3}]}, (422, "not_taken"), "edit_id: 'e1' of order '123456' was used for"),
+        ({"service_level": "teleport"}, (422, "invalid_edit"), "service_level: "),
+        ({"channel": "outlet"}, (422, "not_taken"), "is not the channel 'shop'"),
+    ):
+        status, answer = await post(sync, "/webhooks/shop/edits", {**edit, **wrong})
+        assert (status, answer["error"]["code"]) == code, answer
+        assert said_of in answer["error"]["message"]
+    assert (await post(sync, "/webhooks/shop/edits", edit, secret="guessed-secret"))[0] == 401

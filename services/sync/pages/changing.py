@@ -1,9 +1,10 @@
-"""Cancellations by signed webhook: in our own form, and as Shopify sends them. Both take the way of the AMQP message."""
+"""Cancellations and edits by signed webhook, and cancellations as Shopify sends them. All take the way of the AMQP message."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from services.sync.settings import channels_in
 from shared.config import ChannelPartner
-from shared.contracts.channels import ChannelCancelRequested, FieldProblem
+from shared.contracts.channels import ChannelCancelRequested, ChannelEditRequested, FieldProblem
 from shared.contracts.registry import routing_key_of
 from shared.contracts.unknown_fields import slips, unknown_fields
 from shared.http import error_response
@@ -26,15 +27,37 @@ SHOPIFY_TOPIC_HEADER = "X-Shopify-Topic"
 SHOPIFY_CANCELLED = "orders/cancelled"
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a channel may ask for by webhook, and which of its fields is the channel's own name for it."""
+
+    word: str
+    model: type[ChannelCancelRequested | ChannelEditRequested]
+    name: str
+
+
+CANCELLATION = _Kind("cancellation", ChannelCancelRequested, "cancellation_id")
+EDIT = _Kind("edit", ChannelEditRequested, "edit_id")
+
+
 async def receive_cancellation(environment: Environment, request: web.Request) -> web.StreamResponse:
     """``POST /webhooks/{channel}/cancellations``: the data of a ``channel.cancel_requested``, signed by its channel."""
+    return await _receive(environment, request, CANCELLATION)
+
+
+async def receive_edit(environment: Environment, request: web.Request) -> web.StreamResponse:
+    """``POST /webhooks/{channel}/edits``: the data of a ``channel.edit_requested``, signed by its channel."""
+    return await _receive(environment, request, EDIT)
+
+
+async def _receive(environment: Environment, request: web.Request, kind: _Kind) -> web.StreamResponse:
     signed = await _signed(environment, request)
     if isinstance(signed, web.Response):
         return signed
     channel, body = signed
     refused = signature_problem(body, request, channel.webhook_secrets)
-    document = refused or _document_in(body)
-    return document if isinstance(document, web.Response) else await _take(environment, channel.code, document)
+    document = refused or _document_in(body, kind)
+    return document if isinstance(document, web.Response) else await _take(environment, channel.code, document, kind)
 
 
 async def receive_shopify_topic(environment: Environment, request: web.Request) -> web.StreamResponse:
@@ -50,17 +73,16 @@ async def receive_shopify_topic(environment: Environment, request: web.Request) 
     topic = request.headers.get(SHOPIFY_TOPIC_HEADER, "")
     if topic != SHOPIFY_CANCELLED:
         problem = f"{topic!r:.100} is not read here"
-        return _invalid(
-            [FieldProblem(field=SHOPIFY_TOPIC_HEADER, problem=problem, remedy=f"subscribe this address to {SHOPIFY_CANCELLED} only")]
-        )
-    document = _document_in(body)
+        remedy = f"subscribe this address to {SHOPIFY_CANCELLED} only"
+        return _invalid([FieldProblem(field=SHOPIFY_TOPIC_HEADER, problem=problem, remedy=remedy)], CANCELLATION)
+    document = _document_in(body, CANCELLATION)
     if isinstance(document, web.Response):
         return document
     order_id = document.get("id")
     if not isinstance(order_id, int) or isinstance(order_id, bool) or not document.get("cancelled_at"):
         field = "cancelled_at" if isinstance(order_id, int) else "id"
         remedy = "send the order as Shopify writes it after its cancellation"
-        return _invalid([FieldProblem(field=field, problem="is missing", remedy=remedy)])
+        return _invalid([FieldProblem(field=field, problem="is missing", remedy=remedy)], CANCELLATION)
     reason = document.get("cancel_reason")
     wanted = {
         "channel": channel.code,
@@ -68,7 +90,7 @@ async def receive_shopify_topic(environment: Environment, request: web.Request) 
         "cancellation_id": SHOPIFY_CANCELLED,
         "reason": reason[:120] if isinstance(reason, str) and reason else "cancelled in Shopify",
     }
-    return await _take(environment, channel.code, wanted)
+    return await _take(environment, channel.code, wanted, CANCELLATION)
 
 
 async def _signed(environment: Environment, request: web.Request) -> tuple[ChannelPartner, bytes] | web.Response:
@@ -80,46 +102,48 @@ async def _signed(environment: Environment, request: web.Request) -> tuple[Chann
     return body if isinstance(body, web.Response) else (channel, body)
 
 
-def _document_in(body: bytes) -> dict[str, Any] | web.Response:
+def _document_in(body: bytes, kind: _Kind) -> dict[str, Any] | web.Response:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
     if isinstance(document, dict):
         return document
-    return _invalid([FieldProblem(field="body", problem="is no JSON object", remedy="send one JSON object")])
+    return _invalid([FieldProblem(field="body", problem="is no JSON object", remedy="send one JSON object")], kind)
 
 
-def _invalid(problems: Sequence[FieldProblem]) -> web.Response:
-    return error_response(422, "invalid_cancellation", "; ".join(f"{item.field}: {item.problem}" for item in problems)[:1_000], problems)
+def _invalid(problems: Sequence[FieldProblem], kind: _Kind) -> web.Response:
+    return error_response(422, f"invalid_{kind.word}", "; ".join(f"{item.field}: {item.problem}" for item in problems)[:1_000], problems)
 
 
-async def _take(environment: Environment, channel: str, document: dict[str, Any]) -> web.Response:
-    """202: the cancellation is kept, and decided as soon as its order is here. The channel hears of the outcome by its queue."""
+async def _take(environment: Environment, channel: str, document: dict[str, Any], kind: _Kind) -> web.Response:
+    """202: what is asked for is kept or passed on, and the channel hears of the outcome by its queue. A cancellation waits here for its
+    order; an edit of an order that is not here is 409 ``not_yet``, to be sent again."""
     try:
-        wanted = model_in(ChannelCancelRequested, json.dumps(document).encode())
+        wanted = model_in(kind.model, json.dumps(document).encode())
     except NulCharacters as error:
-        return _invalid(error.faults)
+        return _invalid(error.faults, kind)
     except ValidationError as error:
-        return _invalid(problems_of(error, schema_of(ChannelCancelRequested)))
+        return _invalid(problems_of(error, schema_of(kind.model)), kind)
     misspelt = slips(unknown_fields(wanted, document))
     if misspelt:
-        return _invalid(misspelt)
+        return _invalid(misspelt, kind)
     data = wanted.model_dump(mode="json")
     envelope = {
         "specversion": "1.0",
         # The same content has the same id, so its repetition is a duplicate.
-        "id": str(uuid5(NAMESPACE_URL, "ordermesh cancellation\n" + json.dumps(data, sort_keys=True))),
+        "id": str(uuid5(NAMESPACE_URL, f"ordermesh {kind.word}\n" + json.dumps(data, sort_keys=True))),
         "source": f"channel/{channel}",
-        "type": ChannelCancelRequested.type,
+        "type": kind.model.type,
         "time": environment.now().isoformat(),
         "data": data,
     }
-    delivery = Delivery(json.dumps(envelope).encode(), routing_key_of(ChannelCancelRequested, channel))
-    handled = await environment.handle_now(ChannelCancelRequested.type, delivery)
+    delivery = Delivery(json.dumps(envelope).encode(), routing_key_of(kind.model, channel))
+    handled = await environment.handle_now(kind.model.type, delivery)
     if handled is None:
-        raise AssertionError("sync consumes channel.cancel_requested")
+        raise AssertionError(f"sync consumes {kind.model.type}")
+    if handled.status == "deferred":
+        return error_response(409, "not_yet", f"{handled.reason}; send it again in a moment")
     if handled.status not in ("done", "duplicate"):
         return error_response(422, "not_taken", handled.reason or handled.status)
-    answer = {"status": "taken", "external_id": wanted.external_id, "cancellation_id": wanted.cancellation_id}
-    return web.json_response(answer, status=202)
+    return web.json_response({"status": "taken", "external_id": wanted.external_id, kind.name: data[kind.name]}, status=202)
