@@ -17,7 +17,7 @@ from shared.contracts.channels import ChannelCancelRequested, ChannelEditRequest
 from shared.contracts.registry import routing_key_of
 from shared.contracts.unknown_fields import slips, unknown_fields
 from shared.http import error_response
-from shared.json_document import NulCharacters, model_in
+from shared.json_document import document_in, model_in, readable_part_of
 from shared.messaging.reading import Delivery, problems_of, schema_of
 from shared.service import Environment
 from shared.signing import is_signed, read_body, signature_problem
@@ -56,7 +56,9 @@ async def _receive(environment: Environment, request: web.Request, kind: _Kind) 
         return signed
     channel, body = signed
     refused = signature_problem(body, request, channel.webhook_secrets)
-    document = refused or _document_in(body, kind)
+    if refused is not None:
+        return refused
+    document = _object_of(document_in(body), kind)
     return document if isinstance(document, web.Response) else await _take(environment, channel.code, document, kind)
 
 
@@ -75,7 +77,8 @@ async def receive_shopify_topic(environment: Environment, request: web.Request) 
         problem = f"{topic!r:.100} is not read here"
         remedy = f"subscribe this address to {SHOPIFY_CANCELLED} only"
         return _invalid([FieldProblem(field=SHOPIFY_TOPIC_HEADER, problem=problem, remedy=remedy)], CANCELLATION)
-    document = _document_in(body, CANCELLATION)
+    # Little of it is asked for: what stands in the rest is Shopify's business.
+    document = _object_of(readable_part_of(body), CANCELLATION)
     if isinstance(document, web.Response):
         return document
     order_id = document.get("id")
@@ -102,11 +105,7 @@ async def _signed(environment: Environment, request: web.Request) -> tuple[Chann
     return body if isinstance(body, web.Response) else (channel, body)
 
 
-def _document_in(body: bytes, kind: _Kind) -> dict[str, Any] | web.Response:
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return error_response(400, "malformed_json", "the body is not one JSON document in UTF-8")
+def _object_of(document: Any, kind: _Kind) -> dict[str, Any] | web.Response:
     if isinstance(document, dict):
         return document
     return _invalid([FieldProblem(field="body", problem="is no JSON object", remedy="send one JSON object")], kind)
@@ -121,8 +120,6 @@ async def _take(environment: Environment, channel: str, document: dict[str, Any]
     order; an edit of an order that is not here is 409 ``not_yet``, to be sent again."""
     try:
         wanted = model_in(kind.model, json.dumps(document).encode())
-    except NulCharacters as error:
-        return _invalid(error.faults, kind)
     except ValidationError as error:
         return _invalid(problems_of(error, schema_of(kind.model)), kind)
     misspelt = slips(unknown_fields(wanted, document))
