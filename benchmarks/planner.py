@@ -24,9 +24,10 @@ from benchmarks.sizes import Sizes
 from deploy.local.progress import Progress
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
+from services.routing.decide.options import Option
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import Plan, PlanRequest, Wanted
-from services.routing.decide.splitting import Option, cheapest_partition
+from services.routing.decide.splitting import cheapest_partition
 from services.routing.decide.tariffs import SERVICES
 from services.routing.postal_codes import all_places
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs

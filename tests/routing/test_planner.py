@@ -17,9 +17,10 @@ from services.routing.decide.calendar import add_business_days
 from services.routing.decide.capacity import Slot
 from services.routing.decide.geography import Place
 from services.routing.decide.network import Location, Network
+from services.routing.decide.options import Option
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import Plan, PlanRequest, Wanted
-from services.routing.decide.splitting import Option, cheapest_partition
+from services.routing.decide.splitting import cheapest_partition
 from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Tariffs, billable_pounds
 from services.routing.postal_codes import find_place
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs

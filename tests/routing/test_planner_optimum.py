@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.routing.decide.combining import NEVER, cheapest_parcels, digits_of
-from services.routing.decide.splitting import Option, cheapest_partition
+from services.routing.decide.options import Option
+from services.routing.decide.splitting import cheapest_partition
 from services.routing.decide.tariffs import Prices
 from tests.routing.oracle import compare_many
 from tests.routing.test_planner import a_planner, request, taken, wanted

@@ -21,12 +21,13 @@ from services.routing.decide.candidates import Candidate, Item, candidates_of, i
 from services.routing.decide.foresight import StockPrices, worth_cents
 from services.routing.decide.guidance import Guidance, Objective
 from services.routing.decide.network import Network, Reach
+from services.routing.decide.options import Option, Partition
 from services.routing.decide.plans import ONLY_A_PART, Parcel, Plan, PlanRequest, Wanted
 from services.routing.decide.recording import record_of_request
 from services.routing.decide.refining import Units, Wish, refined
 from services.routing.decide.rules import RuleSet
 from services.routing.decide.scattered import cheapest_division
-from services.routing.decide.splitting import MOST_ITEMS, Option, Partition, cheapest_partition
+from services.routing.decide.splitting import MOST_ITEMS, cheapest_partition
 from services.routing.decide.tariffs import (
     LIMIT_CUBIC_CENTIMETRES,
     LIMIT_GRAMS,

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from services.routing.decide.combining import NEVER, cheapest_parcels, digits_of, ways_to_cut
-from services.routing.decide.splitting import Option
+from services.routing.decide.options import Option
 
 MOST_WAYS_TO_CUT = 60_000
 """Up to so many, all items are placed at once and nothing better exists."""

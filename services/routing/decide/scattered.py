@@ -6,11 +6,14 @@ taken from the fewest locations, and the rest of the order joins those parcels w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 from services.routing.decide.combining import NEVER, ways_to_cut
+from services.routing.decide.location_sets import MOST_SEARCHED_LOCATIONS
+from services.routing.decide.options import Option
 from services.routing.decide.refining import MOST_WAYS_TO_CUT, Units, Wish, placed_at_best, refined
-from services.routing.decide.splitting import Option, cheapest_partition, fills
+from services.routing.decide.splitting import cheapest_partition
 
 MOST_WAYS_OVER_LOCATIONS = 400_000
 """The same, counted for every location: many locations may each have to be looked at by itself."""
@@ -66,7 +69,7 @@ def fill_and_join(
         if sum(have for _, have in having) < units[position]:
             return None
         best: tuple[int, list[tuple[int, int]]] | None = None
-        for fill in fills(having, units[position]):
+        for fill in _fills(having, units[position]):
             added = _added_score(options, loads, fill, unit_grams[position])
             added += sum(count * options[option].worths[position] // units[position] for option, count in fill if options[option].worths)
             rest = 0
@@ -111,3 +114,38 @@ def _loaded(
         worths = tuple(option.worths[position] for position in whole) if option.worths else ()
         loaded.append(Option(mask, option.prices, option.extra, load, worths))
     return loaded
+
+
+def _fills(stock: Sequence[tuple[int, int]], units: int) -> Iterator[list[tuple[int, int]]]:
+    """Ways to take ``units`` of one item from the fewest locations, when none has them all.
+
+    With prices that rise ever slower by weight, the cheapest way empties every location but one, so only those are offered: every order in
+    which the fewest locations can be emptied. Four or more locations are only emptied from the fullest on.
+
+    Args:
+        stock: (option, units there); together at least ``units``.
+        units: how many are wanted.
+    """
+    fullest = sorted(stock, key=lambda entry: -entry[1])
+    needed, count = 0, 0
+    while needed < units:
+        needed += fullest[count][1]
+        count += 1
+    if count > 3:
+        yield _emptied(fullest[:count], units)
+        return
+    if len(stock) > MOST_SEARCHED_LOCATIONS:
+        nearest = [entry for entry in stock if entry not in fullest[: MOST_SEARCHED_LOCATIONS // 2]]
+        stock = fullest[: MOST_SEARCHED_LOCATIONS // 2] + nearest[: MOST_SEARCHED_LOCATIONS // 2]
+    for order in permutations(stock, count):
+        if sum(have for _, have in order) >= units > sum(have for _, have in order[:-1]):
+            yield _emptied(order, units)
+
+
+def _emptied(order: Sequence[tuple[int, int]], units: int) -> list[tuple[int, int]]:
+    taken = []
+    for option, have in order:
+        take = min(have, units)
+        taken.append((option, take))
+        units -= take
+    return taken

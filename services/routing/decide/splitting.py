@@ -11,62 +11,21 @@ are searched, then the location that has most is taken again and again. Both may
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import combinations, permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.routing.decide.combining import NEVER, cheapest_parcels
-from services.routing.decide.tariffs import Numbers, Prices, billable_pounds, billable_pounds_of_many
+from services.routing.decide.few_items import FEW_ITEMS, UNDECIDED, cheapest_of_few
+from services.routing.decide.location_sets import best_of_location_sets, emptying_the_fullest
+from services.routing.decide.options import Option, Partition, bits_of
+from services.routing.decide.tariffs import Numbers, billable_pounds_of_many
 
 MOST_ITEMS = 12
 """Up to so many items, or groups of items, are cut by dynamic programming."""
-MOST_SEARCHED_LOCATIONS = 12
-"""How many locations the search over sets of locations considers."""
-FEW_ITEMS = 5
-"""Up to so many items a plain loop is faster than arrays."""
 Cuts = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
-
-
-@dataclass(slots=True)
-class Option:
-    """A location that may ship: what of the wanted items it has in full (a bit per item), and what it asks.
-
-    ``extra`` is added for a parcel from there (distance, when closeness is the goal). ``base_grams`` already travel from there.
-    Where volume is billed, all weights in grams are loads: volume and weight in one number, which the prices of all options then take.
-    ``worths`` are added for each item taken there in full, and a share of them for a part of it; nothing: none has any.
-    """
-
-    whole: int
-    prices: Prices
-    extra: int = 0
-    base_grams: int = 0
-    worths: tuple[int, ...] = ()
-
-    def score(self, grams: int) -> int:
-        """What ``grams`` more from here add to the cost."""
-        if not self.base_grams:
-            return self.prices[self.prices.measured(grams)] + self.extra
-        return self.prices[self.prices.measured(self.base_grams + grams)] - self.prices[self.prices.measured(self.base_grams)]
-
-    def scores(self, grams: Numbers) -> Numbers:
-        """The same for many weights at once."""
-        if not self.base_grams:
-            return self.prices.scores(self.prices.measured_of_many(grams)) + self.extra
-        return (
-            self.prices.scores(self.prices.measured_of_many(self.base_grams + grams)) - self.prices[self.prices.measured(self.base_grams)]
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Partition:
-    """Items per option (a bit per item), and what it all costs as a score."""
-
-    score: int
-    items: dict[int, int]
 
 
 def cheapest_partition(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
@@ -83,30 +42,23 @@ def cheapest_partition(options: Sequence[Option], weights: Sequence[int]) -> Par
     groups = _groups(options, len(weights))
     if groups is None:
         return None
-    group_weights = [sum(weights[index] for index in _bits(group)) for group in groups]
+    group_weights = [sum(weights[index] for index in bits_of(group)) for group in groups]
     if len(groups) > MOST_ITEMS:
-        return _by_location_sets(options, groups, group_weights) or _greedily(options, groups, group_weights)
+        return best_of_location_sets(options, groups, group_weights) or emptying_the_fullest(options, groups, group_weights)
     by_group = [
         Option(
             _in_groups(option.whole, groups),
             option.prices,
             option.extra,
             option.base_grams,
-            tuple(sum(option.worths[index] for index in _bits(group)) for group in groups) if option.worths else (),
+            tuple(sum(option.worths[index] for index in bits_of(group)) for group in groups) if option.worths else (),
         )
         for option in options
     ]
     found = _by_subsets(by_group, group_weights)
     assert found is not None, "every group is somewhere in full"
-    items = {option: sum(groups[index] for index in _bits(mask)) for option, mask in found.items.items()}
+    items = {option: sum(groups[index] for index in bits_of(mask)) for option, mask in found.items.items()}
     return Partition(found.score, items)
-
-
-def _bits(mask: int) -> Iterator[int]:
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 def _groups(options: Sequence[Option], count: int) -> list[int] | None:
@@ -133,8 +85,8 @@ def _by_subsets(options: Sequence[Option], weights: Sequence[int]) -> Partition 
     if not options:
         return None
     if len(weights) <= FEW_ITEMS:
-        found = _by_a_plain_loop(options, weights)
-        if found is not _BY_ARRAYS:
+        found = cheapest_of_few(options, weights)
+        if found is not UNDECIDED:
             return found
     return _cut(_Offers(options, weights), len(weights))
 
@@ -293,198 +245,3 @@ def _sent(offers: _Offers, blocks: Sequence[int], score: int, count: int) -> Par
             assert found is not None, "two parcels that may travel from one location may do so as one"
             return Partition(*found)
     return Partition(score, chosen)
-
-
-_BY_ARRAYS = Partition(NEVER, {})
-"""What the plain loop answers when it cannot tell."""
-
-
-def _by_a_plain_loop(options: Sequence[Option], weights: Sequence[int]) -> Partition | None:
-    """The same for few items, where making arrays costs more than it saves.
-
-    ``best[s]``: one parcel with the items of ``s``; ``total[s]``: in any number of parcels.
-    """
-    size = 1 << len(weights)
-    parcels = _best_parcels(options, weights)
-    if parcels is None:
-        return _BY_ARRAYS
-    best, sender = parcels
-    total = best.copy()
-    total[0] = 0
-    cut = list(range(size))
-    for subset, ways in _ways_to_cut(len(weights)):
-        least = best[subset]
-        for part, rest in ways:
-            score = best[part] + total[rest]
-            if score < least:
-                least = score
-                cut[subset] = part
-        total[subset] = least
-    if total[-1] >= NEVER:
-        return None
-    chosen: dict[int, int] = {}
-    left = size - 1
-    while left:
-        option = sender[cut[left]]
-        if option in chosen:
-            return _BY_ARRAYS
-        chosen[option] = cut[left]
-        left ^= cut[left]
-    return Partition(total[-1], chosen)
-
-
-@lru_cache(maxsize=FEW_ITEMS)
-def _ways_to_cut(count: int) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Every subset of more than one item, and every way to cut it into a part with its first item and a rest, larger parts first."""
-    return [
-        (subset, [(subset ^ rest, rest) for rest in _subsets(subset & (subset - 1))])
-        for subset in range(1, 1 << count)
-        if subset & (subset - 1)
-    ]
-
-
-@lru_cache(maxsize=1 << FEW_ITEMS)
-def _subsets(whole: int) -> list[int]:
-    """Every subset but the empty one, the smallest number first."""
-    return [subset for subset in range(1, whole + 1) if subset & whole == subset]
-
-
-def _best_parcels(options: Sequence[Option], weights: Sequence[int]) -> tuple[list[int], list[int]] | None:
-    """For every subset the location that ships it best in one parcel, and the score. None where a price is not by pound alone.
-
-    Where an earlier location asks the same and has all that a later one has, the later one is passed over at once.
-    """
-    size = 1 << len(weights)
-    pounds = [0] * size
-    grams = [0] * size
-    for subset in range(1, size):
-        low = subset & -subset
-        grams[subset] = grams[subset ^ low] + weights[low.bit_length() - 1]
-        pounds[subset] = billable_pounds(grams[subset])
-    best = [NEVER] * size
-    sender = [-1] * size
-    seen_by: dict[tuple[int, int], bytearray] = {}
-    seen = bytearray()
-    prices: Prices | None = None
-    extra = 0
-    for index, option in enumerate(options):
-        if option.prices is not prices or option.extra != extra:
-            prices, extra = option.prices, option.extra
-            if prices.by_load:
-                return None
-            seen = seen_by.setdefault((id(prices), extra), bytearray(size))
-        if option.base_grams or option.worths:
-            return None
-        whole = option.whole & size - 1
-        if seen[whole]:
-            continue
-        for subset in _subsets(whole):
-            if not seen[subset]:
-                seen[subset] = 1
-                score = prices[pounds[subset]] + extra
-                if score < best[subset]:
-                    best[subset] = score
-                    sender[subset] = index
-    return best, sender
-
-
-def _by_location_sets(options: Sequence[Option], groups: Sequence[int], weights: Sequence[int]) -> Partition | None:
-    """The best of all sets of up to three locations that have everything. Groups that several of a set have go to one of them together."""
-    fullest = sorted(range(len(options)), key=lambda index: -options[index].whole.bit_count())
-    searched = sorted(fullest[:MOST_SEARCHED_LOCATIONS])
-    having = [sum(1 << index for index in searched if options[index].whole & group == group) for group in groups]
-    lightest = {index: options[index].score(1) for index in searched}
-    best: Partition | None = None
-    for size in (1, 2, 3):
-        for chosen in combinations(searched, size):
-            # A cheaper way that leaves one of the set unused was seen with a smaller set.
-            if best is not None and sum(lightest[index] for index in chosen) >= best.score:
-                continue
-            found = _best_within(options, chosen, groups, weights, having)
-            if found is not None and (best is None or found.score < best.score):
-                best = found
-    return best
-
-
-def _best_within(
-    options: Sequence[Option], chosen: Sequence[int], groups: Sequence[int], weights: Sequence[int], having: Sequence[int]
-) -> Partition | None:
-    """The best distribution over a set of locations, or None when together they do not have everything."""
-    members = sum(1 << index for index in chosen)
-    grams_by_senders: dict[int, int] = {}
-    for senders, weight in zip(having, weights, strict=True):
-        own = senders & members
-        if not own:
-            return None
-        grams_by_senders[own] = grams_by_senders.get(own, 0) + weight
-    shared = [own for own in grams_by_senders if own & (own - 1)]
-    alone = {index: grams_by_senders.get(1 << index, 0) for index in chosen}
-    best, best_senders = NEVER, None
-    for senders_of_shared in product(*(tuple(_bits(own)) for own in shared)):
-        loads = alone.copy()
-        for own, sender in zip(shared, senders_of_shared, strict=True):
-            loads[sender] += grams_by_senders[own]
-        score = 0
-        for sender, grams in loads.items():
-            if grams:
-                score += options[sender].score(grams)
-        if score < best:
-            best, best_senders = score, senders_of_shared
-    if best_senders is None:
-        return None
-    sender_of = {1 << index: index for index in chosen} | dict(zip(shared, best_senders, strict=True))
-    items: dict[int, int] = {}
-    for group, senders in zip(groups, having, strict=True):
-        sender = sender_of[senders & members]
-        items[sender] = items.get(sender, 0) | group
-    return Partition(best, items)
-
-
-def _greedily(options: Sequence[Option], groups: Sequence[int], weights: Sequence[int]) -> Partition:
-    """Takes the location that has most of what is left, again and again. For stock so scattered that no three locations have it all."""
-    left = list(zip(groups, weights, strict=True))
-    chosen: dict[int, int] = {}
-    score = 0
-    while left:
-        index = max(range(len(options)), key=lambda candidate: sum(g.bit_count() for g, _ in left if options[candidate].whole & g == g))
-        taken = [(group, weight) for group, weight in left if options[index].whole & group == group]
-        left = [(group, weight) for group, weight in left if options[index].whole & group != group]
-        for group, _ in taken:
-            chosen[index] = chosen.get(index, 0) | group
-        score += options[index].score(sum(weight for _, weight in taken))
-    return Partition(score, chosen)
-
-
-def fills(stock: Sequence[tuple[int, int]], units: int) -> Iterator[list[tuple[int, int]]]:
-    """Ways to take ``units`` of one item from the fewest locations, when none has them all.
-
-    With prices that rise ever slower by weight, the cheapest way empties every location but one, so only those are offered: every order in
-    which the fewest locations can be emptied. Four or more locations are only emptied from the fullest on.
-
-    Args:
-        stock: (option, units there); together at least ``units``.
-        units: how many are wanted.
-    """
-    fullest = sorted(stock, key=lambda entry: -entry[1])
-    needed, count = 0, 0
-    while needed < units:
-        needed += fullest[count][1]
-        count += 1
-    if count > 3:
-        yield _emptied(fullest[:count], units)
-        return
-    if len(stock) > MOST_SEARCHED_LOCATIONS:
-        nearest = [entry for entry in stock if entry not in fullest[: MOST_SEARCHED_LOCATIONS // 2]]
-        stock = fullest[: MOST_SEARCHED_LOCATIONS // 2] + nearest[: MOST_SEARCHED_LOCATIONS // 2]
-    for order in permutations(stock, count):
-        if sum(have for _, have in order) >= units > sum(have for _, have in order[:-1]):
-            yield _emptied(order, units)
-
-
-def _emptied(order: Sequence[tuple[int, int]], units: int) -> list[tuple[int, int]]:
-    taken = []
-    for option, have in order:
-        take = min(have, units)
-        taken.append((option, take))
-        units -= take
-    return taken
