@@ -17,6 +17,8 @@ class TcpProxy:
         self._open = asyncio.Event()
         self._open.set()
         self.connections = 0
+        self.jealous_connections = 0
+        """So many of the next connections reset, as they open, all that were open before."""
         self.port = 0
 
     async def start(self) -> None:
@@ -51,6 +53,9 @@ class TcpProxy:
             writer.transport.abort()
             return
         self.connections += 1
+        if self.jealous_connections > 0:
+            self.jealous_connections -= 1
+            self.cut()
         self._writers |= {writer, far_writer}
         await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         self._writers -= {writer, far_writer}

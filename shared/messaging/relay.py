@@ -58,7 +58,9 @@ class Publisher:
         """
         publications = [Publication(row["exchange"], row["routing_key"], row["body"], row["type"]) for row in rows]
         with losses_named():
-            failures = await publish_together(await self._open(), publications, timeout_seconds=self._timeout_seconds)
+            async with asyncio.timeout(self._timeout_seconds):
+                channel = await self._open()
+            failures = await publish_together(channel, publications, timeout_seconds=self._timeout_seconds)
         confirmed = [row["event_id"] for row, failure in zip(rows, failures, strict=True) if failure is None]
         failed = [failure for failure in failures if failure is not None]
         if failed:

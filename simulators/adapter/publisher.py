@@ -15,7 +15,7 @@ from uuid import UUID
 import aio_pika
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
-from aiormq.exceptions import AMQPError, PublishError
+from aiormq.exceptions import PublishError
 from pydantic import BaseModel, ValidationError
 
 from shared.contracts.base import INBOUND_EXCHANGE, PartnerMessage
@@ -32,6 +32,7 @@ from shared.contracts.holds import ChannelHoldAnswered
 from shared.contracts.registry import partner_kind_of, routing_key_of
 from shared.errors import OrdermeshError
 from shared.messaging.pipelining import Publication, publish_together
+from shared.messaging.trouble import BROKER_TROUBLE, losses_named
 from simulators.adapter.replay import SourceOrder
 
 GROUP = 200
@@ -112,13 +113,13 @@ class ChannelAdapter:
             if attempt:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
             try:
-                channel = await self._open()
-                outcomes = await publish_together(
-                    channel,
-                    [Publication(INBOUND_EXCHANGE, self._routing_key, item.body(), ChannelOrderReceived.type) for item in waiting],
-                    timeout_seconds=CONFIRM_TIMEOUT_SECONDS,
-                )
-            except (AMQPError, OSError, TimeoutError) as error:
+                with losses_named():
+                    outcomes = await publish_together(
+                        await self._open(),
+                        [Publication(INBOUND_EXCHANGE, self._routing_key, item.body(), ChannelOrderReceived.type) for item in waiting],
+                        timeout_seconds=CONFIRM_TIMEOUT_SECONDS,
+                    )
+            except BROKER_TROUBLE as error:
                 problem = error
                 await self.close()
                 continue
@@ -245,11 +246,12 @@ async def say_as_partner(url: str, code: str, message: PartnerMessage) -> None:
     body = envelope.model_dump_json(serialize_as_any=True).encode()
     connection: aio_pika.abc.AbstractConnection | None = None
     try:
-        connection = await aio_pika.connect(url, timeout=10, heartbeat=HEARTBEAT_SECONDS)
-        channel = await _bare(await connection.channel(publisher_confirms=True, on_return_raises=True))
-        publication = Publication(INBOUND_EXCHANGE, routing_key_of(type(message), code), body, message.type)
-        (outcome,) = await publish_together(channel, [publication], timeout_seconds=CONFIRM_TIMEOUT_SECONDS)
-    except (AMQPError, OSError, TimeoutError) as error:
+        with losses_named():
+            connection = await aio_pika.connect(url, timeout=10, heartbeat=HEARTBEAT_SECONDS)
+            channel = await _bare(await connection.channel(publisher_confirms=True, on_return_raises=True))
+            publication = Publication(INBOUND_EXCHANGE, routing_key_of(type(message), code), body, message.type)
+            (outcome,) = await publish_together(channel, [publication], timeout_seconds=CONFIRM_TIMEOUT_SECONDS)
+    except BROKER_TROUBLE as error:
         raise NotPublishedError(f"{code}: the broker did not take {message.type}: {error!r}") from error
     finally:
         await _close(connection)
@@ -266,5 +268,5 @@ async def _bare(channel: aio_pika.abc.AbstractChannel) -> Channel:
 
 async def _close(connection: aio_pika.abc.AbstractConnection | None) -> None:
     if connection is not None:
-        with suppress(AMQPError, OSError, TimeoutError):
+        with suppress(*BROKER_TROUBLE), losses_named():
             await asyncio.wait_for(connection.close(), 3)

@@ -16,6 +16,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from shared.errors import BadConfiguration
+from shared.messaging.trouble import first_ended
 from simulators.third_party_logistics.admin import Admin
 from simulators.third_party_logistics.journal import Journal
 from simulators.third_party_logistics.link import PartnerLink
@@ -42,7 +43,7 @@ def _state_file(settings: SimulatorSettings, code: str) -> Path | None:
 
 
 async def play(settings: SimulatorSettings) -> None:
-    """Runs all 3PLs and the admin's HTTP side until SIGTERM or SIGINT."""
+    """Runs all 3PLs and the admin's HTTP side until SIGTERM or SIGINT, or until one of them ends by a mistake."""
     links = {code: _link(settings, code, _state_file(settings, code)) for code in settings.codes()}
     runner = web.AppRunner(Admin(links, _now).application(), access_log=None)
     await runner.setup()
@@ -52,15 +53,19 @@ async def play(settings: SimulatorSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    work = [asyncio.create_task(link.run()) for link in links.values()]
+    stopped = asyncio.create_task(stop.wait())
+    work = [asyncio.create_task(link.run(), name=f"3PL {code}") for code, link in links.items()]
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-    await stop.wait()
-    for task in work:
+    await asyncio.wait([stopped, *work], return_when=asyncio.FIRST_COMPLETED)
+    failure = first_ended(work)
+    for task in (stopped, *work):
         task.cancel()
-    await asyncio.gather(*work, return_exceptions=True)
+    await asyncio.gather(stopped, *work, return_exceptions=True)
     await runner.cleanup()
+    if failure is not None:
+        raise failure
 
 
 def main() -> int:

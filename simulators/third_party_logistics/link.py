@@ -25,6 +25,7 @@ from shared.contracts.envelope import Envelope
 from shared.contracts.fulfillment import FulfillmentCancelRequested, FulfillmentInterceptRequested, FulfillmentRequested
 from shared.contracts.registry import routing_key_of
 from shared.messaging.pipelining import Publication, publish_together
+from shared.messaging.trouble import BROKER_TROUBLE, losses_named
 from simulators.third_party_logistics.answers import Answer, Delivery, Reaction
 from simulators.third_party_logistics.journal import Journal
 from simulators.third_party_logistics.warehouse import Warehouse
@@ -108,14 +109,10 @@ class PartnerLink:
         """Connects, works, and connects again whenever the broker is lost. Ends by being cancelled."""
         while True:
             try:
-                await self._work_one_session()
-            except (BrokerLostError, aiormq.exceptions.AMQPError, OSError, TimeoutError) as error:
+                with losses_named():
+                    await self._work_one_session()
+            except (BrokerLostError, *BROKER_TROUBLE) as error:
                 log.warning("3PL %s: broker lost (%s: %s)", self.warehouse.code, type(error).__name__, error)
-            except asyncio.CancelledError:
-                # A lost heartbeat cancels whoever waits for a confirmation; only a cancelled task of ours means stop.
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    raise
             finally:
                 self.ready.clear()
             await asyncio.sleep(RECONNECT_SECONDS)
@@ -287,5 +284,5 @@ async def _bare(channel: aio_pika.abc.AbstractChannel) -> Channel:
 
 
 async def _close(connection: aio_pika.abc.AbstractConnection) -> None:
-    with suppress(aiormq.exceptions.AMQPError, OSError, TimeoutError):
+    with suppress(*BROKER_TROUBLE), losses_named():
         await asyncio.wait_for(connection.close(), 3)

@@ -24,7 +24,7 @@ async def test_no_audit_of_a_living_day_reports_what_is_only_under_way(databases
             await asyncio.wait([day], timeout=0.3)
         await day
         assert wrong == []
-        assert audits > 5
+        assert audits > 2
         assert moving > 0, "every audit was taken at rest, so this has shown nothing"
         settled = await audit_until_settled(world.url, wait_seconds=30)
         assert (settled.violation_count, settled.under_way) == (0, 0)

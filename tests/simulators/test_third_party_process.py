@@ -241,6 +241,20 @@ async def test_it_comes_back_when_its_connections_are_cut_and_says_what_was_unsa
     assert state["units"]["shipped"] == 120
 
 
+async def test_a_connection_that_dies_while_the_other_one_opens_is_not_the_end_of_a_3pl(simulator: Simulator) -> None:
+    bench = simulator.bench
+    west = bench.codes["west"]
+    parts = urlsplit(bench.urls["west"])
+    async with proxy_to(parts.hostname or "", parts.port or 0) as proxy:
+        bench.urls["west"] = urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"))
+        # A session opens one connection to read and then one to write: twice the second is the end of the first.
+        proxy.jealous_connections = 4
+        await simulator.start()
+        await bench.say(FulfillmentRequested, west, request_body(new_id()))
+        await simulator.until_delivered(west, 1)
+    assert proxy.connections == 6
+
+
 async def test_what_nobody_can_read_is_counted_and_disturbs_nothing(simulator: Simulator) -> None:
     bench = simulator.bench
     await simulator.start()
