@@ -166,6 +166,19 @@ class System:
         document: Json = await self.ask("GET", f"/api/stock/{quote(sku)}")
         return document
 
+    async def until_stock(self, sku: str, **units: int) -> None:
+        """Waits until a SKU's numbers, named without ``_units``, are these: allocation hears of what 3PLs say when it hears of it."""
+        found: Json = {}
+
+        async def reached() -> bool:
+            found.update(await self.stock(sku))
+            return all(found[f"{name}_units"] == count for name, count in units.items())
+
+        try:
+            await self.eventually(reached, f"{sku} has {units}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it has {found}") from error
+
     async def put(self, sku: str, location: str, units: int) -> None:
         """Sets what is on a shelf."""
         await self.ask("PUT", f"/api/stock/{quote(sku)}/{location}", {"new_on_hand": units, "reason": "count"})

@@ -127,7 +127,7 @@ async def test_the_same_order_twice_is_one_order_and_other_content_is_refused(sy
     data = await answered(system, external_id)
     assert "different content" in json.dumps(data["problems"])
     await system.until_status(first, "shipped", "delivered")
-    assert (await system.stock(sku))["on_hand_units"] == 3
+    await system.until_stock(sku, on_hand=3)
 
 
 async def test_an_unknown_major_version_is_parked_and_never_guessed_and_an_unknown_type_is_refused_to_its_sender(system: System) -> None:

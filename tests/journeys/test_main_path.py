@@ -59,8 +59,7 @@ async def test_a_paid_order_ships_and_every_channel_shows_the_new_number(system:
     assert parcel["location"] == "reno"
     assert parcel["tracking_number"]
 
-    stock = await system.stock(sku)
-    assert (stock["available_units"], stock["on_hand_units"], stock["reserved_units"]) == (7, 7, 0)
+    await system.until_stock(sku, available=7, on_hand=7, reserved=0)
 
     for channel in ("webshop", "marketplace"):
 
@@ -129,8 +128,7 @@ async def test_of_two_hundred_concurrent_buyers_of_the_last_unit_exactly_one_win
 
     await system.eventually(one_shipped, "the winner's parcel has left", pause_seconds=1.0)
     assert len(winners) == 1
-    stock = await system.stock(sku)
-    assert stock["on_hand_units"] == 0
+    await system.until_stock(sku, on_hand=0)
 
 
 async def test_a_cancel_before_the_cutoff_releases_the_stock_and_refunds_once(system: System) -> None:
@@ -213,8 +211,7 @@ async def test_an_edit_before_the_cutoff_changes_what_ships_and_refunds_the_diff
         return bool((await system.order(order_id)).get("refunded_cents") == 3 * 2_000 + 3 * 160)
 
     await system.eventually(refunded, "the difference went back")
-    stock = await system.stock(sku)
-    assert stock["reserved_units"] == 2
+    await system.until_stock(sku, reserved=2)
 
 
 async def test_a_channel_collects_for_a_dearer_edit_or_refuses_and_calls_off_one_unit_itself(system: System) -> None:
@@ -349,7 +346,7 @@ async def test_a_customer_who_does_not_want_to_wait_two_months_says_no_and_gets_
     document = await notified(system, order_id, "delay", "cancelled", "refund")
     assert [item["kind"] for item in document["notifications"]].count("delay") == 2, "the first date, and the delay"
     assert (document["status"], document["refunded_cents"]) == ("cancelled", document["total_cents"])
-    assert (await system.stock(sku))["queued_units"] == 0
+    await system.until_stock(sku, queued=0)
 
 
 async def test_stock_of_ten_and_fifteen_ships_an_order_of_thirteen_as_ten_and_three(system: System) -> None:
@@ -399,8 +396,7 @@ async def test_answers_said_twice_ship_once(system: System) -> None:
     orders = [await system.place(an_order(system.fresh("twice"), {sku: 3})) for _ in range(3)]
     for order_id in orders:
         await system.until_status(order_id, "delivered")
-    stock = await system.stock(sku)
-    assert (stock["on_hand_units"], stock["reserved_units"]) == (0, 0)
+    await system.until_stock(sku, on_hand=0, reserved=0)
 
 
 async def test_a_return_restocks_and_refunds_exactly_once(system: System) -> None:
