@@ -28,7 +28,6 @@ from services.routing.decide.options import Option
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import Plan, PlanRequest, Wanted
 from services.routing.decide.splitting import cheapest_partition
-from services.routing.decide.tariffs import SERVICES
 from services.routing.postal_codes import all_places
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs
 
@@ -186,8 +185,8 @@ def request_of(random: Random, planner: Planner, lines: int, destination: Place)
 def _choice(planner: Planner, request: PlanRequest) -> tuple[list[Option], list[int]]:
     """The same order, without a promise, as the search for the best partition sees it."""
     options = []
-    for reach in planner.network.reach(request.destination):
-        prices = planner.tariffs.prices(reach.zone, SERVICES, residential=request.residential)
+    for reach in planner.network.reach(request.destination, planner.tariffs):
+        prices = planner.tariffs.prices(reach.ways, residential=request.residential)
         assert prices is not None, "the shipped cards carry into every zone"
         own = [request.assignable[entry.sku].get(reach.location.code, 0) >= entry.units for entry in request.wanted]
         if any(own):

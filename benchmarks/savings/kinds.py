@@ -16,7 +16,7 @@ from benchmarks.failure import BenchmarkError
 from benchmarks.savings.scenario import NOON, Order, Scenario
 from benchmarks.savings.simulation import Outcome, Shipped
 from services.routing.decide.calendar import add_business_days, promised_day
-from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Service, billable_pounds_of_many
+from services.routing.decide.tariffs import SCORE_PER_CENT, billable_pounds_of_many
 from services.routing.decide.whole_plans import cheapest_cuts, parcels_of
 
 Cents = NDArray[np.float64]
@@ -148,13 +148,10 @@ def _parcel_cents(scenario: Scenario, order: Order, skus: Sequence[str], stock: 
     pounds = billable_pounds_of_many(grams)
     cents = np.full((len(planner.network.locations), size), np.inf)
     limit = promised_day(order.service_level, None, NOON, ZoneInfo(order.destination.time_zone))
-    for reach in planner.network.reach(order.destination):
-        services: tuple[Service, ...] = SERVICES
-        if limit is not None:
-            leaves = planner.network.dispatch(reach.index, NOON).day
-            days = planner.tariffs.days_of_services(reach.zone, offshore=reach.offshore)
-            services = tuple(service for service, count in zip(SERVICES, days, strict=True) if add_business_days(leaves, count) <= limit)
-        prices = planner.tariffs.prices(reach.zone, services, residential=order.residential) if services else None
+    for reach in planner.network.reach(order.destination, planner.tariffs):
+        leaves = planner.network.dispatch(reach.index, NOON).day
+        ways = tuple(way for way in reach.ways if limit is None or add_business_days(leaves, way.days) <= limit)
+        prices = planner.tariffs.prices(ways, residential=order.residential)
         if prices is not None:
             cents[reach.index] = prices.scores(pounds) // SCORE_PER_CENT + picks
     for position in range(len(skus)):

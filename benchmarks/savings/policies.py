@@ -49,7 +49,7 @@ class EachFromTheNearest:
 
     def plan(self, order: Order, shelves: Shelves, number: int) -> Plan:
         """The planner's plan, when it may take each product from that place only."""
-        reaches = self._scenario.planner.network.reach(order.destination)
+        reaches = self._scenario.planner.network.reach(order.destination, self._scenario.planner.tariffs)
         chosen = {}
         for sku in order.skus:
             nearest = next(reach.location.code for reach in reaches if self._scenario.stock[sku].get(reach.location.code, 0))

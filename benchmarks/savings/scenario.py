@@ -13,11 +13,11 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from benchmarks.savings.history import Baskets
-from services.routing.decide.geography import OFFSHORE_STATES, Place, zone_between
+from services.routing.decide.geography import OFFSHORE_STATES, Place
 from services.routing.decide.network import Location, Network
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import PlanRequest, Wanted
-from services.routing.decide.tariffs import SERVICES, billable_pounds
+from services.routing.decide.tariffs import billable_pounds
 from services.routing.postal_codes import all_places
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs
 
@@ -132,7 +132,7 @@ def draw_scenario(baskets: Baskets, network: str, tightness: str, seed: int, cou
     return Scenario(
         planner=planner,
         unit_grams=unit_grams,
-        stock={sku: _placed(placing, planner.network, before, max(1, round(TIGHTNESS[tightness] * sold[sku]))) for sku in products},
+        stock={sku: _placed(placing, planner, before, max(1, round(TIGHTNESS[tightness] * sold[sku]))) for sku in products},
         orders=orders,
         before=before,
         lists={"by hand, home first": home_first, "by hand, central first": central_first},
@@ -145,12 +145,14 @@ def _order(random: Random, basket: Sequence[str]) -> Order:
     return Order(tuple(basket), place, place.postal_code[0], level, random.random() < RESIDENTIAL_SHARE)
 
 
-def _placed(random: Random, network: Network, before: Sequence[Order], units: int) -> dict[str, int]:
+def _placed(random: Random, planner: Planner, before: Sequence[Order], units: int) -> dict[str, int]:
     """Where the units of a product lie: each in the place that is nearest, of those that carry it, to a customer of the period before."""
+    network = planner.network
     codes = [location.code for location in network.locations]
     carrying = [code for code in codes if random.random() < CARRIED] or [random.choice(codes)]
     nearest = Counter(
-        next(reach.location.code for reach in network.reach(order.destination) if reach.location.code in carrying) for order in before
+        next(reach.location.code for reach in network.reach(order.destination, planner.tariffs) if reach.location.code in carrying)
+        for order in before
     )
     shares = [units * nearest[code] / len(before) for code in carrying]
     placed = {code: int(share) for code, share in zip(carrying, shares, strict=True)}
@@ -167,7 +169,8 @@ def _average_cents(planner: Planner, before: Sequence[Order], unit_grams: Mappin
     cents: dict[tuple[str, str], list[int]] = {}
     for order in before:
         for location in planner.network.locations:
-            prices = planner.tariffs.prices(zone_between(location.place, order.destination), SERVICES, residential=order.residential)
+            ways = planner.tariffs.ways(location.place, order.destination)
+            prices = planner.tariffs.prices(ways, residential=order.residential)
             assert prices is not None, "the shipped cards carry into every zone"
             cents.setdefault((location.code, order.region), []).append(prices[pounds] // 1_000)
     return {key: round(sum(found) / len(found)) for key, found in cents.items()}

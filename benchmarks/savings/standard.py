@@ -20,10 +20,10 @@ from math import sqrt
 from random import Random
 
 from benchmarks.savings.scenario import Order, Scenario, a_location
-from services.routing.decide.geography import Place, ZoneChart, miles_between
+from services.routing.decide.geography import Place, miles_between
 from services.routing.decide.network import Location, Network, Reach
 from services.routing.decide.planner import Planner
-from services.routing.decide.tariffs import RateCard, Tariffs
+from services.routing.decide.tariffs import Carrier, RateCard, Tariffs, Way
 from services.routing.postal_codes import all_places
 
 CITIES: Mapping[str, int] = {
@@ -41,6 +41,7 @@ CITIES: Mapping[str, int] = {
 """The ten largest urban areas of the United States by a ZIP code in their middle, and thousands of people."""
 CENTRES: Mapping[str, str] = {"tracy": "95304", "whitestown": "46075", "hazleton": "18202", "columbia": "29172", "fort-worth": "76177"}
 OUTSIDE = "outside"
+CARRIER = "carrier"
 
 PRODUCTS, MOST_UNITS, TYPES_PER_SIZE = 20, 5, 5
 CARRIED = 0.75
@@ -61,11 +62,11 @@ class PairedNetwork(Network):
     zones: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """By location and postal code: zone and miles."""
 
-    def _look(self, destination: Place, chart: ZoneChart | None) -> tuple[Reach, ...]:
-        seen = [
-            Reach(index, location, *self.zones[location.code, destination.postal_code], offshore=False)
-            for index, location in enumerate(self.locations)
-        ]
+    def _look(self, destination: Place, tariffs: Tariffs) -> tuple[Reach, ...]:
+        seen = []
+        for index, location in enumerate(self.locations):
+            zone, miles = self.zones[location.code, destination.postal_code]
+            seen.append(Reach(index, location, zone, miles, (Way(CARRIER, "ground", zone, 1),)))
         return tuple(sorted(seen, key=lambda reach: (reach.miles, reach.location.code)))
 
 
@@ -84,18 +85,13 @@ def the_planner() -> Planner:
             zones[code, postal_code] = zone, round(miles.get(code, OUTSIDE_MILES))
             dollars = (times * PARCEL_DOLLARS + count * unit for count in range(1, MOST_UNITS + 1))
             cards[zone] = tuple(round(PER_DOLLAR * price) for price in dollars)
-    nothing = dict.fromkeys(cards, 1)
-    tariffs = Tariffs(
-        version="Jasin and Sinha",
-        cards={
-            "ground": RateCard("ground", cards, (0,) * MOST_UNITS),
-            "two_day": RateCard("two_day", {}, ()),
-            "next_day": RateCard("next_day", {}, ()),
-        },
-        transit_days={"ground": nothing, "two_day": nothing, "next_day": nothing},
-        offshore_days={"ground": 0, "two_day": 0, "next_day": 0},
-        handling_cents=0,
+    carrier = Carrier(
+        name=CARRIER,
+        cards={"ground": RateCard("ground", cards, (0,) * MOST_UNITS)},
+        transit_days={"ground": dict.fromkeys(cards, 1)},
+        offshore_days={"ground": 0},
     )
+    tariffs = Tariffs("Jasin and Sinha", {CARRIER: carrier}, handling_cents=0)
     outside = a_location(OUTSIDE, all_places()["66101"])
     return Planner(PairedNetwork([*locations, outside], zones=zones), tariffs)
 
@@ -134,7 +130,7 @@ def _opening(random: Random, planner: Planner, product: str, demand: Mapping[tup
     carrying: Sequence[str] = [code for code in CENTRES if random.random() < CARRIED]
     shares = dict.fromkeys(carrying, 0.0)
     for city in CITIES:
-        reaches = planner.network.reach(all_places()[city])
+        reaches = planner.network.reach(all_places()[city], planner.tariffs)
         nearest = next((reach.location.code for reach in reaches if reach.location.code in shares), None)
         if nearest is not None:
             shares[nearest] += demand[product, city]

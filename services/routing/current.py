@@ -71,7 +71,7 @@ def service_prices() -> ServicePrices:
 @cache
 def tariffs() -> Tariffs:
     """Rate cards and transit days."""
-    return load_tariffs(settings().rate_cards, handling_cents=settings().handling_cents)
+    return load_tariffs(settings().rate_cards, handling_cents=settings().handling_cents, carrier=settings().carrier)
 
 
 def warm_up() -> None:
@@ -217,6 +217,8 @@ def network_of(documents: Iterable[Mapping[str, Any]], version: int) -> Network:
                     capacity=_capacity_of(document),
                     # Versions from before locations named them offered all.
                     services=tuple(service for service in SERVICES if service in document.get("services", SERVICES)),
+                    # Versions from before there were several carriers do not name them.
+                    carriers=frozenset(document.get("carriers", ())),
                 )
             )
     return Network(registered, version, tuple(off_map))

@@ -152,8 +152,8 @@ async def list_locations(environment: Environment, request: web.Request) -> web.
     if place is None:
         return web.json_response({"locations": list(rows.values())})
     found = [
-        rows[reach.location.code] | {"miles": reach.miles, "zone": reach.zone if reach.carried else None}
-        for reach in planner.network.reach(place, planner.tariffs.chart)
+        rows[reach.location.code] | {"miles": reach.miles, "zone": reach.zone if reach.ways else None}
+        for reach in planner.network.reach(place, planner.tariffs)
         if reach.location.code in rows and (within is None or reach.miles <= int(within))
     ]
     return web.json_response({"locations": found})

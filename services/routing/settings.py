@@ -12,7 +12,7 @@ from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.guidance import Objective
 from services.routing.postal_areas import PostalAreaError, load_postal_areas
 from services.routing.service_price_files import ServicePriceError, load_service_prices
-from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, load_tariffs
+from services.routing.tariff_files import ONLY_CARRIER, SHIPPED_RATE_CARDS, RateCardError, load_tariffs
 from shared.config import Settings
 
 
@@ -71,9 +71,11 @@ class PlanningSettings(MapSettings):
         21_600.0, gt=0, description="older prices are not used: plans that look ahead are then merely the cheapest"
     )
     rate_cards: Path = Field(
-        SHIPPED_RATE_CARDS, description="folder with the carrier's rate cards and, optionally, transit_days.csv and zones.csv"
+        SHIPPED_RATE_CARDS,
+        description="folder with the carrier's rate cards and, optionally, transit_days.csv, zones.csv and dimensional.csv; "
+        "or with such a folder for each of several carriers, named after it",
     )
-    carrier: str = Field("parcel-carrier", min_length=1, max_length=120, description="name of the carrier whose rate cards these are")
+    carrier: str = Field(ONLY_CARRIER, min_length=1, max_length=120, description="name of an only carrier; several are named by folder")
     answer_seconds: float = Field(300.0, gt=0, description="before a silent 3PL is asked again; doubles each time")
     answer_requests: int = Field(5, ge=1, le=20, description="how often a 3PL is asked before a person is")
     short_pick_seconds: float = Field(60.0, gt=0, description="how long an incomplete parcel waits for its short pick")

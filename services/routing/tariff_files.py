@@ -1,4 +1,4 @@
-"""Reads rate cards and transit days from files.
+"""Reads rate cards and transit days from files: one carrier's in a folder, or several carriers' in a folder each, named after them.
 
 A rate card is a CSV: the first column, ``WeightNotToExceed``, is the weight in pounds (1, 2, 3 ... without gaps; a row ``Letter`` is
 passed over), the others are zones with the price of a parcel in dollars, and ``res`` the surcharge for a residence. A zone is written as
@@ -20,13 +20,13 @@ import csv
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 from services.routing.decide.geography import Lane, LaneKey, ZoneChart, is_country_code, plain_postal_code
-from services.routing.decide.tariffs import SERVICES, ZONES, DimensionalWeight, RateCard, Service, Tariffs
+from services.routing.decide.tariffs import SERVICES, ZONES, Carrier, DimensionalWeight, RateCard, Service, Tariffs
 from shared.errors import OrdermeshError
 
 SHIPPED_RATE_CARDS = Path(__file__).parent / "rate_cards"
@@ -54,6 +54,7 @@ DIMENSIONAL_UNITS: Mapping[str, Callable[[int, int], DimensionalWeight]] = {
     "in3/lb": DimensionalWeight.of_inches,
     "cm3/kg": DimensionalWeight.of_centimetres,
 }
+OTHER_FILES = (TRANSIT_DAYS, ZONE_CHART, DIMENSIONAL)
 LARGEST_DIVISOR = 100_000
 LARGEST_VOLUME_NOT_BILLED = 10_000_000
 
@@ -62,18 +63,65 @@ PRICE = re.compile(r"^[+-]?(\d+\.?\d*|\.\d+)$", re.ASCII)
 MOST_CENTS = 100_000_000
 
 
+ONLY_CARRIER = "parcel-carrier"
+CARRIER_NAME = re.compile(r"^[\w&.-][\w&. -]{0,119}$")
+VERSION_CHARACTERS = 12
+
+
 class RateCardError(OrdermeshError):
     """A rate card cannot be used. Names file, row and column, and what would be right."""
 
 
-def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
-    """Reads all rate cards of a folder. Its transit days come from ``transit_days.csv``, or from the shipped one where it has none.
+def load_tariffs(folder: Path, *, handling_cents: int, carrier: str = ONLY_CARRIER) -> Tariffs:
+    """Reads the rate cards of a folder: one carrier's, or a folder of its own for each of several carriers, which it is named after.
+
+    Args:
+        folder: where they are.
+        handling_cents: our cost per parcel.
+        carrier: the name of an only carrier.
 
     Raises:
         RateCardError: a file is missing or wrong.
     """
     if not folder.is_dir():
         raise RateCardError(f"{folder}: no such folder; give the folder that holds ground.csv, two_day.csv and next_day.csv")
+    folders = _folders_of_carriers(folder)
+    if not folders:
+        only, digest = _load_carrier(folder, carrier)
+        _check_services(folder, [only])
+        return Tariffs(digest[:VERSION_CHARACTERS], {carrier: only}, handling_cents)
+    loaded = [_load_carrier(own, own.name) for own in folders]
+    _check_services(folder, [found for found, _ in loaded])
+    version = hashlib.sha256("".join(f"{found.name}={digest}\n" for found, digest in loaded).encode()).hexdigest()
+    return Tariffs(version[:VERSION_CHARACTERS], {found.name: found for found, _ in loaded}, handling_cents)
+
+
+def _folders_of_carriers(folder: Path) -> list[Path]:
+    """The folders of several carriers, by name; none where the cards lie in the folder itself."""
+    folders = [own for own in sorted(folder.iterdir()) if own.is_dir() and any(_is_read(file) for file in own.iterdir())]
+    loose = next((file for file in sorted(folder.iterdir()) if _is_read(file)), None) if folders else None
+    if loose is not None:
+        raise RateCardError(f"{loose}: lies beside the folder of carrier {folders[0].name}; move it into the folder of its carrier")
+    for own in folders:
+        if not CARRIER_NAME.match(own.name):
+            raise RateCardError(f"{own}: is no name of a carrier; give 1 to 120 letters, digits, spaces and - _ . &")
+    return folders
+
+
+def _is_read(file: Path) -> bool:
+    """Whether a file is one of those that are read."""
+    return file.is_file() and (file.name in OTHER_FILES or file.name.lower() in FILE_NAMES)
+
+
+def _check_services(folder: Path, carriers: Sequence[Carrier]) -> None:
+    """Every service must be somebody's."""
+    missing = [service for service in SERVICES if not any(service in carrier.cards for carrier in carriers)]
+    if missing:
+        raise RateCardError(f"{folder}: no rate card for {', '.join(missing)}; known names: {', '.join(FILE_NAMES)}")
+
+
+def _load_carrier(folder: Path, name: str) -> tuple[Carrier, str]:
+    """One carrier's cards, and a digest of all that was read. Transit days come from its own file, or from the shipped one."""
     digest = hashlib.sha256()
     cards: dict[Service, RateCard] = {}
     for file in sorted(folder.iterdir()):
@@ -84,12 +132,9 @@ def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
             raise RateCardError(f"{file}: a second rate card for {service}; keep one of them")
         cards[service] = _read_card(file, service)
         digest.update(file.read_bytes())
-    missing = [service for service in SERVICES if service not in cards]
-    if missing:
-        raise RateCardError(f"{folder}: no rate card for {', '.join(missing)}; known names: {', '.join(FILE_NAMES)}")
-    transit_file = folder / TRANSIT_DAYS
-    if not transit_file.is_file():
-        transit_file = SHIPPED_RATE_CARDS / TRANSIT_DAYS
+    if not cards:
+        raise RateCardError(f"{folder}: no rate card; known names: {', '.join(FILE_NAMES)}")
+    transit_file = _transit_file(folder)
     digest.update(transit_file.read_bytes())
     chart_file = folder / ZONE_CHART
     if chart_file.is_file():
@@ -97,30 +142,38 @@ def load_tariffs(folder: Path, *, handling_cents: int) -> Tariffs:
     dimensional_file = folder / DIMENSIONAL
     if dimensional_file.is_file():
         digest.update(dimensional_file.read_bytes())
-        cards = {
-            service: replace(cards[service], dimensional=rule) if rule is not None else cards[service]
-            for service, rule in _read_dimensional(dimensional_file).items()
-        }
-    return Tariffs(
-        version=digest.hexdigest()[:12],
+        rules = _read_dimensional(dimensional_file)
+        cards = {service: replace(card, dimensional=rules[service]) for service, card in cards.items()}
+    carrier = Carrier(
+        name=name,
         cards=cards,
         transit_days=_read_transit_days(transit_file),
         offshore_days=OFFSHORE_DAYS,
-        handling_cents=handling_cents,
         chart=_read_zone_chart(chart_file) if chart_file.is_file() else None,
     )
+    return carrier, digest.hexdigest()
+
+
+def _transit_file(folder: Path) -> Path:
+    own = folder / TRANSIT_DAYS
+    return own if own.is_file() else SHIPPED_RATE_CARDS / TRANSIT_DAYS
 
 
 def card_files(folder: Path) -> dict[str, str]:
-    """What :func:`load_tariffs` reads from a folder, by file name: loaded from a folder with just these files, the version is the same."""
-    known = {*FILE_NAMES, ZONE_CHART, DIMENSIONAL}
-    files = {file.name: file for file in sorted(folder.iterdir()) if file.name in known or file.name.lower() in FILE_NAMES}
-    own_days = folder / TRANSIT_DAYS
-    files[TRANSIT_DAYS] = own_days if own_days.is_file() else SHIPPED_RATE_CARDS / TRANSIT_DAYS
-    return {name: file.read_bytes().decode() for name, file in files.items()}
+    """What :func:`load_tariffs` reads from a folder, by file name: loaded from a folder with just these files, the version is the same.
+
+    Of several carriers each name begins with the carrier's folder.
+    """
+    folders = _folders_of_carriers(folder)
+    files: dict[str, str] = {}
+    for own in folders or [folder]:
+        before = f"{own.name}/" if folders else ""
+        read = {file.name: file for file in sorted(own.iterdir()) if _is_read(file)} | {TRANSIT_DAYS: _transit_file(own)}
+        files |= {before + name: file.read_bytes().decode() for name, file in read.items()}
+    return files
 
 
-def restore_tariffs(files: Mapping[str, str], *, handling_cents: int) -> Tariffs:
+def restore_tariffs(files: Mapping[str, str], *, handling_cents: int, carrier: str = ONLY_CARRIER) -> Tariffs:
     """The tariffs of kept files.
 
     Raises:
@@ -128,8 +181,10 @@ def restore_tariffs(files: Mapping[str, str], *, handling_cents: int) -> Tariffs
     """
     with tempfile.TemporaryDirectory(prefix="ordermesh-rate-cards-") as folder:
         for name, text in files.items():
-            (Path(folder) / name).write_bytes(text.encode())
-        return load_tariffs(Path(folder), handling_cents=handling_cents)
+            file = Path(folder) / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(text.encode())
+        return load_tariffs(Path(folder), handling_cents=handling_cents, carrier=carrier)
 
 
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:

@@ -61,7 +61,8 @@ class LocationRegistrationRequested(Command):
     ``capabilities`` are your own words for what it can do (``bulk``, ``cold``); routing rules ask for them.
     ``fulfillments_per_day`` and ``fulfillments_per_hour`` are how many fulfillment orders it takes, without them as many as come; its
     hours begin at ``work_starts`` (local, ``HH:MM``) and end at the cutoff. What finds a day full leaves on the next one that is not.
-    ``services`` are those that pick up there; nothing ever ships from there by another one.
+    ``services`` and ``carriers`` are those that pick up there, by the names of their rate cards; nothing ever ships from there by another
+    one. No carriers named: all of them.
     """
 
     type: ClassVar[str] = "location.registration_requested.v1"
@@ -83,6 +84,7 @@ class LocationRegistrationRequested(Command):
     fulfillments_per_hour: Capacity | None = None
     work_starts: LocalTime = "08:00"
     services: Services = list(CARRIER_SERVICES)
+    carriers: Annotated[list[ShortText], Field(max_length=50)] = []
 
 
 class LocationRegistered(Event):

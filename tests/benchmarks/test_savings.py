@@ -140,7 +140,7 @@ def test_a_standard_instance_costs_what_its_paper_says_and_what_is_outside_twice
     scenario = draw_instance(0, 0, arrivals=200)
     order = next(order for order in scenario.orders if len(order.skus) == 2)
     assert order.region in CITIES
-    reaches = {reach.location.code: reach for reach in scenario.planner.network.reach(order.destination)}
+    reaches = {reach.location.code: reach for reach in scenario.planner.network.reach(order.destination, scenario.planner.tariffs)}
     from_centre, from_outside = (
         scenario.planner.plan(scenario.request(order, {sku: {code: 1} for sku in order.skus})) for code in ("whitestown", OUTSIDE)
     )

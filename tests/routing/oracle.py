@@ -1,8 +1,8 @@
 """Random orders, planned here and solved by HiGHS: ``python -m tests.routing.oracle [ORDERS] [SEED]`` names those they disagree about.
 
-The networks (some places lack services), the rate cards (steps, surcharges for residences, cards that end early or get cheaper with the
-weight, services that bill volume, each in its own way), what a pick and another parcel cost, and the promises are drawn anew for each
-order. What is compared is the cost of the whole plan and the day it keeps.
+The networks (some places lack services or carriers), the carriers and their zones, the rate cards (steps, surcharges for residences, cards
+that end early or get cheaper with the weight, services that bill volume, each in its own way), what a pick and another parcel cost, and the
+promises are drawn anew for each order. What is compared is the cost of the whole plan and the day it keeps.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from zoneinfo import ZoneInfo
 from benchmarks.failure import BenchmarkError
 from benchmarks.integer_program import Question, least_cents, least_cents_of_listed
 from benchmarks.planner_questions import Asked, question_of
-from services.routing.decide.geography import Place
+from services.routing.decide.geography import Lane, Place, ZoneChart
 from services.routing.decide.network import Location, Network
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import Plan, PlanRequest, Wanted
-from services.routing.decide.tariffs import SERVICES, ZONES, DimensionalWeight, RateCard, Tariffs
+from services.routing.decide.tariffs import SERVICES, ZONES, Carrier, DimensionalWeight, RateCard, Tariffs
 from services.routing.postal_codes import all_places
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs
+from shared.contracts.fulfillment import CarrierService
 
 MOST_LINES = 8
 MOST_LINES_DIVIDED = 6
@@ -34,7 +35,7 @@ MOST_LOCATIONS = 8
 MOST_SECONDS = 30.0
 MOST_SECONDS_OF_FIRST_FORM = 1.0
 FEWER_SERVICES = [some for count in (1, 2) for some in combinations(SERVICES, count)]
-SHIPPED = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150)
+(SHIPPED,) = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150).carriers.values()
 MONDAY = datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
 
 
@@ -60,16 +61,27 @@ def _places() -> Sequence[Place]:
 
 
 def random_tariffs(random: Random) -> Tariffs:
-    """The shipped cards, or cards of which only the form is sure; services bill volume or do not."""
+    """One carrier or several; the shipped cards, or cards of which only the form is sure; services bill volume or do not."""
     handling_cents = random.choice([0, 150, 400])
     bill_volume = random.random() < 0.5
+    first = _random_carrier(random, "carrier-0", SERVICES, bill_volume=bill_volume)
+    others = [
+        _random_carrier(random, f"carrier-{number}", random.choice([SERVICES, *FEWER_SERVICES]), bill_volume=bill_volume)
+        for number in range(1, random.choice([1, 1, 2, 3]))
+    ]
+    return Tariffs("random", {carrier.name: carrier for carrier in (first, *others)}, handling_cents)
+
+
+def _random_carrier(random: Random, name: str, services: Sequence[CarrierService], *, bill_volume: bool) -> Carrier:
     if random.random() < 0.3:
         shipped = {
-            service: replace(card, dimensional=_dimensional(random) if bill_volume else None) for service, card in SHIPPED.cards.items()
+            service: replace(card, dimensional=_dimensional(random) if bill_volume else None)
+            for service, card in SHIPPED.cards.items()
+            if service in services
         }
-        return Tariffs("shipped", shipped, SHIPPED.transit_days, SHIPPED.offshore_days, handling_cents)
+        return replace(SHIPPED, name=name, cards=shipped, chart=_random_chart(random))
     cards = {}
-    for number, service in enumerate(SERVICES):
+    for number, service in enumerate(services):
         pounds = random.choice([150, 150, 40, 70]) if number else 150
         cards[service] = RateCard(
             service,
@@ -77,7 +89,15 @@ def random_tariffs(random: Random) -> Tariffs:
             tuple(_steps(random, random.choice([0, 99, 450]), pounds)),
             _dimensional(random) if bill_volume else None,
         )
-    return Tariffs("random", cards, SHIPPED.transit_days, SHIPPED.offshore_days, handling_cents)
+    return replace(SHIPPED, name=name, cards=cards, chart=_random_chart(random))
+
+
+def _random_chart(random: Random) -> ZoneChart | None:
+    """Zones of its own between some parts of the country, or none."""
+    if random.random() < 0.6:
+        return None
+    parts = [("US", str(random.randint(0, 9)), "US", str(random.randint(0, 9))) for _ in range(20)]
+    return ZoneChart({part: Lane(random.choice(ZONES), random.choice([0, 0, 1, 3])) for part in parts})
 
 
 def _dimensional(random: Random) -> DimensionalWeight | None:
@@ -100,6 +120,8 @@ def _steps(random: Random, first: int, count: int) -> list[int]:
 
 def random_planner(random: Random, locations: int) -> Planner:
     """A network somewhere in the United States."""
+    tariffs = random_tariffs(random)
+    carriers = list(tariffs.carriers)
     network = Network(
         [
             Location(
@@ -113,11 +135,12 @@ def random_planner(random: Random, locations: int) -> Planner:
                 active=random.random() < 0.95,
                 working_days=random.choice([frozenset({1, 2, 3, 4, 5}), frozenset({1, 2, 3, 4, 5}), frozenset({2, 4})]),
                 services=SERVICES if random.random() < 0.5 else random.choice(FEWER_SERVICES),
+                carriers=frozenset({"carrier-0", random.choice(carriers)}) if random.random() < 0.3 else frozenset(),
             )
             for number in range(locations)
         ]
     )
-    return Planner(network, random_tariffs(random), "cheapest", random.choice([0, 35, 120]), random.choice([0, 0, 200, 1500]))
+    return Planner(network, tariffs, "cheapest", random.choice([0, 35, 120]), random.choice([0, 0, 200, 1500]))
 
 
 def random_request(random: Random, planner: Planner, lines: int, *, scattered: bool) -> PlanRequest:
@@ -165,7 +188,7 @@ def compare(planner: Planner, request: PlanRequest, *, scattered: bool = False, 
     best = _best(question)
     assert best is not None, "there is enough of everything in time"
     ours = plan.cost_cents + planner.split_cents * (len(plan.parcels) - 1)
-    return Compared(any(asked.question.divisible), ours, best, "; ".join(_broken(plan, request, asked)))
+    return Compared(any(asked.question.divisible), ours, best, "; ".join(_broken(planner.tariffs, plan, request, asked)))
 
 
 def _best(question: Question) -> int | None:
@@ -178,14 +201,14 @@ def _best(question: Question) -> int | None:
         return least_cents_of_listed(question, most_seconds=MOST_SECONDS)
 
 
-def _broken(plan: Plan, request: PlanRequest, asked: Asked) -> Iterator[str]:
+def _broken(tariffs: Tariffs, plan: Plan, request: PlanRequest, asked: Asked) -> Iterator[str]:
     """What no plan may do, whatever it costs."""
     if plan.record["arrive_by"] != (None if asked.limit is None else asked.limit.isoformat()):
         yield f"keeps {plan.record['arrive_by']} instead of {asked.limit}"
     placed: dict[str, int] = {}
     for parcel in plan.parcels:
-        if parcel.service not in parcel.location.services:
-            yield f"ships by {parcel.service} from {parcel.location.code}"
+        if not parcel.location.has(parcel.way, tariffs):
+            yield f"ships by {parcel.way} from {parcel.location.code}"
         for _, sku, count in parcel.units:
             placed[sku] = placed.get(sku, 0) + count
             if count > request.assignable[sku].get(parcel.location.code, 0):

@@ -28,7 +28,7 @@ from shared.messaging.message import Transaction
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
 from tests.routing.messages import HOME, RENO, an_order, reserved
-from tests.routing.test_planner import a_location, place, request, wanted
+from tests.routing.test_planner import TARIFFS, a_location, place, request, wanted
 from tests.routing.test_replay import kept
 
 AREAS = """country,postal_prefix,latitude,longitude,region,time_zone
@@ -159,10 +159,10 @@ def test_no_border_is_crossed_without_a_rate_and_the_decision_says_so(cards: Cal
 
     planner = Planner(network, load_tariffs(cards("US,07,CA,,8,4\nUS,89,CA,V,5,2\n"), handling_cents=150))
     plan = planner.plan(asked)
-    assert [(parcel.location.code, parcel.zone) for parcel in plan.parcels] == [("reno", 5)]
+    assert [(parcel.location.code, parcel.way.zone) for parcel in plan.parcels] == [("reno", 5)]
     by_distance = planner.plan(request(wanted(1), stock, destination=place("80202")))
     parcel, at_home = plan.parcels[0], by_distance.parcels[0]
-    assert (parcel.zone, at_home.zone) == (5, 5)
+    assert (parcel.way.zone, at_home.way.zone) == (5, 5)
     assert parcel.carrier_cents == at_home.carrier_cents
     assert (parcel.arrives_on - at_home.arrives_on).days == 2, "Wednesday and three days is Monday, and two more are Wednesday"
 
@@ -205,8 +205,8 @@ def test_a_carriers_published_chart_replaces_the_zones_by_distance(real_inputs: 
     areas = {known.area: known for known in all_places().values()}
     compared = other = 0
     for destination in areas.values():
-        by_distance = {reach.location.code: reach.zone for reach in network.reach(destination)}
-        for reach in network.reach(destination, tariffs.chart):
+        by_distance = {reach.location.code: reach.zone for reach in network.reach(destination, TARIFFS)}
+        for reach in network.reach(destination, tariffs):
             zone = chart.get((reach.location.place.area, destination.area))
             if zone is not None:
                 assert reach.zone == max(2, int(zone))

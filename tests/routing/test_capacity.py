@@ -21,6 +21,7 @@ from services.routing.decide.registration import check_location
 from shared.calendar import WorkCalendar
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import (
+    CARRIER_SERVICES,
     FulfillmentAssigned,
     FulfillmentAssignmentRejected,
     FulfillmentPlanned,
@@ -187,7 +188,7 @@ def test_a_capacity_that_is_no_whole_number_from_one_on_is_refused_by_field(fiel
 
 def test_hours_that_begin_after_the_cutoff_are_refused_by_field() -> None:
     late = RENO.model_copy(update={"fulfillments_per_hour": 5, "work_starts": "15:00"})
-    problem = check_location(late, on_map=True, time_zones={late.time_zone}, partners=None)
+    problem = check_location(late, on_map=True, time_zones={late.time_zone}, partners=None, carriers={"UPS": CARRIER_SERVICES})
     assert problem is not None
     assert (problem.field, "; let work start earlier" in problem.detail) == ("work_starts", True)
 

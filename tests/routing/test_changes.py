@@ -57,7 +57,7 @@ from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequest
 from tests.routing.conftest import Desk
 from tests.routing.messages import HOME, NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
 from tests.routing.test_handlers import AMPLE, shipped
-from tests.routing.test_planner import TARIFFS, a_planner, place
+from tests.routing.test_planner import a_planner, place, with_volume_billed
 from tests.routing.test_states import a_fulfillment
 
 
@@ -323,8 +323,7 @@ def test_a_swap_is_paid_from_the_line_that_goes_and_only_the_rest_comes_back() -
 
 
 def test_the_preview_of_an_edit_and_the_trial_of_rules_bill_the_volume_of_the_lines() -> None:
-    cards = {name: replace(card, dimensional=DimensionalWeight.of_inches(139)) for name, card in TARIFFS.cards.items()}
-    planner = a_planner("reno", tariffs=replace(TARIFFS, cards=cards))
+    planner = a_planner("reno", tariffs=with_volume_billed(DimensionalWeight.of_inches(139)))
     costs = []
     for volume in (0, 15_000):
         order = a_copy(a_line("1", 3).model_copy(update={"unit_volume_cubic_centimetres": volume}))

@@ -102,7 +102,7 @@ def test_the_rest_of_a_kit_of_which_a_part_has_left_follows_by_itself() -> None:
 def plan(order: Order, assignable: Mapping[str, Mapping[str, int]]) -> tuple[Order, list[Any]]:
     ids = iter([new_id() for _ in range(200)])
     planned = plan_order(
-        replace(order, assignable=assignable), place("89501"), a_planner("reno", "newark"), {}, NOON, lambda: next(ids), PATIENCE, "UPS"
+        replace(order, assignable=assignable), place("89501"), a_planner("reno", "newark"), {}, NOON, lambda: next(ids), PATIENCE
     )
     return planned.outcome.order, [say.data for say in planned.outcome.says]
 

@@ -15,17 +15,28 @@ from hypothesis import strategies as st
 
 from services.routing.decide.calendar import add_business_days
 from services.routing.decide.capacity import Slot
-from services.routing.decide.geography import Place
+from services.routing.decide.geography import Place, is_offshore
 from services.routing.decide.network import Location, Network
 from services.routing.decide.options import Option
 from services.routing.decide.planner import Planner
 from services.routing.decide.plans import Plan, PlanRequest, Wanted
 from services.routing.decide.splitting import cheapest_partition
-from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Tariffs, billable_pounds
+from services.routing.decide.tariffs import (
+    SCORE_PER_CENT,
+    SERVICES,
+    DimensionalWeight,
+    Prices,
+    Service,
+    Tariffs,
+    Way,
+    Ways,
+    billable_pounds,
+)
 from services.routing.postal_codes import find_place
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, load_tariffs
 
 TARIFFS = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150)
+(CARRIER,) = TARIFFS.carriers.values()
 WEDNESDAY = datetime(2026, 3, 4, 16, 0, tzinfo=UTC)
 """Eleven in the morning in New York, eight in Reno."""
 ZIPS = {"reno": "89506", "dallas": "75236", "columbus": "43217", "atlanta": "30336", "newark": "07114", "chicago": "60601"}
@@ -60,6 +71,17 @@ def a_planner(*codes: str, tariffs: Tariffs = TARIFFS, **more: Any) -> Planner:
     return Planner(Network([a_location(code) for code in codes or ZIPS]), tariffs, **more)
 
 
+def ways(zone: int, *services: Service) -> Ways:
+    """By the only carrier."""
+    return tuple(Way(CARRIER.name, service, zone, CARRIER.transit_days[service][zone]) for service in services or SERVICES)
+
+
+def with_volume_billed(rule: DimensionalWeight) -> Tariffs:
+    """The shipped cards, each with this dimensional weight."""
+    cards = {service: replace(card, dimensional=rule) for service, card in CARRIER.cards.items()}
+    return replace(TARIFFS, carriers={CARRIER.name: replace(CARRIER, cards=cards)})
+
+
 def wanted(*units: int, grams: int = 400, hazmat: bool = False) -> list[Wanted]:
     return [Wanted(str(number), f"SKU-{number}", count, grams, hazmat) for number, count in enumerate(units, start=1)]
 
@@ -90,9 +112,11 @@ def everywhere(*skus: str, units: int = 9) -> dict[str, dict[str, int]]:
 def test_the_cheapest_location_ships_and_among_equals_the_nearest() -> None:
     plan = a_planner().plan(request(wanted(2), everywhere("SKU-1")))
     assert taken(plan) == {"reno": {"1": 2}}
-    assert (plan.parcels[0].service, plan.parcels[0].zone) == ("ground", 2)
+    assert (plan.parcels[0].way.service, plan.parcels[0].way.zone) == ("ground", 2)
     near_both = a_planner("newark", "columbus").plan(request(wanted(1), everywhere("SKU-1"), to="16801"))
-    zones = {reach.location.code: (reach.zone, reach.miles) for reach in a_planner("newark", "columbus").network.reach(place("16801"))}
+    zones = {
+        reach.location.code: (reach.zone, reach.miles) for reach in a_planner("newark", "columbus").network.reach(place("16801"), TARIFFS)
+    }
     assert zones["newark"][0] == zones["columbus"][0]
     assert taken(near_both) == {min(zones, key=lambda code: zones[code][1]): {"1": 1}}
 
@@ -153,9 +177,9 @@ def test_inactive_and_excluded_locations_are_not_asked() -> None:
 
 def test_two_day_ground_beats_two_day_air_where_it_arrives_in_time() -> None:
     near = a_planner("reno").plan(request(wanted(1), everywhere("SKU-1"), to="90001", service_level="two_day"))
-    assert (near.parcels[0].service, near.parcels[0].arrives_on, near.late) == ("ground", date(2026, 3, 6), False)
+    assert (near.parcels[0].way.service, near.parcels[0].arrives_on, near.late) == ("ground", date(2026, 3, 6), False)
     far = a_planner("reno").plan(request(wanted(1), everywhere("SKU-1"), to="10001", service_level="two_day"))
-    assert (far.parcels[0].service, far.parcels[0].arrives_on) == ("two_day", date(2026, 3, 6))
+    assert (far.parcels[0].way.service, far.parcels[0].arrives_on) == ("two_day", date(2026, 3, 6))
 
 
 def test_a_farther_location_ships_when_the_near_one_has_closed_for_the_day() -> None:
@@ -165,7 +189,7 @@ def test_a_farther_location_ships_when_the_near_one_has_closed_for_the_day() -> 
     calm = planner.plan(request(wanted(1), stock, to="10001", now=evening))
     assert taken(calm) == {"newark": {"1": 1}}, "nothing was promised, so cheap and near is best"
     hurried = planner.plan(request(wanted(1), stock, to="10001", now=evening, service_level="next_day"))
-    assert (taken(hurried), hurried.parcels[0].service) == ({"reno": {"1": 1}}, "next_day")
+    assert (taken(hurried), hurried.parcels[0].way.service) == ({"reno": {"1": 1}}, "next_day")
     assert hurried.parcels[0].arrives_on == date(2026, 3, 5)
 
 
@@ -180,21 +204,21 @@ def test_a_farther_location_ships_when_the_near_one_rests() -> None:
 def test_a_date_the_customer_was_told_wins_over_the_service_level() -> None:
     friday = datetime(2026, 3, 6, 20, 0, tzinfo=UTC)
     plan = a_planner("reno").plan(request(wanted(1), everywhere("SKU-1"), to="10001", deliver_by=friday))
-    assert (plan.parcels[0].service, plan.late) == ("two_day", False)
+    assert (plan.parcels[0].way.service, plan.late) == ("two_day", False)
 
 
 def test_when_no_plan_keeps_the_promise_the_earliest_one_is_chosen_at_its_least_cost() -> None:
     yesterday = datetime(2026, 3, 3, 20, 0, tzinfo=UTC)
     plan = a_planner("reno", "newark").plan(request(wanted(1), everywhere("SKU-1"), to="10001", deliver_by=yesterday))
     assert (taken(plan), plan.parcels[0].arrives_on, plan.late) == ({"newark": {"1": 1}}, date(2026, 3, 5), True)
-    assert plan.parcels[0].service == "ground", "next to the customer ground is as early as air"
+    assert plan.parcels[0].way.service == "ground", "next to the customer ground is as early as air"
 
 
 def test_closest_ships_from_the_nearest_location_even_where_another_is_cheaper() -> None:
     lines = [Wanted("1", "SKU-1", 1, 400, False), Wanted("2", "SKU-2", 1, 400, False)]
     stock = {"SKU-1": {"chicago": 9, "columbus": 9}, "SKU-2": {"chicago": 9, "columbus": 9}}
     plan = a_planner("chicago", "columbus", objective="closest").plan(request(lines, stock, to="46201"))
-    miles = {reach.location.code: reach.miles for reach in a_planner("chicago", "columbus").network.reach(place("46201"))}
+    miles = {reach.location.code: reach.miles for reach in a_planner("chicago", "columbus").network.reach(place("46201"), TARIFFS)}
     assert list(taken(plan)) == [min(miles, key=lambda code: miles[code])]
 
 
@@ -208,7 +232,7 @@ def test_ship_by_is_the_end_of_the_business_day_at_the_location() -> None:
 def test_goods_beyond_one_parcels_limit_go_as_several() -> None:
     plan = a_planner("reno").plan(request(wanted(4, grams=40_000), everywhere("SKU-1")))
     assert billable_pounds(160_000) == 353
-    full, rest = TARIFFS.cards["ground"].price_cents(2, 150, residential=True), TARIFFS.cards["ground"].price_cents(2, 53, residential=True)
+    full, rest = CARRIER.cards["ground"].price_cents(2, 150, residential=True), CARRIER.cards["ground"].price_cents(2, 53, residential=True)
     assert full is not None
     assert rest is not None
     assert (plan.parcels[0].parcels, plan.parcels[0].carrier_cents) == (3, 2 * full + rest)
@@ -230,9 +254,9 @@ class TestServices:
     def test_a_location_without_a_service_in_time_leaves_the_order_to_others_and_the_record_says_why(self) -> None:
         asked = request(wanted(1), {"SKU-1": {"reno": 9, "dallas": 9}}, to="10001", service_level="two_day")
         plan = Planner(self.NETWORK, TARIFFS).plan(asked)
-        assert [(parcel.location.code, parcel.service, plan.late) for parcel in plan.parcels] == [("dallas", "two_day", False)]
+        assert [(parcel.location.code, parcel.way.service, plan.late) for parcel in plan.parcels] == [("dallas", "two_day", False)]
         assert [row[3] for row in plan.record["candidates"] if row[0] == "reno"] == ["too late: offers only ground"]
-        assert a_planner("reno").plan(asked).parcels[0].service == "two_day", "it would be in time by what does not pick up there"
+        assert a_planner("reno").plan(asked).parcels[0].way.service == "two_day", "it would be in time by what does not pick up there"
         nobody = replace(asked, deliver_by=WEDNESDAY)
         last = Planner(self.NETWORK, TARIFFS).plan(nobody)
         assert [row[3] for row in last.record["candidates"] if row[0] == "reno"] == ["too late: offers only ground"]
@@ -242,22 +266,22 @@ class TestServices:
 
     def test_where_nothing_else_has_it_it_ships_late_by_what_there_is(self) -> None:
         plan = Planner(self.NETWORK, TARIFFS).plan(request(wanted(1), {"SKU-1": {"reno": 9}}, to="10001", service_level="next_day"))
-        days = TARIFFS.days("ground", plan.parcels[0].zone, offshore=False)
-        assert (plan.late, plan.parcels[0].service) == (True, "ground")
+        days = CARRIER.transit_days["ground"][plan.parcels[0].way.zone]
+        assert (plan.late, plan.parcels[0].way.service) == (True, "ground")
         assert plan.parcels[0].arrives_on == add_business_days(date(2026, 3, 4), days)
 
     def test_a_parcel_without_a_promise_costs_what_the_services_of_its_location_cost(self) -> None:
         asked = request(wanted(1), {"SKU-1": {"newark": 9, "dallas": 9}}, to="10001")
         assert taken(a_planner().plan(asked)) == {"newark": {"1": 1}}
         plan = Planner(self.NETWORK, TARIFFS).plan(asked)
-        assert [(parcel.location.code, parcel.service) for parcel in plan.parcels] == [("dallas", "ground")]
+        assert [(parcel.location.code, parcel.way.service) for parcel in plan.parcels] == [("dallas", "ground")]
         alone = Planner(self.NETWORK, TARIFFS).plan(replace(asked, excluded=frozenset({"dallas"}))).parcels[0]
-        assert alone.service == "next_day"
-        assert alone.carrier_cents == TARIFFS.cards["next_day"].price_cents(alone.zone, 1, residential=True)
+        assert alone.way.service == "next_day"
+        assert alone.carrier_cents == CARRIER.cards["next_day"].price_cents(alone.way.zone, 1, residential=True)
         in_one_zone = Network([a_location("newark", services=("next_day",)), a_location("columbus")])
-        assert len({reach.zone for reach in in_one_zone.reach(place("16801"))}) == 1
+        assert len({reach.zone for reach in in_one_zone.reach(place("16801"), TARIFFS)}) == 1
         plan = Planner(in_one_zone, TARIFFS).plan(request(wanted(1), everywhere("SKU-1"), to="16801"))
-        assert [(parcel.location.code, parcel.service) for parcel in plan.parcels] == [("columbus", "ground")]
+        assert [(parcel.location.code, parcel.way.service) for parcel in plan.parcels] == [("columbus", "ground")]
 
 
 def test_an_order_of_a_hundred_lines_is_planned_whole() -> None:
@@ -325,7 +349,7 @@ def cost_of(planner: Planner, asked: PlanRequest, units: Mapping[str, Mapping[st
     """What a distribution costs when every parcel arrives by the limit, worked out parcel by parcel; None when one can not."""
     grams = {entry.sku: entry.unit_weight_grams for entry in asked.wanted}
     total = 0
-    for reach in planner.network.reach(asked.destination):
+    for reach in planner.network.reach(asked.destination, planner.tariffs):
         load = sum(grams[sku] * count for sku, count in units.get(reach.location.code, {}).items())
         if not load:
             continue
@@ -334,9 +358,10 @@ def cost_of(planner: Planner, asked: PlanRequest, units: Mapping[str, Mapping[st
         prices = []
         for service in reach.location.services:
             arrival = dispatched
-            for _ in range(planner.tariffs.days(service, reach.zone, offshore=reach.offshore)):
+            at_sea = CARRIER.offshore_days[service] if is_offshore(reach.location.place, asked.destination) else 0
+            for _ in range(CARRIER.transit_days[service][reach.zone] + at_sea):
                 arrival = date.fromordinal(arrival.toordinal() + {4: 3, 5: 2}.get(arrival.weekday(), 1))
-            card = planner.tariffs.cards[service]
+            card = CARRIER.cards[service]
             full, rest = divmod(billable_pounds(load), 150)
             parcels = [150] * full + [rest] * (rest > 0)
             costs = [card.price_cents(reach.zone, pounds, residential=asked.residential) for pounds in parcels]
@@ -355,7 +380,7 @@ def test_a_plan_is_the_cheapest_of_all_plans_on_small_orders(instance: dict[str,
     asked = as_request(instance)
     planner = Planner(Network([a_location(code, services=own) for code, own in zip(CODES, instance["services"], strict=True)]), TARIFFS)
     plan = planner.plan(asked)
-    assert all(parcel.service in parcel.location.services for parcel in plan.parcels)
+    assert all(parcel.way.service in parcel.location.services for parcel in plan.parcels)
     homes = [[code for code in CODES if asked.assignable[entry.sku][code]] for entry in asked.wanted]
     entries = [(entry, own) for entry, own in zip(asked.wanted, homes, strict=True) if own]
     limit = None if plan.record["arrive_by"] is None else date.fromisoformat(plan.record["arrive_by"])

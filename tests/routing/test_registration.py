@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,18 @@ from services.routing import current
 from services.routing.decide.geography import Place
 from services.routing.decide.registration import Settled, Unplaced, check_location, settle_places
 from services.routing.settings import PlanningSettings
-from shared.contracts.fulfillment import LocationRegistrationRequested
+from shared.contracts.fulfillment import CARRIER_SERVICES, CarrierService, LocationRegistrationRequested
 from tests.routing.messages import RENO
 
 ZONES = {"America/Los_Angeles"}
+CARRIERS: Mapping[str, Sequence[CarrierService]] = {"UPS": CARRIER_SERVICES, "Regional": ("ground",)}
 
 
 def test_a_location_on_the_map_with_a_clock_and_a_3pl_is_registered() -> None:
-    assert check_location(RENO, on_map=True, time_zones=ZONES, partners={"west"}) is None
-    assert check_location(RENO, on_map=True, time_zones=ZONES, partners=None) is None, "no partners file, nothing to check against"
+    assert check_location(RENO, on_map=True, time_zones=ZONES, partners={"west"}, carriers=CARRIERS) is None
+    assert check_location(RENO, on_map=True, time_zones=ZONES, partners=None, carriers=CARRIERS) is None, (
+        "no partners file, nothing to check against"
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ def test_a_location_on_the_map_with_a_clock_and_a_3pl_is_registered() -> None:
     ],
 )
 def test_what_is_wrong_is_told_by_field_with_the_way_out(on_map: bool, zones: set[str], partners: set[str], field: str) -> None:
-    refused = check_location(RENO, on_map=on_map, time_zones=zones, partners=partners)
+    refused = check_location(RENO, on_map=on_map, time_zones=zones, partners=partners, carriers=CARRIERS)
     assert refused is not None
     assert refused.field == field
     assert ";" in refused.detail, "what is wrong; what to do"
@@ -61,10 +65,10 @@ def test_what_was_never_looked_for_gets_its_place_in_the_past_and_what_changes_s
 
 def test_a_location_that_nothing_could_leave_is_refused_with_the_services_that_there_are() -> None:
     nothing, some = RENO.model_copy(update={"services": []}), RENO.model_copy(update={"services": ["next_day"]})
-    refused = check_location(nothing, on_map=True, time_zones=ZONES, partners=None)
+    refused = check_location(nothing, on_map=True, time_zones=ZONES, partners=None, carriers=CARRIERS)
     assert refused is not None
     assert (refused.field, "at least one of ground, two_day, next_day" in refused.detail) == ("services", True)
-    assert check_location(some, on_map=True, time_zones=ZONES, partners=None) is None
+    assert check_location(some, on_map=True, time_zones=ZONES, partners=None, carriers=CARRIERS) is None
     with pytest.raises(ValidationError, match="'ground', 'two_day' or 'next_day'"):
         LocationRegistrationRequested.model_validate({**RENO.model_dump(), "services": ["drone"]})
 

@@ -35,7 +35,7 @@ from shared.contracts.routing_rules import RoutingRulesSaved
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
 from tests.routing.messages import DALLAS, HOME, RENO, SHOPPER, a_line, an_order, reserved
-from tests.routing.test_planner import TARIFFS, ZIPS, a_planner, request, wanted
+from tests.routing.test_planner import ZIPS, a_planner, request, wanted, with_volume_billed
 from tests.routing.test_rule_versions import a_draft, in_force
 from tests.routing.test_rules import EXAMPLE, a_rule
 
@@ -134,10 +134,7 @@ class TestInWords:
 
     def test_a_parcel_that_is_billed_by_its_volume_is_said_and_recorded(self) -> None:
         """Two light cushions: there 30 liters are 14 pounds. Without a volume the record is as it was before volumes were known."""
-        bulky = replace(
-            TARIFFS, cards={name: replace(card, dimensional=DimensionalWeight.of_inches(139)) for name, card in TARIFFS.cards.items()}
-        )
-        planner = a_planner("reno", tariffs=bulky)
+        planner = a_planner("reno", tariffs=with_volume_billed(DimensionalWeight.of_inches(139)))
         [first] = wanted(1)
         stock = {"SKU-1": {"reno": 2}}
         # Only the second of its lines knows how large it is, and one unit more is wanted than there is.

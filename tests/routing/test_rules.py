@@ -175,7 +175,7 @@ def test_where_ground_does_not_pick_up_its_days_are_those_of_the_next_service() 
     forbid = a_rule("forbid", "fresh", locations="location.ground_days > 3")
     planner = a_desk(forbid, newark={"services": ("next_day",)})
     plan = plan_of(planner, wanted(1), {"SKU-1": {"newark": 9, "columbus": 9}}, to="89501")
-    assert [(parcel.location.code, parcel.service) for parcel in plan.parcels] == [("newark", "next_day")]
+    assert [(parcel.location.code, parcel.way.service) for parcel in plan.parcels] == [("newark", "next_day")]
     assert exclusions(plan)["columbus"] == "excluded by rule 'fresh'"
 
 

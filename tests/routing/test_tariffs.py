@@ -20,13 +20,13 @@ from services.routing.decide.tariffs import (
     ZONES,
     DimensionalWeight,
     LoadPrices,
+    Service,
     billable_pounds,
     load_of,
 )
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
-
-TARIFFS = load_tariffs(SHIPPED_RATE_CARDS, handling_cents=150)
+from tests.routing.test_planner import CARRIER, TARIFFS, ways
 
 
 @pytest.fixture
@@ -53,44 +53,45 @@ def test_weight_is_billed_in_whole_pounds_rounded_up(grams: int, pounds: int) ->
 
 def test_the_shipped_cards_cover_every_zone_and_pound_and_cost_more_for_farther_heavier_and_faster() -> None:
     for service in SERVICES:
-        card = TARIFFS.cards[service]
+        card = CARRIER.cards[service]
         for zone in ZONES:
             prices = [card.price_cents(zone, pounds, residential=False) for pounds in range(1, PARCEL_LIMIT_POUNDS + 1)]
             assert None not in prices
             assert prices == sorted(prices, key=lambda price: price or 0)
     for pounds in (1, 50, 150):
         for zone in ZONES:
-            one, two, three = (TARIFFS.cards[service].price_cents(zone, pounds, residential=True) or 0 for service in SERVICES)
+            one, two, three = (CARRIER.cards[service].price_cents(zone, pounds, residential=True) or 0 for service in SERVICES)
             assert one < two < three
 
 
 @given(st.sampled_from(SERVICES), st.sampled_from(ZONES), st.integers(1, 149), st.integers(1, 149))
-def test_one_parcel_of_the_shipped_cards_never_costs_more_than_two(service: str, zone: int, one: int, other: int) -> None:
+def test_one_parcel_of_the_shipped_cards_never_costs_more_than_two(service: Service, zone: int, one: int, other: int) -> None:
     """The search for the best plan relies on it."""
-    prices = TARIFFS.prices(zone, (service,), residential=True)  # type: ignore[arg-type]  # hypothesis widens the literal
+    prices = TARIFFS.prices(ways(zone, service), residential=True)
     assert prices is not None
     assert prices[one + other] <= prices[one] + prices[other]
 
 
 def test_prices_of_several_services_are_those_of_the_cheapest_with_handling() -> None:
-    prices = TARIFFS.prices(5, SERVICES, residential=True)
+    prices = TARIFFS.prices(ways(5), residential=True)
     assert prices is not None
-    ground = TARIFFS.cards["ground"].price_cents(5, 7, residential=True)
+    ground = CARRIER.cards["ground"].price_cents(5, 7, residential=True)
     assert ground is not None
     assert prices[7] // SCORE_PER_CENT == ground + 150
-    quote = TARIFFS.quote(5, SERVICES, 7 * 453, residential=True)
+    quote = TARIFFS.quote(ways(5), 7 * 453, residential=True)
     assert quote is not None
-    assert (quote.service, quote.parcels, quote.carrier_cents, quote.handling_cents) == ("ground", 1, ground, 150)
+    assert (quote.way.service, quote.parcels, quote.carrier_cents, quote.handling_cents) == ("ground", 1, ground, 150)
 
 
 def test_a_carriers_published_tables_load_as_they_are(real_inputs: Path) -> None:
     theirs = load_tariffs(real_inputs / "rates", handling_cents=0)
-    assert theirs.cards["ground"].price_cents(2, 1, residential=False) == 339
-    assert theirs.cards["ground"].price_cents(2, 1, residential=True) == 454
-    assert theirs.cards["two_day"].price_cents(8, 15, residential=False) == 3640
-    assert theirs.cards["next_day"].price_cents(5, 2000, residential=False) == 549_725 + 275
+    (carrier,) = theirs.carriers.values()
+    assert carrier.cards["ground"].price_cents(2, 1, residential=False) == 339
+    assert carrier.cards["ground"].price_cents(2, 1, residential=True) == 454
+    assert carrier.cards["two_day"].price_cents(8, 15, residential=False) == 3640
+    assert carrier.cards["next_day"].price_cents(5, 2000, residential=False) == 549_725 + 275
     assert theirs.version != TARIFFS.version
-    assert theirs.transit_days == TARIFFS.transit_days, "they have no transit days, so the shipped ones count"
+    assert carrier.transit_days == CARRIER.transit_days, "they have no transit days, so the shipped ones count"
 
 
 def test_a_missing_card_is_named(folder: Path) -> None:
@@ -156,7 +157,7 @@ def test_a_parcel_is_billed_by_its_volume_where_that_comes_to_more_than_its_weig
     rows = ["service,divisor,unit,above", "ground,139,in3/lb,", "two_day,166,in3/lb,1728", "next_day,5000,cm3/kg,"]
     (folder / "dimensional.csv").write_text("\n".join(rows) + "\n")
     tariffs = load_tariffs(folder, handling_cents=150)
-    ground, two_day, next_day = (tariffs.cards[service] for service in SERVICES)
+    ground, two_day, next_day = (tariffs.carriers[CARRIER.name].cards[service] for service in SERVICES)
     cubic_foot = 28_316
     assert [ground.billed_pounds(1_000, cubic_foot), ground.billed_pounds(9_000, cubic_foot), ground.billed_pounds(1_000, 0)] == [13, 20, 3]
     assert [two_day.billed_pounds(1_000, cubic_foot), two_day.billed_pounds(1_000, cubic_foot + 1)] == [3, 11]
@@ -164,12 +165,12 @@ def test_a_parcel_is_billed_by_its_volume_where_that_comes_to_more_than_its_weig
     assert restore_tariffs(card_files(folder), handling_cents=150) == tariffs
     assert tariffs.version != TARIFFS.version
 
-    prices = tariffs.prices(5, SERVICES, residential=True, by_load=True)
+    prices = tariffs.prices(ways(5), residential=True, by_load=True)
     assert prices is not None
     loads = [load_of(grams, volume) for grams in (1, 900, 70_000, 900_000) for volume in (0, 1, cubic_foot, 400_000, 9_000_000)]
     assert prices.scores(np.array(loads)).tolist() == [prices[load] for load in loads]
     for load in loads:
-        quote = tariffs.quote(5, SERVICES, load & LIMIT_GRAMS - 1, residential=True, cubic_centimetres=load >> LOAD_BITS)
+        quote = tariffs.quote(ways(5), load & LIMIT_GRAMS - 1, residential=True, cubic_centimetres=load >> LOAD_BITS)
         assert quote is not None
         assert (quote.carrier_cents + quote.handling_cents) * SCORE_PER_CENT + quote.parcels == prices[load]
 
@@ -194,9 +195,9 @@ def test_a_volume_is_billed_in_whole_pounds_rounded_up_and_not_at_all_up_to_wher
 def test_a_service_without_a_row_bills_weight_alone(folder: Path) -> None:
     (folder / "dimensional.csv").write_text("service,divisor,unit,above\nground,139,in3/lb,\n")
     tariffs = load_tariffs(folder, handling_cents=0)
-    assert [tariffs.cards[service].billed_pounds(1_000, 28_316) for service in SERVICES] == [13, 3, 3]
+    assert [tariffs.carriers[CARRIER.name].cards[service].billed_pounds(1_000, 28_316) for service in SERVICES] == [13, 3, 3]
     by_load, by_weight = (
-        tariffs.prices(5, services, residential=True, by_load=one) for services, one in ((SERVICES, True), (SERVICES[1:], False))
+        tariffs.prices(ways(5, *services), residential=True, by_load=one) for services, one in ((SERVICES, True), (SERVICES[1:], False))
     )
     assert by_load is not None
     assert by_weight is not None

@@ -20,7 +20,7 @@ from services.routing.decide.scarcity import StockPriceError
 from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service
 from services.routing.decide.together import clusters
 from services.routing.decide.whole_plans import Orders, Parcels, plan_prices, while_it_lasts
-from tests.routing.test_planner import TARIFFS, a_location, a_planner, place
+from tests.routing.test_planner import CARRIER, TARIFFS, a_location, a_planner, place
 
 POUND_GRAMS = 453
 
@@ -186,9 +186,9 @@ def test_a_unit_is_worth_what_the_services_of_the_other_place_cost_more(
     ordered = [Ordered(tuple((sku, 1) for sku in lines), place("89501"), level, True, 9.0) for lines in dict.fromkeys((skus, "A"))]
     found = taken(Outlook(network, TARIFFS, 0, {sku: shelves[sku] for sku in skus}, dict.fromkeys(skus, 400), ordered, 1.0))
     assert found.together == (set("A") if skus == "AB" else set())
-    zones = {reach.location.code: reach.zone for reach in network.reach(place("89501"))}
+    zones = {reach.location.code: reach.zone for reach in network.reach(place("89501"), TARIFFS)}
     here, there = (
-        TARIFFS.cards[service].price_cents(zones[code], 1, residential=True) for service, code in zip(by, ("reno", "newark"), strict=True)
+        CARRIER.cards[service].price_cents(zones[code], 1, residential=True) for service, code in zip(by, ("reno", "newark"), strict=True)
     )
     assert here is not None
     assert there is not None

@@ -15,7 +15,7 @@ from services.routing.decide.guidance import Guidance, WantedItem, guide
 from services.routing.decide.network import Network, Reach
 from services.routing.decide.plans import EXCLUDED, INACTIVE, PlanRequest, Wanted
 from services.routing.decide.rules import LocationFacts, RuleSet
-from services.routing.decide.tariffs import Prices, Service, Tariffs
+from services.routing.decide.tariffs import Prices, Tariffs, Ways
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Candidate:
     stock: list[int]
     whole: int = 0
     extra: int = 0
-    services: tuple[Service, ...] = ()
+    ways: Ways = ()
     """Those that arrive by the day that was last looked at."""
     prices: Prices | None = None
     """What a parcel costs by them."""
@@ -79,12 +79,13 @@ def candidates_of(
     hazardous = any(item.hazmat for item in items)
     excluded: list[list[Any]] = [[code, NOT_CARRIED, 0, "its postal code is on no map"] for code in network.off_map]
     asked: list[tuple[Reach, list[int]]] = []
-    for reach in network.reach(request.destination, tariffs.chart):
+    for reach in network.reach(request.destination, tariffs):
         location = reach.location
         if not location.active:
             excluded.append([location.code, reach.zone, reach.miles, INACTIVE])
-        elif not reach.carried:
-            border = f"no rate from {location.place.country} to {request.destination.country}"
+        elif not reach.ways:
+            whose = " of its carriers" if tariffs.ways(location.place, request.destination) else ""
+            border = f"no rate{whose} from {location.place.country} to {request.destination.country}"
             excluded.append([location.code, reach.zone, reach.miles, border])
         elif location.code in request.excluded:
             excluded.append([location.code, reach.zone, reach.miles, EXCLUDED])
@@ -95,7 +96,7 @@ def candidates_of(
             if hazardous and not location.hazmat_certified:
                 stock = [0 if item.hazmat else have for item, have in zip(items, stock, strict=True)]
             asked.append((reach, stock))
-    guidance = _guidance(tariffs, rules, request, items, asked)
+    guidance = _guidance(rules, request, items, asked)
     candidates = []
     for reach, stock in asked:
         if any(stock):
@@ -110,7 +111,6 @@ def candidates_of(
 
 
 def _guidance(
-    tariffs: Tariffs,
     rules: RuleSet | None,
     request: PlanRequest,
     items: Sequence[Item],
@@ -122,7 +122,7 @@ def _guidance(
     locations = [
         LocationFacts(
             reach,
-            tariffs.days(reach.location.services[0], reach.zone, offshore=reach.offshore, extra_days=reach.extra_days),
+            reach.ways[0].days,
             sum(min(have, item.units) for item, have in zip(items, stock, strict=True)),
             all(have >= item.units for item, have in zip(items, stock, strict=True)),
         )

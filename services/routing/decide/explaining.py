@@ -42,7 +42,7 @@ def in_words(plan: Plan, second: Plan | None) -> str:
     elif not plan.parcels:
         said = "No location may ship anything of it"
     else:
-        said = _choice(plan, second) + _bulky(plan) + _full(plan) + _before_release(plan)
+        said = _choice(plan, second) + _carried(plan) + _bulky(plan) + _full(plan) + _before_release(plan)
     return said + _skipped(plan)
 
 
@@ -52,6 +52,17 @@ def _skipped(plan: Plan) -> str:
     told = [f"; rule '{name}' could not be evaluated: {without_kind(why)}" for name, why in skipped[:MOST_SKIPPED_TOLD]]
     more = len(skipped) - len(told)
     return "".join(told) + (f"; nor could {more} more" if more else "")
+
+
+def _carried(plan: Plan) -> str:
+    """Who carries each parcel, and for how much the others would have, where there are several carriers."""
+    told = []
+    for parcel in plan.parcels:
+        if parcel.cents_by_carrier:
+            others = sorted((cents, name) for name, cents in parcel.cents_by_carrier.items() if name != parcel.way.carrier)
+            instead = ", ".join(f"{name} {cents // 100}.{cents % 100:02d}" for cents, name in others)
+            told.append(f"from {parcel.location.name} by {parcel.way.carrier}" + (f" (by {instead})" if instead else ""))
+    return f"; {' and '.join(told)}" if told else ""
 
 
 def _bulky(plan: Plan) -> str:

@@ -9,8 +9,8 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from services.routing.decide.capacity import Capacity
-from services.routing.decide.geography import NOT_CARRIED, Place, ZoneChart, is_offshore, lane_between, miles_between
-from services.routing.decide.tariffs import SERVICES, Service
+from services.routing.decide.geography import NOT_CARRIED, Place, miles_between
+from services.routing.decide.tariffs import SERVICES, Service, Tariffs, Way, Ways
 from shared.calendar import MONDAY_TO_FRIDAY, Dispatch, WorkCalendar
 
 MOST_KNOWN_DESTINATIONS = 20_000
@@ -37,28 +37,32 @@ class Location:
     """How much work it takes; None: as much as comes."""
     services: tuple[Service, ...] = SERVICES
     """Those that pick up there, in the order of ``SERVICES``, at least one."""
+    carriers: frozenset[str] = frozenset()
+    """Those that pick up there; none named: all."""
 
     @property
     def calendar(self) -> WorkCalendar:
         """When it works."""
         return WorkCalendar(self.time_zone, self.order_cutoff, self.working_days, self.holidays)
 
+    def has(self, way: Way, tariffs: Tariffs) -> bool:
+        """Whether its carrier picks up there for its service. An only carrier does so everywhere."""
+        return way.service in self.services and (not self.carriers or way.carrier in self.carriers or len(tariffs.carriers) == 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """One location seen from a destination. ``extra_days`` are the carrier's, beyond those of the zone and of crossing the sea."""
+    """One location seen from a destination.
+
+    ``ways`` are those of the carriers and services that pick up there, and where they are the same as of another location, the same object.
+    ``zone`` is that of the preferred carrier of those that take parcels from there to the destination.
+    """
 
     index: int
     location: Location
     zone: int
     miles: int
-    offshore: bool
-    extra_days: int = 0
-
-    @property
-    def carried(self) -> bool:
-        """Whether the carrier takes parcels from there to the destination at all."""
-        return self.zone != NOT_CARRIED
+    ways: Ways
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class Network:
     """Counted up with every registration; stands in every decision record."""
     off_map: Sequence[str] = ()
     """Codes of registered locations whose postal code is on no map: nothing ships from there."""
-    _reaches: dict[tuple[Place, ZoneChart | None], tuple[Reach, ...]] = field(default_factory=dict)
+    _reaches: dict[tuple[Place, tuple[str, ...]], tuple[Reach, ...]] = field(default_factory=dict)
+    _ways: dict[Ways, Ways] = field(default_factory=dict)
     _dispatches: dict[int, Dispatch] = field(default_factory=dict)
 
     @cached_property
@@ -78,24 +83,25 @@ class Network:
         """Capacity and calendar of the locations that limit their work."""
         return {place.code: (place.capacity, place.calendar) for place in self.locations if place.active and place.capacity is not None}
 
-    def reach(self, destination: Place, chart: ZoneChart | None = None) -> tuple[Reach, ...]:
-        """Every location with its zone and distance, nearest first, so that among equals the nearest wins."""
-        key = (destination, chart)
+    def reach(self, destination: Place, tariffs: Tariffs) -> tuple[Reach, ...]:
+        """Every location with its ways and distance, nearest first, so that among equals the nearest wins."""
+        key = (destination, tariffs.identity)
         known = self._reaches.get(key)
         if known is None:
             if len(self._reaches) >= MOST_KNOWN_DESTINATIONS:
                 for oldest in list(self._reaches)[: MOST_KNOWN_DESTINATIONS // 2]:
                     del self._reaches[oldest]
-            known = self._reaches[key] = self._look(destination, chart)
+            known = self._reaches[key] = self._look(destination, tariffs)
         return known
 
-    def _look(self, destination: Place, chart: ZoneChart | None) -> tuple[Reach, ...]:
+    def _look(self, destination: Place, tariffs: Tariffs) -> tuple[Reach, ...]:
         seen = []
         for index, location in enumerate(self.locations):
             origin = location.place
             miles = round(miles_between(origin.latitude, origin.longitude, destination.latitude, destination.longitude))
-            lane = lane_between(origin, destination, chart)
-            seen.append(Reach(index, location, lane.zone, miles, is_offshore(origin, destination), lane.extra_days))
+            ways = tuple(way for way in tariffs.ways(origin, destination) if location.has(way, tariffs))
+            zone = ways[0].zone if ways else NOT_CARRIED
+            seen.append(Reach(index, location, zone, miles, self._ways.setdefault(ways, ways)))
         return tuple(sorted(seen, key=lambda reach: (reach.miles, reach.location.code)))
 
     def dispatch(self, index: int, now: datetime) -> Dispatch:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from services.routing.decide.calendar import PROMISED_BUSINESS_DAYS
 from services.routing.decide.geography import Place
-from services.routing.decide.network import Network, Reach
+from services.routing.decide.network import Network
 from services.routing.decide.scarcity import StockPriceError, stock_prices
-from services.routing.decide.tariffs import SCORE_PER_CENT, SERVICES, Prices, Service, Tariffs, billable_pounds
+from services.routing.decide.tariffs import SCORE_PER_CENT, Prices, Tariffs, Ways, billable_pounds
 from services.routing.decide.together import clusters
 from services.routing.decide.whole_plans import Lines, Orders, Parcels, in_order, plan_prices, while_it_lasts
 
@@ -228,26 +228,24 @@ class _Ways:
 
     def _look(self, place: Place, service_level: str, residential: bool) -> str:
         tariffs = self._outlook.tariffs
-        reaches = [reach for reach in self._outlook.network.reach(place, tariffs.chart) if reach.carried and reach.location.active]
-        allowed = {reach.location.code: (reach.zone, self._in_time(reach, service_level)) for reach in reaches}
-        if not any(services for _, services in allowed.values()):
+        reaches = [reach for reach in self._outlook.network.reach(place, tariffs) if reach.location.active]
+        # That keep the promise when the parcel leaves on the day of the order.
+        limit = PROMISED_BUSINESS_DAYS.get(service_level)
+        allowed = {reach.location.code: tuple(way for way in reach.ways if limit is None or way.days <= limit) for reach in reaches}
+        if not any(allowed.values()):
             # Nothing is in time: the planner takes the earliest day then; which one that is matters little here.
-            allowed = {reach.location.code: (reach.zone, reach.location.services) for reach in reaches}
-        carried = {code: (zone, services) for code, (zone, services) in sorted(allowed.items()) if services}
-        name = " ".join(f"{code}:{zone}:{len(services)}" for code, (zone, services) in carried.items()) + f" {residential}"
+            allowed = {reach.location.code: reach.ways for reach in reaches}
+        carried = {code: ways for code, ways in sorted(allowed.items()) if ways}
+        name = " ".join(f"{code}:{_name(ways)}" for code, ways in carried.items()) + f" {residential}"
         if name not in self.prices:
-            found = {code: tariffs.prices(zone, services, residential=residential) for code, (zone, services) in carried.items()}
+            found = {code: tariffs.prices(ways, residential=residential) for code, ways in carried.items()}
             self.prices[name] = {code: prices for code, prices in found.items() if prices is not None}
         return name
 
-    def _in_time(self, reach: Reach, service_level: str) -> tuple[Service, ...]:
-        """Its services that keep the promise when the parcel leaves on the day of the order."""
-        limit = PROMISED_BUSINESS_DAYS.get(service_level)
-        if limit is None:
-            return reach.location.services
-        days = self._outlook.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
-        counted = zip(SERVICES, days, strict=True)
-        return tuple(service for service, count in counted if service in reach.location.services and count <= limit)
+
+def _name(ways: Ways) -> str:
+    """What parcels cost by some ways, as a text: those with the same name cost the same."""
+    return ",".join(f"{way.carrier}.{way.service}.{way.zone}" for way in ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,25 +261,24 @@ class _Question:
 def _questions(outlook: Outlook, ordered: Iterable[Ordered], shelves: Shelves) -> Iterator[_Question]:
     """What there is to answer of SKUs by themselves."""
     demand: dict[str, dict[str, float]] = {}
-    regions: dict[str, dict[str, int]] = {}
+    regions: dict[str, dict[str, Ways]] = {}
     known: dict[Place, str] = {}
     for entry in ordered:
         if entry.place not in known:
-            reaches = outlook.network.reach(entry.place, outlook.tariffs.chart)
-            zones = {reach.location.code: reach.zone for reach in reaches if reach.carried}
-            known[entry.place] = " ".join(f"{code}:{zone}" for code, zone in sorted(zones.items()))
-            regions[known[entry.place]] = zones
+            reaches = outlook.network.reach(entry.place, outlook.tariffs)
+            ways = {reach.location.code: reach.ways for reach in reaches if reach.ways}
+            known[entry.place] = " ".join(f"{code}:{_name(own)}" for code, own in sorted(ways.items()))
+            regions[known[entry.place]] = ways
         region = known[entry.place]
         for sku, units in entry.lines:
             if len(shelves.get(sku, ())) >= 2:
                 own = demand.setdefault(sku, {})
                 own[region] = own.get(region, 0.0) + units * entry.orders * outlook.days
-    services = {location.code: location.services for location in outlook.network.locations}
     by_pounds: dict[int, list[str]] = {}
     for sku in sorted(demand):
         by_pounds.setdefault(billable_pounds(outlook.unit_grams[sku]), []).append(sku)
     for weight, skus in sorted(by_pounds.items()):
-        costs = _costs(outlook.tariffs, services, regions, weight)
+        costs = _costs(outlook.tariffs, regions, weight)
         for some in _cut(skus, SKUS_AT_ONCE):
             yield _Question(
                 some,
@@ -295,14 +292,12 @@ def _cut(skus: Sequence[str], most: int) -> Iterable[Sequence[str]]:
     return (skus[begin : begin + most] for begin in range(0, len(skus), most))
 
 
-def _costs(
-    tariffs: Tariffs, services: Mapping[str, tuple[Service, ...]], regions: Mapping[str, Mapping[str, int]], pounds: int
-) -> dict[tuple[str, str], int]:
-    """What a parcel of so many pounds to a home costs, by whatever service of the location is cheapest."""
+def _costs(tariffs: Tariffs, regions: Mapping[str, Mapping[str, Ways]], pounds: int) -> dict[tuple[str, str], int]:
+    """What a parcel of so many pounds to a home costs, by whatever is cheapest."""
     costs = {}
-    for region, zones in regions.items():
-        for code, zone in zones.items():
-            prices = tariffs.prices(zone, services[code], residential=True)
+    for region, ways_by_location in regions.items():
+        for code, ways in ways_by_location.items():
+            prices = tariffs.prices(ways, residential=True)
             if prices is not None:
                 costs[code, region] = prices[pounds] // SCORE_PER_CENT
     return costs

@@ -20,7 +20,7 @@ from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.candidates import Candidate, Item, candidates_of, items_of, told_of_rules, unplaced_units, without_unplaced
 from services.routing.decide.foresight import StockPrices, worth_cents
 from services.routing.decide.guidance import Guidance, Objective
-from services.routing.decide.network import Network, Reach
+from services.routing.decide.network import Location, Network, Reach
 from services.routing.decide.options import Option, Partition
 from services.routing.decide.plans import ONLY_A_PART, Parcel, Plan, PlanRequest, Wanted
 from services.routing.decide.recording import record_of_request
@@ -34,8 +34,9 @@ from services.routing.decide.tariffs import (
     SCORE_PER_CENT,
     SERVICES,
     Prices,
-    Service,
     Tariffs,
+    Way,
+    Ways,
     billable_pounds,
     load_of,
 )
@@ -127,11 +128,7 @@ class Planner:
         if not fastest:
             yield promised
         if fastest or promised is not None:
-            days = {
-                self._arrival(candidate.reach, service, request)
-                for candidate in candidates
-                for service in candidate.reach.location.services
-            }
+            days = {self._arrival(candidate.reach, way, request) for candidate in candidates for way in candidate.reach.ways}
             yield from sorted(day for day in days if fastest or promised is None or day > promised)
 
     def _leaves(self, reach: Reach, request: PlanRequest) -> date:
@@ -139,32 +136,24 @@ class Planner:
         slot = request.slots.get(reach.location.code) if request.slots else None
         return self.network.dispatch(reach.index, request.now).day if slot is None else slot.day
 
-    def _arrival(self, reach: Reach, service: Service, request: PlanRequest) -> date:
-        days = self.tariffs.days(service, reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
-        return _day_after(self._leaves(reach, request), days)
-
-    def _services(self, reach: Reach, limit: date | None, leaves: date, among: tuple[Service, ...]) -> tuple[Service, ...]:
-        """The services of these that arrive in time."""
-        if limit is None:
-            return among
-        days = self.tariffs.days_of_services(reach.zone, offshore=reach.offshore, extra_days=reach.extra_days)
-        return _in_time(leaves, days, limit, among)
+    def _arrival(self, reach: Reach, way: Way, request: PlanRequest) -> date:
+        return _day_after(self._leaves(reach, request), way.days)
 
     def _price(self, candidates: Sequence[Candidate], items: Sequence[Item], limit: date | None, request: PlanRequest) -> None:
-        """Notes at each candidate by which services a parcel arrives by ``limit``, and what it costs; most candidates share both."""
+        """Notes at each candidate which ways a parcel arrives by ``limit``, and what it costs; most candidates share both."""
         by_load = self._by_load(items)
-        known: dict[tuple[int, bool, int, date | None, tuple[Service, ...]], tuple[tuple[Service, ...], Prices | None]] = {}
+        known: dict[tuple[int, date | None], tuple[Ways, Prices | None]] = {}
         for candidate in candidates:
             reach = candidate.reach
-            own = reach.location.services
             leaves = None if limit is None else self._leaves(reach, request)
-            key = (reach.zone, reach.offshore, reach.extra_days, leaves, own)
+            # Equal ways are one object (``Reach``), and to tell objects apart is faster than to compare what is in them.
+            key = (id(reach.ways), leaves)
             found = known.get(key)
             if found is None:
-                services = own if leaves is None else self._services(reach, limit, leaves, own)
-                prices = self.tariffs.prices(reach.zone, services, residential=request.residential, by_load=by_load)
-                found = known[key] = (services, prices)
-            candidate.services, candidate.prices = found
+                ways = reach.ways if leaves is None else _in_time(reach.ways, leaves, limit)
+                prices = self.tariffs.prices(ways, residential=request.residential, by_load=by_load)
+                found = known[key] = (ways, prices)
+            candidate.ways, candidate.prices = found
 
     def _solve(self, candidates: Sequence[Candidate], items: Sequence[Item], request: PlanRequest) -> Units | None:
         """The best plan by the services that are in time: units per item (by position) and candidate. None when there is none."""
@@ -214,9 +203,8 @@ class Planner:
             reach = candidates[index].reach
             grams = sum(items[position].unit_grams * count for position, count in units.items())
             volume = sum(items[position].unit_volume * count for position, count in units.items()) if by_load else 0
-            quote = self.tariffs.quote(
-                reach.zone, candidates[index].services, grams, residential=request.residential, cubic_centimetres=volume
-            )
+            ways = candidates[index].ways
+            quote = self.tariffs.quote(ways, grams, residential=request.residential, cubic_centimetres=volume)
             assert quote is not None, "a location without a price is no option"
             weighed = billable_pounds(grams)
             slot = request.slots.get(reach.location.code)
@@ -228,8 +216,7 @@ class Planner:
             yield Parcel(
                 location=reach.location,
                 units=tuple(lines),
-                service=quote.service,
-                zone=reach.zone,
+                way=quote.way,
                 miles=reach.miles,
                 parcels=quote.parcels,
                 carrier_cents=quote.carrier_cents,
@@ -237,10 +224,23 @@ class Planner:
                 ship_by=(
                     self.network.dispatch(reach.index, request.now).ship_by if slot is None else reach.location.calendar.end_of(slot.day)
                 ),
-                arrives_on=self._arrival(reach, quote.service, request),
+                arrives_on=self._arrival(reach, quote.way, request),
                 slot=slot,
                 billed_by_volume=(weighed, quote.billed_pounds) if quote.billed_pounds > weighed else None,
+                cents_by_carrier=self._by_carrier(ways, grams, volume, request.residential, self.pick_cents * len(units)),
             )
+
+    def _by_carrier(self, ways: Ways, grams: int, volume: int, residential: bool, picking: int) -> dict[str, int]:
+        """What a parcel costs by each carrier that can bring it; nothing where the installation has just one."""
+        if len(self.tariffs.carriers) == 1:
+            return {}
+        costs = {}
+        for carrier in self.tariffs.carriers:
+            own = tuple(way for way in ways if way.carrier == carrier)
+            quote = self.tariffs.quote(own, grams, residential=residential, cubic_centimetres=volume)
+            if quote is not None:
+                costs[carrier] = quote.carrier_cents + quote.handling_cents + picking
+        return costs
 
     def _record(
         self,
@@ -284,7 +284,7 @@ class Planner:
             "pounds": billable_pounds(grams),
             "cost_cents": sum(parcel.cost_cents for parcel in parcels),
             "chosen": [
-                [parcel.location.code, parcel.service, parcel.cost_cents, {line_id: count for line_id, _, count in parcel.units}]
+                [parcel.location.code, parcel.way.service, parcel.cost_cents, {line_id: count for line_id, _, count in parcel.units}]
                 for parcel in parcels
             ],
             "candidates": seen,
@@ -294,6 +294,8 @@ class Planner:
         bulky = {parcel.location.code: list(parcel.billed_by_volume) for parcel in parcels if parcel.billed_by_volume is not None}
         if bulky:
             record["billed_by_volume"] = bulky
+        if len(self.tariffs.carriers) > 1:
+            record["carriers"] = {parcel.location.code: [parcel.way.carrier, dict(parcel.cents_by_carrier)] for parcel in parcels}
         if self.capacity_cents:
             record["capacity_cents"] = self.capacity_cents
         worths = self._foresight(request)
@@ -304,16 +306,22 @@ class Planner:
         return record if told is None else record | {"rules": told}
 
     def _why_too_late(self, reach: Reach, limit: date | None, request: PlanRequest) -> str:
-        """Whether a location would be in time if it had a free slot, or if other services picked up there."""
-        own = reach.location.services
+        """Whether a location would be in time if it had a free slot, or if other services or carriers picked up there."""
         slot = request.slots.get(reach.location.code)
         if slot is not None and slot.put_off:
-            in_time = self._services(reach, limit, self.network.dispatch(reach.index, request.now).day, own)
-            if self.tariffs.prices(reach.zone, in_time, residential=request.residential) is not None:
+            in_time = _in_time(reach.ways, self.network.dispatch(reach.index, request.now).day, limit)
+            if self.tariffs.prices(in_time, residential=request.residential) is not None:
                 return f"capacity exhausted until {slot.day.isoformat()}"
-        if own != SERVICES and self._services(reach, limit, self._leaves(reach, request), SERVICES):
-            return f"too late: offers only {' and '.join(own)}"
+        everything = self.tariffs.ways(reach.location.place, request.destination)
+        if everything != reach.ways and _in_time(everything, self._leaves(reach, request), limit):
+            return f"too late: offers only {_offer(reach.location)}"
         return "too late"
+
+
+def _offer(location: Location) -> str:
+    """What picks up at a location that lacks services or carriers: ``ground``, ``UPS``, ``ground of UPS``."""
+    services = "" if location.carriers and location.services == SERVICES else " and ".join(location.services)
+    return " of ".join(part for part in (services, " and ".join(sorted(location.carriers))) if part)
 
 
 def _worths(prices: StockPrices, location: str, items: Sequence[Item]) -> tuple[int, ...]:
@@ -328,9 +336,9 @@ def _day_after(day: date, days: int) -> date:
 
 
 @lru_cache(maxsize=16_384)
-def _in_time(dispatched: date, days: tuple[int, ...], limit: date, among: tuple[Service, ...]) -> tuple[Service, ...]:
-    counted = zip(SERVICES, days, strict=True)
-    return tuple(service for service, count in counted if service in among and add_business_days(dispatched, count) <= limit)
+def _in_time(ways: Ways, leaves: date, limit: date | None) -> Ways:
+    """The ways of these that arrive in time."""
+    return ways if limit is None else tuple(way for way in ways if add_business_days(leaves, way.days) <= limit)
 
 
 def _deal(sku: str, units: int, wanted: Sequence[Wanted], open_units: dict[str, int]) -> Iterator[tuple[str, str, int]]:

@@ -76,7 +76,6 @@ def plan_order(
     now: datetime,
     new_id: Callable[[], UUID],
     deadlines: Deadlines,
-    carrier: str,
     openings: Openings | None = None,
     proposed: Plan | None = None,
 ) -> Planned:
@@ -90,7 +89,6 @@ def plan_order(
         now: the time.
         new_id: makes ids.
         deadlines: how long allocation may take to answer.
-        carrier: who carries the parcels.
         openings: free slots of the locations that limit their work, if any does; this plan's are taken.
         proposed: a plan of all of it that was made together with other orders.
     """
@@ -110,9 +108,7 @@ def plan_order(
         return Planned(call_for_attention(order, "held_by_rule", detail[:500], now, deadlines), decision)
     if not plan.parcels:
         return Planned(_no_location(order, plan, now, deadlines), decision)
-    fulfillments = [
-        _fulfillment(order, parcel, plan.instructions, decision.decision_id, now, new_id, deadlines, carrier) for parcel in plan.parcels
-    ]
+    fulfillments = [_fulfillment(order, parcel, plan.instructions, decision.decision_id, now, new_id, deadlines) for parcel in plan.parcels]
     for parcel in plan.parcels:
         for _, sku, units in parcel.units:
             key = (sku, parcel.location.code)
@@ -275,7 +271,6 @@ def _fulfillment(
     now: datetime,
     new_id: Callable[[], UUID],
     deadlines: Deadlines,
-    carrier: str,
 ) -> Fulfillment:
     return Fulfillment(
         fulfillment_id=new_id(),
@@ -284,9 +279,9 @@ def _fulfillment(
         location=parcel.location.code,
         partner=parcel.location.partner,
         state=State.PLANNED,
-        carrier=carrier,
-        service=parcel.service,
-        zone=parcel.zone,
+        carrier=parcel.way.carrier,
+        service=parcel.way.service,
+        zone=parcel.way.zone,
         shipping_cost_cents=parcel.carrier_cents,
         ship_by=parcel.ship_by,
         arrives_on=parcel.arrives_on,

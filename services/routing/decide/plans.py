@@ -1,4 +1,4 @@
-"""What is to be planned, and the plan: which location ships which units, by which service, at what cost."""
+"""What is to be planned, and the plan: which location ships which units, which way, at what cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.routing.decide.foresight import StockPrices
 from services.routing.decide.geography import Place
 from services.routing.decide.guidance import OrderFacts
 from services.routing.decide.network import Location
-from services.routing.decide.tariffs import Service
+from services.routing.decide.tariffs import Way
 
 ONLY_A_PART = "has only a part"
 """Instead of what the whole order would cost from a location."""
@@ -74,12 +74,11 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What one location ships, by which service. ``units`` are per line, in the order's order."""
+    """What one location ships, and which way. ``units`` are per line, in the order's order."""
 
     location: Location
     units: tuple[tuple[str, str, int], ...]
-    service: Service
-    zone: int
+    way: Way
     miles: int
     parcels: int
     carrier_cents: int
@@ -89,6 +88,8 @@ class Parcel:
     slot: Slot | None = None
     billed_by_volume: tuple[int, int] | None = None
     """Pounds that it weighs and pounds that it is billed as, where the carrier bills its volume."""
+    cents_by_carrier: Mapping[str, int] = field(default_factory=dict)
+    """What it would cost by each carrier that brings it in time, where there are several to choose from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.routing.decide.geography import Place
-from shared.contracts.fulfillment import CARRIER_SERVICES, LocationRegistrationRequested
+from shared.contracts.fulfillment import CARRIER_SERVICES, CarrierService, LocationRegistrationRequested
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,12 @@ class FieldRefused:
 
 
 def check_location(
-    wanted: LocationRegistrationRequested, *, on_map: bool, time_zones: Collection[str], partners: Collection[str] | None
+    wanted: LocationRegistrationRequested,
+    *,
+    on_map: bool,
+    time_zones: Collection[str],
+    partners: Collection[str] | None,
+    carriers: Mapping[str, Collection[CarrierService]],
 ) -> FieldRefused | None:
     """A location must lie on the map, live in a known time zone, be worked by a 3PL that reads a queue, and be left by some service.
 
@@ -28,6 +33,7 @@ def check_location(
         on_map: whether its postal code was found.
         time_zones: names of the IANA time zone database.
         partners: codes of the 3PLs in the partners file; None when there is no such file to check against.
+        carriers: the services that each carrier of the rate cards has.
     """
     if not on_map:
         way_out = "give a US ZIP code that exists" if wanted.country == "US" else "add it to the file that ORDERMESH_POSTAL_AREAS names"
@@ -44,11 +50,28 @@ def check_location(
             f"names none, so nothing could leave; give at least one of {known}, leave it out for all of them, "
             "or register the location with active false",
         )
+    problem = _check_carriers(wanted, carriers)
+    if problem is not None:
+        return problem
     if wanted.fulfillments_per_hour is not None and wanted.work_starts >= wanted.order_cutoff:
         return FieldRefused(
             "work_starts",
             f"{wanted.work_starts} is not before order_cutoff {wanted.order_cutoff}, so no hour has a slot; "
             "let work start earlier, or leave fulfillments_per_hour out",
+        )
+    return None
+
+
+def _check_carriers(wanted: LocationRegistrationRequested, carriers: Mapping[str, Collection[CarrierService]]) -> FieldRefused | None:
+    known = ", ".join(carriers)
+    stranger = next((name for name in wanted.carriers if name not in carriers), None)
+    if stranger is not None:
+        return FieldRefused("carriers", f"{stranger!r} has no rate cards (known: {known}); add them, or leave carriers out for all of them")
+    if not any(service in carriers[name] for name in wanted.carriers or carriers for service in wanted.services):
+        return FieldRefused(
+            "carriers",
+            f"none of {', '.join(wanted.carriers) or known} has {' or '.join(wanted.services)}, so nothing could leave; "
+            "name another carrier or service, or leave carriers out for all of them",
         )
     return None
 

@@ -1,4 +1,4 @@
-"""What a parcel costs and how long it takes: rate cards by weight, zone and service, transit days by zone and service.
+"""What a parcel costs and how long it takes: by each carrier's rate cards (weight, zone and service) and transit days (zone and service).
 
 Carriers bill the greater of what a parcel weighs and its dimensional weight, its volume divided by a number of theirs; some only above a
 volume. Source: UPS, "Dimensional Weight" (www.ups.com, packaging: cubic inches / 139, any fraction to the next pound, the greater
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.routing.decide.geography import ZoneChart
+from services.routing.decide.geography import NOT_CARRIED, Place, ZoneChart, is_offshore, lane_between
 from shared.contracts.fulfillment import CARRIER_SERVICES, CarrierService
 
 Numbers = NDArray[np.int64]
@@ -32,7 +32,7 @@ MICROGRAMS_PER_POUND = 453_592_370
 PARCEL_LIMIT_POUNDS = 150
 """The heaviest single parcel that the large parcel carriers take; heavier goods go as several parcels."""
 
-NOT_CARRIED = 1 << 61
+NO_SCORE = 1 << 61
 """The score of what no service carries."""
 
 SCORE_PER_CENT = 1_000
@@ -193,7 +193,7 @@ class LoadPrices(Prices):
     def __missing__(self, load: int) -> int:
         by_weight = billable_pounds(load & LIMIT_GRAMS - 1)
         volume = load >> LOAD_BITS
-        best = NOT_CARRIED
+        best = NO_SCORE
         for prices, endless, rule in self._services:
             pounds = by_weight if rule is None else max(by_weight, rule.pounds(volume))
             if (endless or pounds <= prices.limit_pounds) and (score := prices[pounds]) < best:
@@ -204,19 +204,33 @@ class LoadPrices(Prices):
         """The scores of many loads at once."""
         by_weight = billable_pounds_of_many(pounds & LIMIT_GRAMS - 1)
         volumes = pounds >> LOAD_BITS
-        best: Numbers = np.full(pounds.shape, NOT_CARRIED, dtype=np.int64)
+        best: Numbers = np.full(pounds.shape, NO_SCORE, dtype=np.int64)
         for prices, endless, rule in self._services:
             own = by_weight if rule is None else np.maximum(by_weight, rule.pounds_of_many(volumes))
             scores = prices.scores(own)
-            np.minimum(best, scores if endless else np.where(own <= prices.limit_pounds, scores, NOT_CARRIED), out=best)
+            np.minimum(best, scores if endless else np.where(own <= prices.limit_pounds, scores, NO_SCORE), out=best)
         return best
+
+
+class Way(NamedTuple):
+    """One way for a parcel from a location to a customer: by a carrier's service, in the zone that this carrier prices."""
+
+    carrier: str
+    service: Service
+    zone: int
+    days: int
+    """Business days in transit."""
+
+
+Ways = tuple[Way, ...]
+"""The preferred first, for when two cost the same: by carrier, then by service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """How some goods travel from one location: by which service, in how many parcels, at what price of the carrier, billed as what."""
+    """How some goods travel from one location: which way, in how many parcels, at what price of the carrier, billed as what."""
 
-    service: Service
+    way: Way
     parcels: int
     carrier_cents: int
     handling_cents: int
@@ -224,88 +238,120 @@ class Quote:
 
 
 @dataclass(frozen=True)
-class Tariffs:
-    """The rate cards of a carrier and our own cost of handling a parcel.
+class Carrier:
+    """What one carrier offers.
 
     Args:
-        version: names the files the cards were read from; stands in every decision record.
-        cards: one card per service.
+        name: as 3PLs and customers are told it.
+        cards: one card per service that it has.
         transit_days: business days by service and zone.
-        offshore_days: added to ground and air when a parcel has to cross the sea.
-        handling_cents: our cost per parcel.
+        offshore_days: added by service when a parcel has to cross the sea.
         chart: the carrier's own zones; without it they follow from distance, and no border is crossed.
     """
 
-    version: str
+    name: str
     cards: Mapping[Service, RateCard]
     transit_days: Mapping[Service, Mapping[int, int]]
     offshore_days: Mapping[Service, int]
-    handling_cents: int
     chart: ZoneChart | None = None
-    _days: dict[tuple[int, bool, int], tuple[int, ...]] = field(default_factory=dict)
-    _prices: dict[tuple[int, tuple[Service, ...], bool, bool], Prices | None] = field(default_factory=dict)
+
+    def ways(self, origin: Place, destination: Place) -> Ways:
+        """By each of its services, if it takes parcels from there to there at all."""
+        lane = lane_between(origin, destination, self.chart)
+        if lane.zone == NOT_CARRIED:
+            return ()
+        offshore = is_offshore(origin, destination)
+        return tuple(
+            Way(
+                self.name,
+                service,
+                lane.zone,
+                self.transit_days[service][lane.zone] + (self.offshore_days[service] if offshore else 0) + lane.extra_days,
+            )
+            for service in SERVICES
+            if service in self.cards
+        )
+
+
+@dataclass(frozen=True)
+class Tariffs:
+    """What carriers charge, and our own cost of handling a parcel.
+
+    Args:
+        version: names the files the cards were read from; stands in every decision record.
+        carriers: by name, the preferred first.
+        handling_cents: our cost per parcel.
+    """
+
+    version: str
+    carriers: Mapping[str, Carrier]
+    handling_cents: int
+    _prices: dict[tuple[Ways, bool, bool], Prices | None] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def identity(self) -> tuple[str, ...]:
+        """What tells these cards from others: their version, and the carriers' names, which an only carrier's files do not have."""
+        return (self.version, *self.carriers)
 
     @cached_property
     def bill_volume(self) -> bool:
         """Whether any service does."""
-        return any(card.dimensional is not None for card in self.cards.values())
+        return any(card.dimensional is not None for carrier in self.carriers.values() for card in carrier.cards.values())
 
-    def days(self, service: Service, zone: int, *, offshore: bool, extra_days: int = 0) -> int:
-        """Business days in transit."""
-        return self.transit_days[service][zone] + (self.offshore_days[service] if offshore else 0) + extra_days
+    def ways(self, origin: Place, destination: Place) -> Ways:
+        """All ways between two places."""
+        return tuple(way for carrier in self.carriers.values() for way in carrier.ways(origin, destination))
 
-    def days_of_services(self, zone: int, *, offshore: bool, extra_days: int = 0) -> tuple[int, ...]:
-        """Business days in transit of every service."""
-        key = (zone, offshore, extra_days)
-        if key not in self._days:
-            self._days[key] = tuple(self.days(service, zone, offshore=offshore, extra_days=extra_days) for service in SERVICES)
-        return self._days[key]
+    def card(self, way: Way) -> RateCard:
+        """What a way is priced by."""
+        return self.carriers[way.carrier].cards[way.service]
 
-    def prices(self, zone: int, services: tuple[Service, ...], *, residential: bool, by_load: bool = False) -> Prices | None:
-        """The cheapest of these services by pound, or None when none of them carries into that zone. Worked out once.
+    def prices(self, ways: Ways, *, residential: bool, by_load: bool = False) -> Prices | None:
+        """The cheapest of these ways by pound, or None when there is none. Worked out once.
 
         ``by_load``: by weight and volume (:func:`load_of`) instead.
         """
-        key = (zone, services, residential, by_load)
+        key = (ways, residential, by_load)
         if key not in self._prices:
-            self._prices[key] = self._work_out(zone, services, residential, by_load)
+            self._prices[key] = self._work_out(ways, residential, by_load)
         return self._prices[key]
 
-    def _work_out(self, zone: int, services: tuple[Service, ...], residential: bool, by_load: bool) -> Prices | None:
+    def _work_out(self, ways: Ways, residential: bool, by_load: bool) -> Prices | None:
         carried = []
         dimensional = []
-        for service in services:
+        for way in ways:
+            card = self.card(way)
             scores = []
             for pounds in range(1, PARCEL_LIMIT_POUNDS + 1):
-                offer = self.cards[service].price_cents(zone, pounds, residential=residential)
+                offer = card.price_cents(way.zone, pounds, residential=residential)
                 if offer is None:
                     break
                 scores.append((offer + self.handling_cents) * SCORE_PER_CENT + 1)
             if scores:
                 carried.append(scores)
-                dimensional.append(self.cards[service].dimensional)
+                dimensional.append(card.dimensional)
         if not carried:
             return None
         return LoadPrices(carried, dimensional) if by_load else Prices(carried)
 
-    def quote(self, zone: int, services: tuple[Service, ...], grams: int, *, residential: bool, cubic_centimetres: int = 0) -> Quote | None:
-        """The cheapest of these services for one shipment; None when none carries it."""
-        prices = self.prices(zone, services, residential=residential)
+    def quote(self, ways: Ways, grams: int, *, residential: bool, cubic_centimetres: int = 0) -> Quote | None:
+        """The cheapest of these ways for one shipment; None when none carries it."""
+        prices = self.prices(ways, residential=residential)
         if prices is None:
             return None
         best: Quote | None = None
         least = 0
-        for service in services:
-            card = self.cards[service]
+        for way in ways:
+            card = self.card(way)
             pounds = card.billed_pounds(grams, cubic_centimetres)
             full, rest = divmod(pounds, prices.limit_pounds)
             parcels = full + (1 if rest else 0)
-            full_cents = card.price_cents(zone, prices.limit_pounds, residential=residential) if full else 0
-            rest_cents = card.price_cents(zone, rest, residential=residential) if rest else 0
+            full_cents = card.price_cents(way.zone, prices.limit_pounds, residential=residential) if full else 0
+            rest_cents = card.price_cents(way.zone, rest, residential=residential) if rest else 0
             if full_cents is None or rest_cents is None:
                 continue
             cents = full * full_cents + rest_cents
             score = (cents + self.handling_cents * parcels) * SCORE_PER_CENT + parcels
             if best is None or score < least:
-                best, least = Quote(service, parcels, cents, self.handling_cents * parcels, pounds), score
+                best, least = Quote(way, parcels, cents, self.handling_cents * parcels, pounds), score
         return best

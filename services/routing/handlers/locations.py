@@ -28,6 +28,7 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
             on_map=place is not None,
             time_zones=current.time_zones(),
             partners=current.partners(),
+            carriers={name: carrier.cards.keys() for name, carrier in current.tariffs().carriers.items()},
         )
         if problem is not None or place is None:
             assert problem is not None, "what is not on the map is refused"

@@ -123,7 +123,6 @@ def _plan(book: Book, order: Order, planner: Planner, claims: Claims, openings: 
         book.tx.now,
         book.tx.new_id,
         book.deadlines,
-        current.settings().carrier,
         openings,
         proposed,
     )

@@ -88,17 +88,17 @@ async def save_locations(
         ), saved AS (
             INSERT INTO locations (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active,
                                    registered_at, working_days, holidays, dock_to_stock_days, capabilities, fulfillments_per_day,
-                                   fulfillments_per_hour, work_starts, services)
+                                   fulfillments_per_hour, work_starts, services, carriers)
             SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, $10,
                    string_to_array(working_days, ' ')::smallint[], string_to_array(holidays, ' ')::date[], dock_to_stock_days,
                    string_to_array(capabilities, ' '), fulfillments_per_day, fulfillments_per_hour, work_starts,
-                   string_to_array(services, ' ')
+                   string_to_array(services, ' '), string_to_array(carriers, chr(10))
             FROM renewed, unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
                                  $9::boolean[], $12::text[], $13::text[], $14::int[], $15::text[], $16::int[], $17::int[],
-                                 $18::text[], $20::text[])
+                                 $18::text[], $20::text[], $21::text[])
                  AS new (location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, working_days,
                          holidays, dock_to_stock_days, capabilities, fulfillments_per_day, fulfillments_per_hour, work_starts,
-                         services)
+                         services, carriers)
             ON CONFLICT (location) DO UPDATE
             SET name = excluded.name, partner = excluded.partner, postal_code = excluded.postal_code, country = excluded.country,
                 time_zone = excluded.time_zone, order_cutoff = excluded.order_cutoff, hazmat_certified = excluded.hazmat_certified,
@@ -106,7 +106,7 @@ async def save_locations(
                 working_days = excluded.working_days, holidays = excluded.holidays, dock_to_stock_days = excluded.dock_to_stock_days,
                 capabilities = excluded.capabilities, fulfillments_per_day = excluded.fulfillments_per_day,
                 fulfillments_per_hour = excluded.fulfillments_per_hour, work_starts = excluded.work_starts,
-                services = excluded.services
+                services = excluded.services, carriers = excluded.carriers
             RETURNING locations.*
         )
         INSERT INTO location_versions (location, version, document)
@@ -133,4 +133,5 @@ async def save_locations(
         [item.work_starts for item, _ in locations],
         [json.dumps(place_as_json(place)) for _, place in locations],
         [" ".join(service for service in CARRIER_SERVICES if service in item.services) for item, _ in locations],
+        ["\n".join(sorted(set(item.carriers))) for item, _ in locations],
     )

@@ -107,7 +107,7 @@ async def list_locations(connection: Connection) -> Sequence[Record]:
         """
         SELECT location, name, partner, postal_code, country, time_zone, order_cutoff, hazmat_certified, active, registered_at,
                working_days, holidays, dock_to_stock_days, capabilities, fulfillments_per_day, fulfillments_per_hour, work_starts,
-               services,
+               services, carriers,
                COALESCE((SELECT jsonb_agg(jsonb_build_object('day', s.day, 'hour', nullif(s.hour, -1), 'taken', s.taken)
                                           ORDER BY s.day, s.hour)
                          FROM capacity_slots s

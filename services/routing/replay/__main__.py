@@ -57,7 +57,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="what stock is worth to later orders, where a plan looks ahead: what the decision recorded, and the prices of now where it "
         "recorded none (recorded, the default); or the prices of now for all",
     )
-    what_if.add_argument("--rate-cards", type=Path, metavar="FOLDER", help="another carrier's cards")
+    what_if.add_argument("--rate-cards", type=Path, metavar="FOLDER", help="other rate cards")
     what_if.add_argument("--handling-cents", type=_cents, help="our cost of a parcel")
     what_if.add_argument("--pick-cents", type=_cents, help="our cost of picking an item")
     what_if.add_argument("--split-cents", type=_cents, help="what one parcel less is worth beyond its cost")
@@ -126,7 +126,7 @@ def variation(options: argparse.Namespace, rules: RuleSet | None, prices: StockP
             network = Network(places, off_map=network.off_map)
         return Planner(
             network=network,
-            tariffs=Tariffs(cards.version, cards.cards, cards.transit_days, cards.offshore_days, handling_cents, cards.chart),
+            tariffs=Tariffs(cards.version, cards.carriers, handling_cents),
             objective=options.objective or planner.objective,
             pick_cents=planner.pick_cents if options.pick_cents is None else options.pick_cents,
             split_cents=planner.split_cents if options.split_cents is None else options.split_cents,

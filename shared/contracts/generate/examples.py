@@ -32,6 +32,7 @@ TEXTS = {
     "cancellation_id": "cancellation-1",
     "capabilities": "bulk",
     "carrier": "UPS",
+    "carriers": "UPS",
     "channel": "web-shop",
     "channels": "web-shop",
     "city": "Reno",

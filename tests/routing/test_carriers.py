@@ -1,0 +1,264 @@
+"""Several carriers: each with its own cards, zones and days; the cheapest in time carries, by example and against HiGHS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from services.routing import current
+from services.routing.decide.explaining import in_words, runner_up
+from services.routing.decide.geography import Lane, ZoneChart
+from services.routing.decide.network import Network
+from services.routing.decide.planner import Planner
+from services.routing.decide.recording import canonical
+from services.routing.decide.registration import check_location
+from services.routing.decide.tariffs import Carrier, RateCard, Tariffs, Way
+from services.routing.queries import locations
+from services.routing.settings import PlanningSettings
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
+from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentRequested, LocationRegistrationRejected
+from tests.routing.conftest import Desk
+from tests.routing.messages import RENO, an_order
+from tests.routing.oracle import compare, random_planner, random_request
+from tests.routing.test_handlers import AMPLE
+from tests.routing.test_planner import CARRIER, TARIFFS, a_location, place, request, taken, wanted
+from tests.routing.test_replay import again, kept
+
+
+def cheaper(card: RateCard, cents: int) -> RateCard:
+    """The same card, every parcel so much cheaper."""
+    rows = {zone: tuple(None if price is None else price - cents for price in row) for zone, row in card.cents.items()}
+    return replace(card, cents=rows)
+
+
+NATIONAL = replace(CARRIER, name="National")
+REGIONAL = replace(
+    CARRIER,
+    name="Regional",
+    cards={"ground": cheaper(CARRIER.cards["ground"], 100)},
+    transit_days={**CARRIER.transit_days, "ground": dict.fromkeys(CARRIER.transit_days["ground"], 4)},
+)
+"""A dollar cheaper and four days under way, ground only."""
+
+
+def tariffs_of(*carriers: Carrier) -> Tariffs:
+    return Tariffs("several", {carrier.name: carrier for carrier in carriers}, 150)
+
+
+BOTH = tariffs_of(NATIONAL, REGIONAL)
+
+
+def test_the_cheapest_carrier_that_keeps_the_promise_carries() -> None:
+    planner = Planner(Network([a_location("reno")]), BOTH)
+    asked = request(wanted(1), {"SKU-1": {"reno": 9}})
+    alone = Planner(Network([a_location("reno")]), TARIFFS).plan(asked)
+    [whenever] = planner.plan(asked).parcels
+    assert (whenever.way, whenever.cost_cents) == (Way("Regional", "ground", 2, 4), alone.cost_cents - 100)
+    [soon] = planner.plan(replace(asked, deliver_by=asked.now.replace(day=6))).parcels
+    assert (soon.way.carrier, soon.way.service, soon.cost_cents) == ("National", "ground", alone.cost_cents)
+    assert soon.arrives_on <= date(2026, 3, 6)
+
+
+def test_who_is_named_first_carries_where_two_cost_the_same() -> None:
+    same = tariffs_of(replace(CARRIER, name="B"), replace(CARRIER, name="A"))
+    plan = Planner(Network([a_location("reno")]), same).plan(request(wanted(1), {"SKU-1": {"reno": 9}}))
+    assert plan.parcels[0].way.carrier == "B"
+
+
+def test_a_carrier_prices_by_its_own_zones_and_crosses_only_its_own_borders() -> None:
+    near = replace(NATIONAL, name="Near", chart=ZoneChart({("US", "895", "US", "1"): Lane(2, 1)}))
+    planner = Planner(Network([a_location("reno")]), tariffs_of(NATIONAL, near))
+    asked = request(wanted(1), {"SKU-1": {"reno": 9}}, to="10001")
+    [parcel] = planner.plan(asked).parcels
+    assert (parcel.way.carrier, parcel.way.zone) == ("Near", 2)
+    assert parcel.way.days == CARRIER.transit_days["ground"][2] + 1
+    vancouver = replace(place("98101"), country="CA", postal_code="V6B1A1")
+    abroad = planner.plan(replace(asked, destination=vancouver))
+    assert abroad.record["excluded"] == [["reno", 0, abroad.record["excluded"][0][2], "no rate from US to CA"]]
+    crossing = replace(NATIONAL, name="Crossing", chart=ZoneChart({("US", "", "CA", ""): Lane(8, 3)}))
+    only_national = Network([a_location("reno", carriers=frozenset({"National"}))])
+    assert [
+        parcel.way.carrier
+        for parcel in replace(planner, tariffs=tariffs_of(NATIONAL, crossing)).plan(replace(asked, destination=vancouver)).parcels
+    ] == ["Crossing"]
+    refused = Planner(only_national, tariffs_of(NATIONAL, crossing)).plan(replace(asked, destination=vancouver))
+    assert refused.record["excluded"][0][3] == "no rate of its carriers from US to CA"
+
+
+class TestPickUps:
+    """Reno is served by the regional carrier only, which is too slow for some promises."""
+
+    NETWORK = Network([a_location("reno", carriers=frozenset({"Regional"})), a_location("dallas")])
+
+    def test_a_location_ships_only_by_the_carriers_that_pick_up_there_and_the_record_says_what_it_lacks(self) -> None:
+        stock = {"SKU-1": {"reno": 9, "dallas": 9}}
+        planner = Planner(self.NETWORK, BOTH)
+        slow = planner.plan(request(wanted(1), stock))
+        assert (taken(slow), slow.parcels[0].way.carrier) == ({"reno": {"1": 1}}, "Regional")
+        plan = planner.plan(request(wanted(1), stock, service_level="two_day"))
+        assert taken(plan) == {"dallas": {"1": 1}}
+        [row] = [row for row in plan.record["candidates"] if row[0] == "reno"]
+        assert row[3] == "too late: offers only Regional"
+        lacking = Network([a_location("reno", carriers=frozenset({"Regional"}), services=("ground",)), a_location("dallas")])
+        plan = Planner(lacking, BOTH).plan(request(wanted(1), stock, service_level="two_day"))
+        assert [row[3] for row in plan.record["candidates"] if row[0] == "reno"] == ["too late: offers only ground of Regional"]
+
+    def test_an_only_carrier_picks_up_everywhere(self) -> None:
+        plan = Planner(self.NETWORK, TARIFFS).plan(request(wanted(1), {"SKU-1": {"reno": 9}}))
+        assert taken(plan) == {"reno": {"1": 1}}
+
+    def test_a_registration_names_carriers_that_there_are_and_that_have_a_service_of_the_location(self) -> None:
+        def problem(**update: object) -> str | None:
+            refused = check_location(
+                RENO.model_copy(update=update),
+                on_map=True,
+                time_zones={RENO.time_zone},
+                partners=None,
+                carriers={carrier.name: carrier.cards.keys() for carrier in (NATIONAL, REGIONAL)},
+            )
+            assert refused is None or refused.field == "carriers"
+            return None if refused is None else refused.detail
+
+        assert problem() is None
+        assert problem(carriers=["Regional"]) is None
+        assert problem(carriers=["Reginal"]) == (
+            "'Reginal' has no rate cards (known: National, Regional); add them, or leave carriers out for all of them"
+        )
+        nothing = problem(carriers=["Regional"], services=["two_day", "next_day"])
+        assert nothing is not None
+        assert nothing.startswith("none of Regional has two_day or next_day, so nothing could leave; ")
+
+
+class TestRecord:
+    def test_a_record_says_who_carries_and_what_the_others_would_have_cost_and_a_person_reads_it(self) -> None:
+        planner = Planner(Network([a_location("reno"), a_location("newark")]), BOTH)
+        asked = request(wanted(1), {"SKU-1": {"reno": 9, "newark": 9}})
+        plan = planner.plan(asked)
+        cents = plan.cost_cents
+        assert plan.record["carriers"] == {"reno": ["Regional", {"National": cents + 100, "Regional": cents}]}
+        said = in_words(plan, runner_up(planner, asked, plan))
+        assert said.endswith(f"; from reno by Regional (by National {(cents + 100) / 100:.2f})")
+
+    def test_the_record_of_an_only_carrier_is_as_it_was_before_there_were_several(self) -> None:
+        plan = Planner(Network([a_location("reno")]), TARIFFS).plan(request(wanted(1), {"SKU-1": {"reno": 9}}))
+        assert "carriers" not in plan.record
+
+    def test_a_decision_among_carriers_is_made_again_byte_for_byte(self) -> None:
+        network = Network([a_location("reno", carriers=frozenset({"Regional"})), a_location("dallas"), a_location("newark")])
+        carried: set[str] = set()
+        for number in range(60):
+            random = Random(number)
+            planner = Planner(network, BOTH, pick_cents=35)
+            plan = planner.plan(random_request(random, planner, random.randint(1, 4), scattered=False))
+            carried.update(parcel.way.carrier for parcel in plan.parcels)
+            made = again(Planner(network, BOTH, pick_cents=35), plan)
+            assert canonical(made.record) == canonical(kept(plan.record))
+            assert made == plan
+        assert carried == {"National", "Regional"}
+
+
+def test_random_orders_among_several_carriers_cost_what_highs_proves_to_be_the_least() -> None:
+    compared = 0
+    for number in range(200):
+        random = Random(f"several carriers {number}")
+        planner = random_planner(random, random.randint(1, 6))
+        if len(planner.tariffs.carriers) == 1:
+            continue
+        one = compare(planner, random_request(random, planner, random.randint(1, 5), scattered=False))
+        if one is not None:
+            compared += 1
+            assert (one.ours, one.told) == (one.best, "")
+    assert compared > 60
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path) -> Path:
+    """Cards of two carriers: all services of one, ground of another, a dollar cheaper."""
+    for name in ("Parcel & Co", "Regional"):
+        (tmp_path / name).mkdir()
+    for file in SHIPPED_RATE_CARDS.glob("*.csv"):
+        (tmp_path / "Parcel & Co" / file.name).write_bytes(file.read_bytes())
+    header, *rows = (SHIPPED_RATE_CARDS / "ground.csv").read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    dearer = [",".join([row[0], *(f"{float(cell) - 1:.2f}" for cell in row[1:-1]), row[-1]]) for row in cells]
+    (tmp_path / "Regional" / "ground.csv").write_text("\n".join([header, *dearer]) + "\n")
+    return tmp_path
+
+
+class TestFiles:
+    def test_a_folder_for_each_carrier_is_read_under_its_name_and_kept_as_it_was(self, two_folders: Path) -> None:
+        tariffs = load_tariffs(two_folders, handling_cents=150)
+        assert list(tariffs.carriers) == ["Parcel & Co", "Regional"]
+        assert list(tariffs.carriers["Regional"].cards) == ["ground"]
+        assert tariffs.carriers["Regional"].transit_days == CARRIER.transit_days, "the shipped ones, where it has none of its own"
+        files = card_files(two_folders)
+        assert {"Parcel & Co/two_day.csv", "Regional/ground.csv", "Regional/transit_days.csv"} <= files.keys()
+        assert restore_tariffs(files, handling_cents=150) == tariffs
+        (two_folders / "Regional").rename(two_folders / "Regionals")
+        assert load_tariffs(two_folders, handling_cents=150).version != tariffs.version, "decisions name their carriers"
+
+    def test_the_version_of_an_only_carriers_cards_is_what_it_was_and_its_name_is_the_settings(self, two_folders: Path) -> None:
+        alone = load_tariffs(two_folders / "Parcel & Co", handling_cents=150, carrier="UPS")
+        assert (alone.version, list(alone.carriers)) == (TARIFFS.version, ["UPS"])
+
+    @pytest.mark.parametrize(
+        ("file", "said"),
+        [
+            ("ground.csv", "lies beside the folder of carrier Parcel & Co; move it into the folder of its carrier"),
+            ("Bad|name/ground.csv", "is no name of a carrier; give 1 to 120 letters, digits, spaces and - _ . &"),
+            ("Third/zones.csv", "no rate card; known names: ground.csv"),
+        ],
+    )
+    def test_what_is_in_no_carriers_folder_or_no_carrier_is_named(self, two_folders: Path, file: str, said: str) -> None:
+        (two_folders / file).parent.mkdir(exist_ok=True)
+        (two_folders / file).write_bytes((SHIPPED_RATE_CARDS / "ground.csv").read_bytes())
+        with pytest.raises(RateCardError, match=re.escape(said)):
+            load_tariffs(two_folders, handling_cents=0)
+
+    def test_every_service_must_be_somebodys(self, two_folders: Path) -> None:
+        (two_folders / "Parcel & Co" / "next_day.csv").unlink()
+        with pytest.raises(RateCardError, match=re.escape(f"{two_folders}: no rate card for next_day; known names: ")):
+            load_tariffs(two_folders, handling_cents=0)
+
+
+@pytest.fixture
+def several(two_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A routing service with the cards of two carriers."""
+    caches = (current.settings, current.tariffs)
+    monkeypatch.setenv("ORDERMESH_RATE_CARDS", str(two_folders))
+    for cache in caches:
+        cache.cache_clear()
+    assert isinstance(current.settings(), PlanningSettings)
+    yield
+    monkeypatch.undo()
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.usefixtures("several")
+async def test_the_3pl_is_told_the_carrier_of_its_parcel_and_a_location_keeps_to_its_carriers(desk: Desk) -> None:
+    placed = an_order()
+    plan = await desk.plan(placed, AMPLE)
+    asked = (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))).one(FulfillmentRequested)
+    assert (asked.location, asked.carrier, asked.service) == ("reno", "Regional", "ground")
+
+    refused = (await desk.hear(RENO.model_copy(update={"carriers": ["Parcel"]}))).one(LocationRegistrationRejected)
+    assert refused.field == "carriers"
+    await desk.hear(RENO.model_copy(update={"carriers": ["Parcel & Co"]}))
+    network = (await current.planner(desk.connection)).network
+    assert {known.code: known.carriers for known in network.locations} == {"reno": frozenset({"Parcel & Co"}), "newark": frozenset()}
+    before = [
+        {name: value for name, value in document.items() if name != "carriers"}
+        for document in await locations.read_locations_of(desk.connection, network.version)
+    ]
+    assert {known.carriers for known in current.network_of(before, 1).locations} == {frozenset()}, "versions from before name none"
+    placed = an_order()
+    plan = await desk.plan(placed, AMPLE)
+    asked = (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))).one(FulfillmentRequested)
+    assert (asked.location, asked.carrier) == ("reno", "Parcel & Co")
