@@ -33,7 +33,7 @@ from shared.contracts.orders import LineChange, LineToCancel, OrderCancelled, Or
 from shared.messaging.message import Transaction
 from tests.conftest import Databases
 from tests.routing.conftest import Desk
-from tests.routing.messages import HOME, NEWARK, NOON, SHOPPER, a_copy, a_line, an_order, reserved
+from tests.routing.messages import HOME, NEWARK, NOON, RENO, SHOPPER, a_copy, a_line, an_order, reserved
 from tests.routing.test_planner import WEDNESDAY, a_planner, request, taken, wanted
 
 WINDOW = timedelta(minutes=15)
@@ -294,6 +294,16 @@ class TestOnADatabase:
         needed = heard.one(OrderNeedsAttention)
         assert (needed.order_id, "newark: inactive" in needed.detail) == (second, True)
         assert (await desk.wake(timedelta(seconds=1))).outgoing == []
+
+    async def test_a_location_that_is_registered_anew_ends_the_wait_of_the_orders_that_have_something_there(self, desk: Desk) -> None:
+        first, second = await self.take(desk)
+        await desk.register(RENO.model_copy(update={"location": "boise", "postal_code": "83702", "order_cutoff": "09:00"}))
+        assert (await desk.wake()).outgoing == [], "neither has anything there"
+        cutoff = (desk.now + timedelta(minutes=5)).astimezone(ZoneInfo("America/New_York")).strftime("%H:%M")
+        await desk.register(NEWARK.model_copy(update={"order_cutoff": cutoff}))
+        plans = {plan.order_id: plan for plan in (await desk.wake()).of(FulfillmentPlanned)}
+        assert [item.location for item in plans[second].fulfillments] == ["newark"]
+        assert plans.keys() == {first, second}
 
     async def test_units_that_come_during_the_window_end_the_wait_where_it_would_cost_their_place_a_day(self, desk: Desk) -> None:
         desk.now = _open_day()

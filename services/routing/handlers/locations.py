@@ -16,7 +16,8 @@ from shared.messaging.message import Outgoing, Received, Transaction
 async def register_locations(tx: Transaction, messages: Sequence[Received[LocationRegistrationRequested]]) -> Sequence[Outgoing]:
     """Registers locations; the same code again replaces its data. A location that cannot ship anything is refused by name of the field.
 
-    Orders of which a location that closes has something, not yet accepted, are due at once: it is called off and planned elsewhere.
+    Orders of which a location that closes has something, not yet accepted, are due at once: it is called off and planned elsewhere. Orders
+    that wait for the others of their window are due, too: the cutoff that let them wait may be another one now.
     """
     answers: list[Outgoing] = []
     accepted: dict[str, tuple[LocationRegistrationRequested, Place]] = {}
@@ -58,4 +59,6 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
         closed = [code for code, (wanted, _) in accepted.items() if not wanted.active]
         if closed:
             await orders.wake_orders_handed_to(tx.connection, closed, tx.now)
+        if current.settings().replanning_window():
+            await orders.end_wait_for_window(tx.connection, sorted(accepted), tx.now)
     return answers

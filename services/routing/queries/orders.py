@@ -99,6 +99,25 @@ async def wake_orders_handed_to(connection: Connection, places: Sequence[str], n
     )
 
 
+async def end_wait_for_window(connection: Connection, places: Sequence[str], now: datetime) -> None:
+    """Makes orders due that wait for the others of their window and have something at these locations. They are locked in the order of
+    their ids."""
+    await connection.execute(
+        """
+        WITH waiting AS (
+            SELECT order_id FROM orders
+            WHERE due_at > $2 AND plan_due_at > $2 AND waiting_for = 'planning' AND refused_plans = 0
+              AND EXISTS (SELECT FROM jsonb_each(assignable) AS stock (sku, units) WHERE units ?| $1::text[])
+            ORDER BY order_id
+            FOR UPDATE
+        )
+        UPDATE orders SET due_at = $2, plan_due_at = $2 FROM waiting WHERE orders.order_id = waiting.order_id
+        """,
+        list(places),
+        now,
+    )
+
+
 async def read_lines(connection: Connection, order_ids: Sequence[UUID]) -> list[Record]:
     """All lines of these orders."""
     return await connection.fetch(
