@@ -224,6 +224,7 @@ async def test_a_preview_says_what_an_edit_would_do_and_changes_nothing(
     assert sold["refusal"]["detail"].startswith("service_level: the change costs 2000 cents")
     assert fast["shipping_after"]["cost_cents"] > far["shipping_after"]["cost_cents"]
     assert fast["shipping_after"]["parcels"][0]["service"] != far["shipping_after"]["parcels"][0]["service"]
+    assert {parcel["carrier"] for parcel in fast["shipping_after"]["parcels"]} == {"parcel-carrier"}
     _, whole = await preview({}, line_changes=[LineChange(line_id="1", quantity=5)], split_policy="hold_all")
     assert (whole["shipping_after"]["parcels"], whole["shipping_after"]["unplaced"]) == ([], {"SKU-1": 5})
     _, nowhere = await preview(ship_to=HOME.model_copy(update={"postal_code": "00000"}))

@@ -36,6 +36,7 @@ class QuotedParcel:
     """One parcel as it would be sent."""
 
     location: str
+    carrier: str
     service: str
     cost_cents: int
     ship_by: datetime
@@ -205,7 +206,10 @@ def _quote(order: Order, place: Place | None, available: Stock, planner: Planner
     plan = plan_whole_kits(unhandled, request, planner.plan(request), planner)
     return Quote(
         plan.cost_cents,
-        tuple(QuotedParcel(item.location.code, item.way.service, item.cost_cents, item.ship_by, item.arrives_on) for item in plan.parcels),
+        tuple(
+            QuotedParcel(item.location.code, item.way.carrier, item.way.service, item.cost_cents, item.ship_by, item.arrives_on)
+            for item in plan.parcels
+        ),
         {sku: units for sku, units in plan.unplaced.items() if units},
         None if plan.held is None else f"{plan.held[0]}: {plan.held[1]}",
     )

@@ -79,6 +79,7 @@ class QuotedParcel(Response):
     """One parcel as it would be sent."""
 
     location: str
+    carrier: str | None = None
     service: str
     cost_cents: int
     ship_by: datetime
