@@ -208,6 +208,29 @@ async def test_the_same_call_off_told_twice_takes_back_once_even_when_it_is_part
     assert (await stocked.shelf())["on_shelf"] == 9
 
 
+async def test_two_short_picks_of_one_time_that_name_other_units_both_count_and_each_once(stocked: Desk) -> None:
+    placed = await placed_with(stocked, 3)
+    parcel = planned("east", units(3))
+    await stocked.hear(plan(placed, parcel))
+    one, two = (called_off(placed, parcel, units(count), missing=[units(count)], cause="short_picked") for count in (1, 2))
+    assert one.cancelled_at == two.cancelled_at
+    await stocked.hear(received(one), received(two))
+    await stocked.hear(received(two), received(one))
+    shelf = await stocked.shelf()
+    assert (shelf["assigned"], shelf["on_shelf"]) == (0, 7)
+
+
+async def test_a_call_off_that_was_booked_before_its_units_were_kept_is_known_when_it_is_told_again(stocked: Desk) -> None:
+    placed = await placed_with(stocked, 3)
+    parcel = planned("east", units(3))
+    await stocked.hear(plan(placed, parcel))
+    lost = called_off(placed, parcel, units(1), missing=[units(1)], cause="short_picked")
+    await stocked.hear(lost)
+    await stocked.connection.execute("UPDATE fulfillment_cancellations SET said = ''")
+    await stocked.hear(received(lost))
+    assert (await stocked.shelf())["on_shelf"] == 9
+
+
 async def test_a_call_off_after_shipping_releases_nothing_that_shipped(stocked: Desk) -> None:
     placed = await placed_with(stocked, 3)
     parcel = planned("east", units(3))

@@ -23,7 +23,7 @@ from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.fulfillment import LEFT, LIVE, STARTED, Fulfillment, FulfillmentLine, State
 from services.routing.decide.handover import assign, call_off_closed
 from services.routing.decide.money import first_units_cents, total_cents
-from services.routing.decide.order import Order
+from services.routing.decide.order import Change, Order
 from services.routing.decide.outcome import Defer, Outcome, Park, Say
 from services.routing.decide.paying import lapse_payment, refuse_payment, settle_payment
 from services.routing.decide.service_prices import priced
@@ -246,6 +246,37 @@ def an_order_with(*fulfillments: Fulfillment) -> Order:
     order = a_copy(a_line("1", 3))
     shipped = sum(line.shipped for item in fulfillments for line in item.lines)
     return replace(order, fulfillments=fulfillments, lines=(replace(order.lines[0], shipped=shipped),))
+
+
+MISSED = ThirdPartyRejected(fulfillment_id=FULFILLMENT, reason="out_of_stock", missing=[units(2)], rejected_at=NOON)
+
+
+@pytest.mark.parametrize("state", [State.CANCELLING, State.INTERCEPTING, State.ACCEPTED])
+@pytest.mark.parametrize("missed", [WORDS["short"], MISSED], ids=["a short pick", "a rejection"])
+@pytest.mark.parametrize("ended", ["cancel_accepted", "intercepted", "rejected"])
+def test_what_was_not_found_is_written_off_whether_it_is_heard_before_the_end_of_its_parcel_or_after(
+    state: State, missed: ThirdPartyShortPicked | ThirdPartyRejected, ended: Word
+) -> None:
+    def heard(*said: Answer) -> list[int]:
+        order, missing = an_order_with(a_fulfillment(state)), list[int]()
+        for message in (*said, *said):
+            outcome = answer(order, message, NOON, PATIENCE)
+            assert outcome.problem is None
+            order = outcome.order
+            missing += [line.quantity for say in outcome.says if isinstance(say.data, FulfillmentCancelled) for line in say.data.missing]
+        return missing
+
+    assert heard(missed, WORDS[ended]) == heard(WORDS[ended], missed) == [line.quantity for line in missed.missing]
+
+
+def test_what_was_not_found_waits_while_a_change_decides_about_the_units_of_its_parcel() -> None:
+    order = an_order_with(a_fulfillment(State.CANCELLING), a_fulfillment(State.CANCELLING, fulfillment_id=new_id(), line_id="2"))
+    both = frozenset(item.fulfillment_id for item in order.fulfillments)
+    cancel = OrderCancelRequested(order_id=order.order_id, change_id=new_id(), actor=SHOPPER, reason="no need")
+    change = Change(cancel.change_id, "cancel", cancel.model_dump(mode="json"), both, NOON + timedelta(hours=1))
+    called_off = answer(replace(order, change=change), WORDS["cancel_accepted"], NOON, PATIENCE).order
+    assert called_off.change is not None
+    assert isinstance(answer(called_off, WORDS["short"], NOON, PATIENCE).problem, Defer)
 
 
 def test_a_delivery_that_overtakes_the_short_pick_waits_so_that_missing_units_are_written_off() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -118,6 +120,13 @@ def cancel_fulfillment(books: Books, event: FulfillmentCancelled, cause: Cause) 
             books.return_to_plan(freed, cause.event_id)
         else:
             _give_back(books, assignment, freed, cause)
+
+
+def what_is_called_off(event: FulfillmentCancelled) -> str:
+    """The units of a call-off as a digest: a 3PL may report one line after the other with the same time on all of them."""
+    missing = units_by_line(event.missing)
+    units = sorted((line_id, sku, count, missing.get((line_id, sku), 0)) for (line_id, sku), count in units_by_line(event.lines).items())
+    return hashlib.sha256(json.dumps(units).encode()).hexdigest()
 
 
 def _give_back(books: Books, assignment: Assignment, freed: list[tuple[Demand, int]], cause: Cause) -> None:

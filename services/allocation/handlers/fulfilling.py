@@ -14,6 +14,7 @@ from services.allocation.decide.assigning import (
     cancel_fulfillment,
     fulfillment_ids,
     ship_fulfillment,
+    what_is_called_off,
 )
 from services.allocation.decide.books import Books
 from services.allocation.decide.stock import Cause
@@ -145,14 +146,15 @@ async def take_back_cancelled_fulfillments(tx: Transaction, messages: Sequence[R
     """Unties units that will not ship from there. The same call-off told twice takes back once; shipped units stay shipped."""
     books, known = await _open(tx, messages)
     rows = await sql.read_cancellations(tx.connection, list(known))
-    booked = {(row["fulfillment_id"], row["cause"], row["cancelled_at"]) for row in rows}
+    booked = {(row["fulfillment_id"], row["cause"], row["cancelled_at"], row["said"]) for row in rows}
     done: list[Received[FulfillmentCancelled]] = []
     for message in _known(tx, messages, known, books):
         event = message.data
-        key = (event.fulfillment_id, event.cause, event.cancelled_at)
-        if key in booked:
+        told = (event.fulfillment_id, event.cause, event.cancelled_at)
+        # Of those that were booked before, it is not known which units they named.
+        if (*told, what_is_called_off(event)) in booked or (*told, "") in booked:
             continue
-        booked.add(key)
+        booked.add((*told, what_is_called_off(event)))
         cancel_fulfillment(books, event, Cause(message.event_id, event.cancelled_at, event.fulfillment_id))
         done.append(message)
     if not done:
@@ -163,6 +165,7 @@ async def take_back_cancelled_fulfillments(tx: Transaction, messages: Sequence[R
         [event.fulfillment_id for event in events],
         [event.cause for event in events],
         [event.cancelled_at for event in events],
+        [what_is_called_off(event) for event in events],
     )
     await _save_missed(tx, books)
     return await settle(tx, books, done)

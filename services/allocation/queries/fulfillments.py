@@ -81,21 +81,22 @@ async def mark_shipped(connection: Connection, fulfillment_ids: Sequence[UUID], 
 async def read_cancellations(connection: Connection, fulfillment_ids: Sequence[UUID]) -> list[Record]:
     """Call-offs of these fulfillments that were booked before."""
     return await connection.fetch(
-        "SELECT fulfillment_id, cause, cancelled_at FROM fulfillment_cancellations WHERE fulfillment_id = ANY($1::uuid[])",
+        "SELECT fulfillment_id, cause, cancelled_at, said FROM fulfillment_cancellations WHERE fulfillment_id = ANY($1::uuid[])",
         fulfillment_ids,
     )
 
 
 async def insert_cancellations(
-    connection: Connection, fulfillment_ids: Sequence[UUID], causes: Sequence[str], cancelled_at: Sequence[datetime]
+    connection: Connection, fulfillment_ids: Sequence[UUID], causes: Sequence[str], cancelled_at: Sequence[datetime], said: Sequence[str]
 ) -> None:
     """Remembers call-offs."""
     await connection.execute(
         """
-        INSERT INTO fulfillment_cancellations (fulfillment_id, cause, cancelled_at)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[])
+        INSERT INTO fulfillment_cancellations (fulfillment_id, cause, cancelled_at, said)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[])
         """,
         fulfillment_ids,
         causes,
         cancelled_at,
+        said,
     )

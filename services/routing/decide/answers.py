@@ -1,8 +1,8 @@
 """The state machine of a fulfillment order: what every answer of a 3PL means in every state.
 
 Answers come in any order, late, twice, or contradicting each other. The matrix has an entry for every pair, so none is left to chance; it
-is drawn in this service's README. What a 3PL says about goods that left is never ignored: when it contradicts what was settled before, the
-message is parked for a person.
+is drawn in this service's README. What a 3PL says about goods that left or were not found is never ignored: when it contradicts what was
+settled before, the message is parked for a person.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Effect = Literal[
     "label",  # note carrier and tracking number; it has evidently started
     "ship",  # units left
     "short",  # units were not found; it has evidently started
-    "late_short",  # units that went back without a word were not found: written off after all
+    "late_short",  # units that went back were not found: written off after all
     "call_off",  # the word that it will not ship
     "refuse",  # it ships all the same
     "hold_back",  # the parcel was held back after the cutoff
@@ -83,9 +83,9 @@ ANSWERS: tuple[type[Answer], ...] = (
 )
 
 _NEVER_ASKED: tuple[Effect, ...] = tuple("unasked" for _ in ANSWERS)
-_DEAD: tuple[Effect, ...] = ("ignore", "ignore", "ignore", "conflict", "ignore", "ignore", "ignore", "ignore", "ignore", "conflict")
-
 # fmt: off
+_GONE: tuple[Effect, ...] = ("ignore", "late_short", "ignore", "conflict", "late_short", "ignore", "ignore", "ignore", "ignore", "conflict")
+"""Its units went back as good ones; whoever looked for some of them before that, and did not find them, may be heard later."""
 _ROWS: Mapping[State, tuple[Effect, ...]] = {
     # "not so": the 3PL refuses what it was asked
     #                        accepted  rejected    label     shipped  short         cancelled   not so    held back    not so    delivered
@@ -99,10 +99,10 @@ _ROWS: Mapping[State, tuple[Effect, ...]] = {
     State.INCOMPLETE:       ("ignore", "conflict", "ignore", "again", "short",      "conflict", "ignore", "conflict",  "ignore", "early"),
     State.SHIPPED:          ("ignore", "conflict", "ignore", "again", "late_short", "conflict", "ignore", "conflict",  "ignore", "deliver"),
     State.DELIVERED:        ("ignore", "conflict", "ignore", "again", "late_short", "conflict", "ignore", "conflict",  "ignore", "ignore"),
-    State.CALLED_OFF:       _DEAD,
-    State.INTERCEPTED:      _DEAD,
-    State.REJECTED:         _DEAD,
-    State.EMPTIED:          _DEAD,
+    State.CALLED_OFF:       _GONE,
+    State.INTERCEPTED:      _GONE,
+    State.REJECTED:         _GONE,
+    State.EMPTIED:          ("ignore", "ignore", "ignore", "conflict", "ignore", "ignore", "ignore", "ignore", "ignore", "conflict"),
     State.WITHDRAWN:        _NEVER_ASKED,
 }
 # fmt: on
@@ -160,7 +160,9 @@ def _reject(order: Order, fulfillment: Fulfillment, message: Answer, now: dateti
     if problem is not None:
         return Outcome(order, problem=problem)
     because = f"rejected: {message.reason}"
-    order = order.with_fulfillment(replace(fulfillment, state=State.REJECTED, due_at=None, ended_because=because))
+    reports = (*fulfillment.short_picks, _report(message)) if missing else fulfillment.short_picks
+    rejected = replace(fulfillment, state=State.REJECTED, due_at=None, ended_because=because, short_picks=reports)
+    order = order.with_fulfillment(rejected)
     outcome = take_back(order, fulfillment, "rejected", message.rejected_at, missing, now + deadlines.allocation)
     order = replace(
         outcome.order,
@@ -222,7 +224,7 @@ def _short(order: Order, fulfillment: Fulfillment, message: Answer, now: datetim
     """Units were not found: they go back as missing, the rest goes on. The same report told twice counts once."""
     assert isinstance(message, ThirdPartyShortPicked)
     missing = units_by_line(message.missing)
-    report = ShortPick(message.picked_at, tuple(sorted(missing.items())))
+    report = _report(message)
     if report in fulfillment.short_picks:
         return Outcome(order)
     problem = _unknown_units(fulfillment, missing, "missing")
@@ -237,6 +239,12 @@ def _short(order: Order, fulfillment: Fulfillment, message: Answer, now: datetim
     order = outcome.order.with_fulfillment(reported)
     returned = give_back(order, fulfillment, "short_picked", message.picked_at, missing, missing, now + deadlines.allocation)
     return Outcome(returned.order, outcome.says + returned.says)
+
+
+def _report(message: ThirdPartyShortPicked | ThirdPartyRejected) -> ShortPick:
+    """What was not found, as it is told apart from other reports."""
+    at = message.picked_at if isinstance(message, ThirdPartyShortPicked) else message.rejected_at
+    return ShortPick(at, tuple(sorted(units_by_line(message.missing).items())))
 
 
 def _without_units(fulfillment: Fulfillment, now: datetime, deadlines: Deadlines) -> Fulfillment:
@@ -254,16 +262,20 @@ def close_incomplete(order: Order, fulfillment: Fulfillment, now: datetime, dead
 
 
 def _late_short(order: Order, fulfillment: Fulfillment, message: Answer, now: datetime, deadlines: Deadlines) -> Outcome:
-    """The short pick that :func:`close_incomplete` waited for in vain: its units went back as good and are written off after all.
+    """Units went back as good ones and are written off after all: the short pick that :func:`close_incomplete` waited for in vain, or what
+    was not found before the parcel was called off, held back or rejected, and is heard after that.
 
     They have come back already, so nothing more is awaited of allocation. Units that left or were reported before cannot be missing too.
     """
-    assert isinstance(message, ThirdPartyShortPicked)
+    assert isinstance(message, ThirdPartyShortPicked | ThirdPartyRejected)
     missing = units_by_line(message.missing)
-    report = ShortPick(message.picked_at, tuple(sorted(missing.items())))
-    if report in fulfillment.short_picks:
+    report = _report(message)
+    if not missing or report in fulfillment.short_picks:
         return Outcome(order)
-    unexplained = {line.line_id: line.called_off for line in fulfillment.lines}
+    if order.change is not None and fulfillment.fulfillment_id in order.change.awaiting:
+        # Its units go back only when the change is decided.
+        return Outcome(order, problem=Defer(f"fulfillment {fulfillment.fulfillment_id} waits for a change of its order to be decided"))
+    unexplained = {line.line_id: line.planned - line.shipped for line in fulfillment.lines}
     for line_id, count in (units for earlier in fulfillment.short_picks for units in earlier.missing):
         unexplained[line_id] -= count
     for line_id, count in missing.items():
@@ -275,7 +287,7 @@ def _late_short(order: Order, fulfillment: Fulfillment, message: Answer, now: da
             )
             return Outcome(order, problem=Park(reason))
     reported = replace(fulfillment, short_picks=(*fulfillment.short_picks, report))
-    told = called_off_units(order, fulfillment, "short_picked", message.picked_at, missing, missing)
+    told = called_off_units(order, fulfillment, "short_picked", report.picked_at, missing, missing)
     return Outcome(order.with_fulfillment(reported), (Say(told),))
 
 

@@ -71,7 +71,8 @@ class FulfillmentLine:
 
 @dataclass(frozen=True, slots=True)
 class ShortPick:
-    """One report of units that the picker did not find; the same report told twice counts once."""
+    """One report of units that the picker did not find, or that were missing of a parcel that was rejected; the same one told twice counts
+    once."""
 
     picked_at: datetime
     missing: tuple[tuple[str, int], ...]

@@ -188,7 +188,7 @@ def retry(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
         order, attention=None, rejections=0, refused_plans=0, excluded_locations=frozenset(), plan_due_at=None, holds_lifted=lifted
     )
     if order.coming_back_until is not None:
-        order = replace(order, coming_back_until=now + deadlines.stock)
+        order = replace(order, coming_back_until=now + deadlines.attention)
     says: list[Say] = []
     unanswered: dict[UUID, list[Fulfillment]] = {}
     for fulfillment in order.fulfillments:
