@@ -38,6 +38,7 @@ SERVICE = Service(
         every(seconds=0.5, run=handlers.wake_due_orders),
         every(seconds=0.5, run=handlers.adopt_early_reservations),
         every(seconds=3_600, run=handlers.keep_places),
+        every(seconds=3_600, run=handlers.name_what_carries),
     ],
     errands=foreseeing.ERRANDS,
     gauges=foreseeing.GAUGES,

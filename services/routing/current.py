@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -23,7 +23,7 @@ from services.routing.postal_codes import all_places, find_place
 from services.routing.queries import capacity, locations, prices, rules
 from services.routing.service_price_files import load_service_prices
 from services.routing.settings import PlanningSettings
-from services.routing.tariff_files import card_files, load_tariffs
+from services.routing.tariff_files import card_files, restore_tariffs
 from shared.config import load_partners, load_settings
 from shared.contracts.routing_rules import RoutingRule
 from shared.messaging.message import Connection
@@ -38,6 +38,7 @@ __all__ = [
     "partners",
     "planner",
     "planner_with",
+    "rate_cards",
     "rule_set_of",
     "rules_of",
     "service_prices",
@@ -68,14 +69,28 @@ def service_prices() -> ServicePrices:
     return {} if file is None else load_service_prices(file)
 
 
+class RateCards(NamedTuple):
+    """Rate cards and transit days, and the files that they were read from."""
+
+    tariffs: Tariffs
+    files: Mapping[str, str]
+
+
 @cache
+def rate_cards() -> RateCards:
+    """Those that were in their folder when this process started; what happens to the folder later changes nothing."""
+    files = card_files(settings().rate_cards)
+    return RateCards(restore_tariffs(files, handling_cents=settings().handling_cents, carrier=settings().carrier), files)
+
+
 def tariffs() -> Tariffs:
     """Rate cards and transit days."""
-    return load_tariffs(settings().rate_cards, handling_cents=settings().handling_cents, carrier=settings().carrier)
+    return rate_cards().tariffs
 
 
 def warm_up() -> None:
-    """Loads the map, so that the first order need not wait for it."""
+    """Loads the rate cards, and the map, so that the first order need not wait for it."""
+    rate_cards()
     all_places()
     find_place("", "")
 
@@ -92,7 +107,7 @@ async def planner(connection: Connection, *, keep_at: datetime | None = None) ->
     cards = tariffs()
     footing = await locations.read_footing(connection, cards.version)
     if keep_at is not None and not footing["cards_are_kept"]:
-        await locations.keep_rate_cards(connection, cards.version, card_files(settings().rate_cards), keep_at)
+        await locations.keep_rate_cards(connection, cards.version, rate_cards().files, keep_at)
     revision = (footing["revision"], footing["rules"])
     if not _known or _known[0].revision != revision:
         # The locations of just this version: another registration may have been committed since.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -10,25 +11,33 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.routing import current
 from services.routing.decide.explaining import in_words, runner_up
 from services.routing.decide.geography import Lane, ZoneChart
 from services.routing.decide.network import Network
 from services.routing.decide.planner import Planner
-from services.routing.decide.recording import canonical
+from services.routing.decide.recording import NotReplayableError, canonical, request_of
 from services.routing.decide.registration import check_location
+from services.routing.decide.rules import read_rules
 from services.routing.decide.tariffs import Carrier, RateCard, Tariffs, Way
+from services.routing.handlers import name_what_carries
+from services.routing.postal_codes import find_place
 from services.routing.queries import locations
+from services.routing.replay.footing import Footings
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
 from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentRequested, LocationRegistrationRejected
+from shared.messaging.message import Transaction
 from tests.routing.conftest import Desk
 from tests.routing.messages import RENO, an_order
 from tests.routing.oracle import compare, random_planner, random_request
 from tests.routing.test_handlers import AMPLE
 from tests.routing.test_planner import CARRIER, TARIFFS, a_location, place, request, taken, wanted
 from tests.routing.test_replay import again, kept
+from tests.routing.test_rules import a_rule
+from tests.routing.test_rules import an_order as facts
 
 
 def cheaper(card: RateCard, cents: int) -> RateCard:
@@ -88,7 +97,30 @@ def test_a_carrier_prices_by_its_own_zones_and_crosses_only_its_own_borders() ->
         for parcel in replace(planner, tariffs=tariffs_of(NATIONAL, crossing)).plan(replace(asked, destination=vancouver)).parcels
     ] == ["Crossing"]
     refused = Planner(only_national, tariffs_of(NATIONAL, crossing)).plan(replace(asked, destination=vancouver))
-    assert refused.record["excluded"][0][3] == "no rate of its carriers from US to CA"
+    assert refused.record["excluded"][0][3] == "no rate from US to CA by National, which it is registered with"
+
+
+def test_rules_ask_for_the_days_by_ground_whoever_else_flies() -> None:
+    air = replace(NATIONAL, name="Air", cards={"next_day": CARRIER.cards["next_day"]})
+    network, far = Network([a_location("newark")]), request(wanted(1), {"SKU-1": {"newark": 9}}, to="94103")
+    near = a_rule("require", locations="location.ground_days <= 2")
+    for tariffs in (tariffs_of(NATIONAL), tariffs_of(air, NATIONAL)):
+        asked = replace(far, order=facts())
+        plan = Planner(network, tariffs, rules=read_rules(1, [near])).plan(asked)
+        assert plan.record["excluded"] == [["newark", 8, plan.record["excluded"][0][2], f"excluded by rule '{near.name}'"]]
+
+
+def test_goods_that_a_carrier_takes_only_in_several_parcels_go_by_one_that_takes_more_and_nothing_else_is_told() -> None:
+    small = replace(NATIONAL, name="Small", cards={"ground": _until(cheaper(CARRIER.cards["ground"], 600), 40)})
+    planner = Planner(Network([a_location("newark")]), tariffs_of(NATIONAL, small))
+    asked = request(wanted(1, grams=27_000), {"SKU-1": {"newark": 9}}, to="10001")
+    plan = planner.plan(asked)
+    assert (plan.parcels[0].way.carrier, plan.parcels[0].parcels) == ("National", 1)
+    assert plan.record["carriers"]["newark"][1].keys() == {"National"}
+
+
+def _until(card: RateCard, pounds: int) -> RateCard:
+    return replace(card, cents={zone: row[:pounds] for zone, row in card.cents.items()}, residential_cents=card.residential_cents[:pounds])
 
 
 class TestPickUps:
@@ -108,6 +140,12 @@ class TestPickUps:
         lacking = Network([a_location("reno", carriers=frozenset({"Regional"}), services=("ground",)), a_location("dallas")])
         plan = Planner(lacking, BOTH).plan(request(wanted(1), stock, service_level="two_day"))
         assert [row[3] for row in plan.record["candidates"] if row[0] == "reno"] == ["too late: offers only ground of Regional"]
+
+    def test_a_decision_names_the_carriers_whose_rate_cards_are_gone(self) -> None:
+        other = tariffs_of(NATIONAL, replace(REGIONAL, name="Elsewhere"))
+        plan = Planner(self.NETWORK, other).plan(request(wanted(1), {"SKU-1": {"reno": 9}}))
+        [reason] = [row[3] for row in plan.record["excluded"] if row[0] == "reno"]
+        assert reason == "no rate from US to US by Regional (which has no rate cards), which it is registered with"
 
     def test_an_only_carrier_picks_up_everywhere(self) -> None:
         plan = Planner(self.NETWORK, TARIFFS).plan(request(wanted(1), {"SKU-1": {"reno": 9}}))
@@ -230,7 +268,7 @@ class TestFiles:
 @pytest.fixture
 def several(two_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A routing service with the cards of two carriers."""
-    caches = (current.settings, current.tariffs)
+    caches = (current.settings, current.rate_cards)
     monkeypatch.setenv("ORDERMESH_RATE_CARDS", str(two_folders))
     for cache in caches:
         cache.cache_clear()
@@ -262,3 +300,40 @@ async def test_the_3pl_is_told_the_carrier_of_its_parcel_and_a_location_keeps_to
     plan = await desk.plan(placed, AMPLE)
     asked = (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))).one(FulfillmentRequested)
     assert (asked.location, asked.carrier) == ("reno", "Parcel & Co")
+
+
+@pytest.mark.usefixtures("several")
+async def test_what_happens_to_the_files_after_the_start_changes_neither_plans_nor_what_is_kept(desk: Desk, two_folders: Path) -> None:
+    version = current.tariffs().version
+    shutil.rmtree(two_folders / "Regional")
+    placed = an_order()
+    await desk.plan(placed, AMPLE)
+    kept_files = await locations.read_rate_cards(desk.connection, version)
+    assert kept_files is not None
+    assert restore_tariffs(kept_files, handling_cents=150).version == version
+    record = await desk.connection.fetchval("SELECT record FROM decisions WHERE order_id = $1", placed.order_id)
+    assert record["carriers"]["reno"][0] == "Regional"
+    planner, _ = await Footings().planners_of(desk.connection, record)
+    assert canonical(planner.plan(request_of(record, lambda code: find_place(code, "US"))).record) == canonical(record)
+
+
+@pytest.mark.usefixtures("several")
+async def test_files_that_are_kept_under_another_version_are_named_and_not_replayed_by(desk: Desk) -> None:
+    placed = an_order()
+    await desk.plan(placed, AMPLE)
+    record = await desk.connection.fetchval("SELECT record FROM decisions WHERE order_id = $1", placed.order_id)
+    files = dict(current.rate_cards().files) | {"Regional/ground.csv": current.rate_cards().files["Parcel & Co/ground.csv"]}
+    await locations.keep_rate_cards(desk.connection, "0123456789ab", files, desk.now)
+    with pytest.raises(NotReplayableError, match="rate cards 0123456789ab are kept with other files"):
+        await Footings().planners_of(desk.connection, {**record, "rate_cards": "0123456789ab"})
+
+
+@pytest.mark.usefixtures("several")
+async def test_a_start_names_the_locations_that_are_registered_with_carriers_that_have_no_cards(desk: Desk, two_folders: Path) -> None:
+    await desk.hear(RENO.model_copy(update={"carriers": ["Regional", "Parcel & Co"]}))
+    (two_folders / "Regional").rename(two_folders / "Regionals")
+    current.rate_cards.cache_clear()
+    with capture_logs() as logs:
+        await name_what_carries(Transaction(desk.connection, desk.now))
+    [told] = logs
+    assert (told["event"], told["location"], told["carriers"]) == ("location_without_carrier", "reno", ["Regional"])

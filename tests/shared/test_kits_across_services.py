@@ -181,7 +181,7 @@ def bill_volume(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     shutil.copytree(SHIPPED_RATE_CARDS, cards)
     (cards / "dimensional.csv").write_text("service,divisor,unit,above\nground,139,in3/lb,\ntwo_day,139,in3/lb,\nnext_day,139,in3/lb,\n")
     monkeypatch.setenv("ORDERMESH_RATE_CARDS", str(cards))
-    for known in ("settings", "tariffs"):
+    for known in ("settings", "rate_cards"):
         monkeypatch.setattr(current, known, cache(getattr(current, known).__wrapped__))
     monkeypatch.setattr(current, "_known", [])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from services.routing.decide.geography import NOT_CARRIED
 from services.routing.decide.guidance import Guidance, WantedItem, guide
-from services.routing.decide.network import Network, Reach
+from services.routing.decide.network import Network, Reach, named
 from services.routing.decide.plans import EXCLUDED, INACTIVE, PlanRequest, Wanted
 from services.routing.decide.rules import LocationFacts, RuleSet
 from services.routing.decide.tariffs import Prices, Tariffs, Ways
@@ -84,8 +84,9 @@ def candidates_of(
         if not location.active:
             excluded.append([location.code, reach.zone, reach.miles, INACTIVE])
         elif not reach.ways:
-            whose = " of its carriers" if tariffs.ways(location.place, request.destination) else ""
-            border = f"no rate{whose} from {location.place.country} to {request.destination.country}"
+            border = f"no rate from {location.place.country} to {request.destination.country}"
+            if tariffs.ways(location.place, request.destination):
+                border += f" by {named(location, tariffs)}, which it is registered with"
             excluded.append([location.code, reach.zone, reach.miles, border])
         elif location.code in request.excluded:
             excluded.append([location.code, reach.zone, reach.miles, EXCLUDED])
@@ -122,7 +123,7 @@ def _guidance(
     locations = [
         LocationFacts(
             reach,
-            reach.ways[0].days,
+            reach.usual_days,
             sum(min(have, item.units) for item, have in zip(items, stock, strict=True)),
             all(have >= item.units for item, have in zip(items, stock, strict=True)),
         )

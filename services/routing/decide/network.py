@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from services.routing.decide.capacity import Capacity
 from services.routing.decide.geography import NOT_CARRIED, Place, miles_between
-from services.routing.decide.tariffs import SERVICES, Service, Tariffs, Way, Ways
+from services.routing.decide.tariffs import SERVICES, Service, Tariffs, Way, Ways, usual
 from shared.calendar import MONDAY_TO_FRIDAY, Dispatch, WorkCalendar
 
 MOST_KNOWN_DESTINATIONS = 20_000
@@ -50,12 +50,19 @@ class Location:
         return way.service in self.services and (not self.carriers or way.carrier in self.carriers or len(tariffs.carriers) == 1)
 
 
+def named(location: Location, tariffs: Tariffs) -> str:
+    """What picks up at a location that was registered with fewer services or carriers: ``ground``, ``UPS``, ``ground of UPS``."""
+    services = "" if location.carriers and location.services == SERVICES else " and ".join(location.services)
+    carriers = [name if name in tariffs.carriers else f"{name} (which has no rate cards)" for name in sorted(location.carriers)]
+    return " of ".join(part for part in (services, " and ".join(carriers)) if part)
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """One location seen from a destination.
 
     ``ways`` are those of the carriers and services that pick up there, and where they are the same as of another location, the same object.
-    ``zone`` is that of the preferred carrier of those that take parcels from there to the destination.
+    ``zone`` and ``usual_days`` are those of the usual way (:func:`usual`).
     """
 
     index: int
@@ -63,6 +70,7 @@ class Reach:
     zone: int
     miles: int
     ways: Ways
+    usual_days: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,9 @@ class Network:
             origin = location.place
             miles = round(miles_between(origin.latitude, origin.longitude, destination.latitude, destination.longitude))
             ways = tuple(way for way in tariffs.ways(origin, destination) if location.has(way, tariffs))
-            zone = ways[0].zone if ways else NOT_CARRIED
-            seen.append(Reach(index, location, zone, miles, self._ways.setdefault(ways, ways)))
+            by = usual(ways)
+            zone, days = (NOT_CARRIED, 0) if by is None else (by.zone, by.days)
+            seen.append(Reach(index, location, zone, miles, self._ways.setdefault(ways, ways), days))
         return tuple(sorted(seen, key=lambda reach: (reach.miles, reach.location.code)))
 
     def dispatch(self, index: int, now: datetime) -> Dispatch:

@@ -20,7 +20,7 @@ from services.routing.decide.calendar import add_business_days, promised_day
 from services.routing.decide.candidates import Candidate, Item, candidates_of, items_of, told_of_rules, unplaced_units, without_unplaced
 from services.routing.decide.foresight import StockPrices, worth_cents
 from services.routing.decide.guidance import Guidance, Objective
-from services.routing.decide.network import Location, Network, Reach
+from services.routing.decide.network import Network, Reach, named
 from services.routing.decide.options import Option, Partition
 from services.routing.decide.plans import ONLY_A_PART, Parcel, Plan, PlanRequest, Wanted
 from services.routing.decide.recording import record_of_request
@@ -32,7 +32,6 @@ from services.routing.decide.tariffs import (
     LIMIT_CUBIC_CENTIMETRES,
     LIMIT_GRAMS,
     SCORE_PER_CENT,
-    SERVICES,
     Prices,
     Tariffs,
     Way,
@@ -237,7 +236,7 @@ class Planner:
         costs = {}
         for carrier in self.tariffs.carriers:
             own = tuple(way for way in ways if way.carrier == carrier)
-            quote = self.tariffs.quote(own, grams, residential=residential, cubic_centimetres=volume)
+            quote = self.tariffs.quote(own, grams, residential=residential, cubic_centimetres=volume, among=ways)
             if quote is not None:
                 costs[carrier] = quote.carrier_cents + quote.handling_cents + picking
         return costs
@@ -314,14 +313,8 @@ class Planner:
                 return f"capacity exhausted until {slot.day.isoformat()}"
         everything = self.tariffs.ways(reach.location.place, request.destination)
         if everything != reach.ways and _in_time(everything, self._leaves(reach, request), limit):
-            return f"too late: offers only {_offer(reach.location)}"
+            return f"too late: offers only {named(reach.location, self.tariffs)}"
         return "too late"
-
-
-def _offer(location: Location) -> str:
-    """What picks up at a location that lacks services or carriers: ``ground``, ``UPS``, ``ground of UPS``."""
-    services = "" if location.carriers and location.services == SERVICES else " and ".join(location.services)
-    return " of ".join(part for part in (services, " and ".join(sorted(location.carriers))) if part)
 
 
 def _worths(prices: StockPrices, location: str, items: Sequence[Item]) -> tuple[int, ...]:

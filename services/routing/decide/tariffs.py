@@ -226,6 +226,16 @@ Ways = tuple[Way, ...]
 """The preferred first, for when two cost the same: by carrier, then by service."""
 
 
+def usual(ways: Ways) -> Way | None:
+    """The way that rules and records speak of when they name the zone and the days of a location: by ground, or else the next service that
+    somebody has there; of several carriers the quickest."""
+    for service in SERVICES:
+        own = [way for way in ways if way.service == service]
+        if own:
+            return min(own, key=lambda way: way.days)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """How some goods travel from one location: which way, in how many parcels, at what price of the carrier, billed as what."""
@@ -334,9 +344,12 @@ class Tariffs:
             return None
         return LoadPrices(carried, dimensional) if by_load else Prices(carried)
 
-    def quote(self, ways: Ways, grams: int, *, residential: bool, cubic_centimetres: int = 0) -> Quote | None:
-        """The cheapest of these ways for one shipment; None when none carries it."""
-        prices = self.prices(ways, residential=residential)
+    def quote(self, ways: Ways, grams: int, *, residential: bool, cubic_centimetres: int = 0, among: Ways | None = None) -> Quote | None:
+        """The cheapest of these ways for one shipment; None when none carries it.
+
+        What is too heavy for one parcel goes by a way that takes the heaviest one; ``among``: of all of these.
+        """
+        prices = self.prices(among or ways, residential=residential)
         if prices is None:
             return None
         best: Quote | None = None

@@ -10,7 +10,7 @@ from services.routing.handlers.locations import register_locations
 from services.routing.handlers.operators import retry_order
 from services.routing.handlers.orders import take_placed_orders
 from services.routing.handlers.payments import drop_refused_payments, take_payments
-from services.routing.handlers.places import keep_places
+from services.routing.handlers.places import keep_places, name_what_carries
 from services.routing.handlers.rules import publish_rules, save_rules
 from services.routing.handlers.stock import move_promises, note_backorders, plan_reserved_units
 
@@ -25,6 +25,7 @@ __all__ = [
     "hear_third_parties",
     "keep_places",
     "move_promises",
+    "name_what_carries",
     "note_backorders",
     "plan_anew_after_refusals",
     "plan_reserved_units",

@@ -90,6 +90,8 @@ class Footings:
                 tariffs = restore_tariffs(files, handling_cents=handling_cents)
             except RateCardError as error:
                 raise NotReplayableError(f"rate cards {version} cannot be read any more: {error}") from error
+            if tariffs.version != version:
+                raise NotReplayableError(f"rate cards {version} are kept with other files, those of {tariffs.version}")
             _remember(self._tariffs, key, tariffs)
         return self._tariffs[key]
 
