@@ -325,6 +325,19 @@ async def test_edits_of_one_batch_in_any_order_leave_the_newest_version(desk: De
     assert await desk.connection.fetchval("SELECT unapportioned_cents FROM orders") == 3_000
 
 
+async def test_an_edit_that_two_refunds_have_overtaken_waits_for_the_next_edit(desk: Desk) -> None:
+    order = an_order(a_line("1", 5, 1_000, 0), shipping_cents=0)
+    second, third = an_edit(order, a_line("1", 4, 1_000, 0)), an_edit(order, a_line("1", 3, 1_000, 0), version=3)
+    await desk.hear(order)
+    await desk.hear(*(a_refund(order.order_id, {"1": 1_000}, cause="edited", cause_id=edit.change_id) for edit in (second, third)))
+    assert "or the edit of a refund" in (await desk.hear(second)).deferred[0]
+    await desk.hear(third)
+    assert (await desk.hear(second)).parked == []
+    row = await desk.connection.fetchrow("SELECT quantity, captured_cents, edited_cents FROM order_lines")
+    assert row is not None
+    assert tuple(row) == (3, 5_000, 2_000)
+
+
 async def test_an_edit_that_was_not_paid_for_is_parked(desk: Desk) -> None:
     order = an_order(a_line("1", 1, 1_000, 0))
     await desk.hear(order)

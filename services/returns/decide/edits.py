@@ -3,7 +3,8 @@ any away.
 
 Only a refund gives money back, so after an edit that makes the order cheaper the difference waits as ``unapportioned_cents`` for the
 refund that routing asks for with the edit. Edit and refund may arrive in either order and end in the same books: a refund that came first
-was booked as ``edited_cents`` of its line, and that line then needs that much beside its goods.
+was booked as ``edited_cents`` of its line, and that line then needs that much beside its goods. When refunds of two edits come before both,
+the older edit waits for the newer one.
 """
 
 from __future__ import annotations

@@ -45,9 +45,11 @@ async def apply_edits(tx: Transaction, messages: Sequence[Received[OrderEdited]]
             continue
         edited = apply_edit(books, edit)
         if isinstance(edited, EditRefused):
-            if edit.money_delta_cents > 0 or edit.order_version > books.lines_version + 1:
-                # Routing makes an edit that costs more only once it is paid: the payment's message is on its way.
-                tx.defer(message, f"order {edit.order_id}: a payment has not arrived; {edited.reason}")
+            refunded_ahead = any(line.edited_cents for line in books.lines.values())
+            if edit.money_delta_cents > 0 or edit.order_version > books.lines_version + 1 or refunded_ahead:
+                # Routing makes an edit that costs more only once it is paid: the payment's message is on its way. So is the next edit, when
+                # its refund came first: this one then needs more than there is, and is an older one once that is here.
+                tx.defer(message, f"order {edit.order_id}: a payment has not arrived, or the edit of a refund; {edited.reason}")
             else:
                 tx.park(message, edited.reason)
             continue
