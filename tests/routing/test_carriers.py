@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from services.routing import current
@@ -229,6 +231,32 @@ def two_folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
+CHART = "origin_country,origin_prefix,destination_country,destination_prefix,zone,extra_days\nUS,,CA,,8,3\n"
+
+
+def put(file: Path) -> None:
+    """Shipped prices of ground under this name."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes((SHIPPED_RATE_CARDS / "ground.csv").read_bytes())
+
+
+def refusal(folder: Path) -> str:
+    """What is said at start."""
+    with pytest.raises(RateCardError) as caught:
+        load_tariffs(folder, handling_cents=0)
+    return str(caught.value)
+
+
+def as_a_config_map(folder: Path) -> None:
+    """The same files as Kubernetes mounts them: links into a folder that is exchanged as a whole."""
+    content = folder / "..2026_11_29_10_00_00.123456789"
+    content.mkdir()
+    (folder / "..data").symlink_to(content.name)
+    for file in sorted(folder.glob("*.csv")):
+        file.rename(content / file.name)
+        file.symlink_to(f"..data/{file.name}")
+
+
 class TestFiles:
     def test_a_folder_for_each_carrier_is_read_under_its_name_and_kept_as_it_was(self, two_folders: Path) -> None:
         tariffs = load_tariffs(two_folders, handling_cents=150)
@@ -245,19 +273,121 @@ class TestFiles:
         alone = load_tariffs(two_folders / "Parcel & Co", handling_cents=150, carrier="UPS")
         assert (alone.version, list(alone.carriers)) == (TARIFFS.version, ["UPS"])
 
+    def test_an_only_carriers_folder_may_be_a_config_map_and_hold_old_cards_and_whatever_it_held_before(self, two_folders: Path) -> None:
+        folder = two_folders / "Parcel & Co"
+        as_a_config_map(folder)
+        for file in ("2025/ground.csv", "Bad|name/ground.csv", "prices of others.csv", "README.md"):
+            put(folder / file)
+        (folder / "zones.csv").mkdir()
+        (folder / "gone").symlink_to("nowhere")
+        (folder / "Transit_days.csv").write_text("beside transit_days.csv")
+        tariffs = load_tariffs(folder, handling_cents=150)
+        assert tariffs == TARIFFS
+        assert restore_tariffs(card_files(folder), handling_cents=150) == TARIFFS
+
+    def test_who_lacks_a_card_beside_folders_of_carriers_is_told_that_those_are_passed_over(self, two_folders: Path) -> None:
+        put(two_folders / "ground.csv")
+        said = refusal(two_folders)
+        assert said.startswith(f"{two_folders}: no rate card for two_day, next_day; known names: ")
+        assert said.endswith("; cards lie in this folder itself, so they are one carrier's and its subfolders are passed over")
+
     @pytest.mark.parametrize(
         ("file", "said"),
         [
-            ("ground.csv", "lies beside the folder of carrier Parcel & Co; move it into the folder of its carrier"),
-            ("Bad|name/ground.csv", "is no name of a carrier; give 1 to 120 letters, digits, spaces and - _ . &"),
-            ("Third/zones.csv", "no rate card; known names: ground.csv"),
+            ("Third/zones.csv", "Third: no rate card; known names: ground.csv"),
+            ("Third/grond.csv", "grond.csv: is no known name; give it one of ground.csv, two_day.csv, "),
+            ("Regional/Grond.CSV", "Grond.CSV: is no known name; give it one of ground.csv, two_day.csv, "),
+            ("Third/cards/ground.csv", "Third: no rate card; known names: ground.csv"),
+            ("Third/README.md", "each folder here is a carrier's: put its cards right into it, or take it away"),
+            ("Regional/GROUND.csv", "a second rate card for ground; keep one of them"),
+            (
+                "zones.csv",
+                "zones.csv: lies beside the folders of carriers and is no rate card, so it would be nobody's; move it into the folder",
+            ),
+            ("grond.csv", "grond.csv: lies beside the folders of carriers"),
+            ("REGIONAL/ground.csv", "but for its case; rename one of them"),
         ],
     )
-    def test_what_is_in_no_carriers_folder_or_no_carrier_is_named(self, two_folders: Path, file: str, said: str) -> None:
-        (two_folders / file).parent.mkdir(exist_ok=True)
-        (two_folders / file).write_bytes((SHIPPED_RATE_CARDS / "ground.csv").read_bytes())
-        with pytest.raises(RateCardError, match=re.escape(said)):
-            load_tariffs(two_folders, handling_cents=0)
+    def test_what_would_silently_be_no_carriers_is_named(self, two_folders: Path, file: str, said: str) -> None:
+        put(two_folders / file)
+        assert said in refusal(two_folders)
+
+    @pytest.mark.parametrize("link", ["Third", "Regional/zones.csv", "Regional/two_day.csv", "Regional/unknown.csv"])
+    def test_a_link_to_nothing_is_named(self, two_folders: Path, link: str) -> None:
+        (two_folders / link).symlink_to("nowhere")
+        assert refusal(two_folders).startswith(f"{two_folders / link}: ")
+
+    def test_two_zone_charts_of_a_carrier_are_refused(self, two_folders: Path) -> None:
+        for name in ("Zones.csv", "zones.csv"):
+            (two_folders / "Regional" / name).write_text(CHART)
+        assert refusal(two_folders) == f"{two_folders}/Regional/zones.csv: a second zones.csv; keep one of them"
+
+    def test_what_systems_keep_beside_carriers_and_what_people_write_about_them_is_passed_over(self, two_folders: Path) -> None:
+        before = load_tariffs(two_folders, handling_cents=0)
+        for folder in (".git", "..data", "__MACOSX", "lost+found"):
+            put(two_folders / folder / "ground.csv")
+        for file in ("README.md", ".DS_Store", "Regional/README.md", "Regional/._ground.csv", "Regional/2025/ground.csv"):
+            put(two_folders / file)
+        assert load_tariffs(two_folders, handling_cents=0) == before
+
+    def test_a_carriers_folder_may_be_a_config_map(self, two_folders: Path) -> None:
+        before = load_tariffs(two_folders, handling_cents=0)
+        as_a_config_map(two_folders / "Regional")
+        assert load_tariffs(two_folders, handling_cents=0) == before
+        (two_folders / "Regional" / "..data").unlink()
+        assert "Regional/ground.csv: points to nothing; mend the link" in refusal(two_folders)
+
+    def test_file_names_are_read_in_whatever_case_and_kept(self, two_folders: Path) -> None:
+        regional = two_folders / "Regional"
+        (regional / "Zones.CSV").write_text(CHART)
+        (regional / "Transit_Days.csv").write_text("service,2,3,4,5,6,7,8\nground,9,9,9,9,9,9,9\n")
+        (regional / "DIMENSIONAL.csv").write_text("service,divisor,unit,above\nground,139,in3/lb,\n")
+        tariffs = load_tariffs(two_folders, handling_cents=0)
+        carrier = tariffs.carriers["Regional"]
+        assert carrier.chart is not None
+        assert carrier.cards["ground"].dimensional is not None
+        assert carrier.transit_days == {"ground": dict.fromkeys(range(2, 9), 9)}, "rows for its own services are enough"
+        restored = restore_tariffs(card_files(two_folders), handling_cents=0)
+        assert restored.version == tariffs.version
+        again = restored.carriers["Regional"]
+        assert again.chart is not None
+        assert again.chart.lanes == carrier.chart.lanes
+        assert replace(again, chart=carrier.chart) == carrier
+
+    def test_own_transit_days_lack_no_service_that_the_carrier_has(self, two_folders: Path) -> None:
+        (two_folders / "Regional" / "transit_days.csv").write_text("service,2,3,4,5,6,7,8\ntwo_day,2,2,2,2,2,2,2\n")
+        assert refusal(two_folders).endswith("transit_days.csv: no row for ground, which there is a rate card for; add its business days")
+
+    @pytest.mark.parametrize("name", ["Bad|name", "Regional\n", "Blank ", " Blank", "Tab\tbed", "Nul\u200b", "x" * 121])
+    def test_a_folder_that_is_no_carriers_name_is_refused_in_one_line(self, two_folders: Path, name: str) -> None:
+        put(two_folders / name / "ground.csv")
+        said = refusal(two_folders)
+        assert said.endswith(
+            ": is no name of a carrier; give 1 to 120 letters, digits, blanks and - _ . & ' ( ) + , in UTF-8, no blank at either end"
+        )
+        assert said.isprintable()
+
+    @pytest.mark.parametrize("name", ["Land's End (East) + Co., Inc.", "A-1_b", "日本郵便", "हिन्दी डाक", "7"])
+    def test_a_carrier_may_be_called_what_carriers_are_called(self, two_folders: Path, name: str) -> None:
+        put(two_folders / name / "ground.csv")
+        tariffs = load_tariffs(two_folders, handling_cents=0)
+        assert name in tariffs.carriers
+        assert restore_tariffs(card_files(two_folders), handling_cents=0) == tariffs
+
+    def test_a_carriers_name_is_the_same_from_a_mac(self, two_folders: Path) -> None:
+        put(two_folders / "Co\u0301rreos" / "ground.csv")
+        tariffs = load_tariffs(two_folders, handling_cents=0)
+        assert list(tariffs.carriers) == ["C\u00f3rreos", "Parcel & Co", "Regional"]
+        assert restore_tariffs(card_files(two_folders), handling_cents=0) == tariffs
+        put(two_folders / "C\u00f3rreos" / "ground.csv")
+        assert refusal(two_folders).endswith("but for its case; rename one of them")
+
+    def test_a_folder_whose_name_is_no_utf_8_is_told_at_start(self, two_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(two_folders / os.fsdecode(b"Caf\xe9") / "ground.csv")
+        monkeypatch.setenv("ORDERMESH_RATE_CARDS", str(two_folders))
+        with pytest.raises(ValidationError) as caught:
+            PlanningSettings()
+        assert r"Caf\udce9: is no name of a carrier" in str(caught.value)
 
     def test_every_service_must_be_somebodys(self, two_folders: Path) -> None:
         (two_folders / "Parcel & Co" / "next_day.csv").unlink()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.routing.decide.geography import Lane
 from services.routing.decide.tariffs import (
     LIMIT_GRAMS,
     LOAD_BITS,
@@ -26,7 +30,7 @@ from services.routing.decide.tariffs import (
 )
 from services.routing.settings import PlanningSettings
 from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
-from tests.routing.test_planner import CARRIER, TARIFFS, ways
+from tests.routing.test_planner import CARRIER, TARIFFS, place, ways
 
 
 @pytest.fixture
@@ -138,6 +142,106 @@ def test_a_card_in_another_encoding_is_named(folder: Path) -> None:
     (folder / "ground.csv").write_bytes("WeightNotToExceed,für".encode("latin-1"))
     with pytest.raises(RateCardError, match=r"ground.csv: is no UTF-8: .*; save it as UTF-8"):
         load_tariffs(folder, handling_cents=0)
+
+
+@pytest.mark.parametrize("file", ["two_day.csv", "zones.csv"])
+def test_a_nul_is_refused_because_no_decision_could_be_kept_with_it(folder: Path, file: str) -> None:
+    (folder / "zones.csv").write_text("origin_country,origin_prefix,destination_country,destination_prefix,zone,extra_days\n")
+    lines = (folder / file).read_text().splitlines()
+    (folder / file).write_text("\n".join([lines[0], *lines[1:], ",,,,,,,,,,\0"]) + "\n")
+    said = f"{folder / file}: line {len(lines) + 1}: holds a NUL character, which no text has; save it as UTF-8 text anew"
+    for read in (lambda: load_tariffs(folder, handling_cents=0), lambda: card_files(folder)):
+        with pytest.raises(RateCardError, match=re.escape(said)):
+            read()
+
+
+def test_a_quote_that_is_not_closed_is_named_by_its_row(folder: Path) -> None:
+    said = broken(folder, lambda lines: [*lines[:3], '3,"8.59' + "," * 140_000])
+    assert said == ": row 4: is no CSV: field larger than field limit (131072); look for a quote that is not closed"
+    said = broken(folder, lambda lines: ['"' + "x" * 100_000])
+    assert said == f": row 1, column 1: '{'x' * 60}...' should be WeightNotToExceed"
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "said"),
+    [
+        ("transit_days.csv", "service,2,3,4,5,6,7,8\nground,²,2,2,2,2,2,2", "should be 1 to 30 business days"),
+        ("transit_days.csv", f"service,2,3,4,5,6,7,8\nground,{'9' * 5_000},2,2,2,2,2,2", "should be 1 to 30 business days"),
+        ("ground.csv", f"WeightNotToExceed,2,3,4,5,6,7,8,{'9' * 5_000}", "is neither a zone number nor res"),
+        ("dimensional.csv", f"service,divisor,unit,above\nground,{'9' * 5_000},in3/lb,", "should be a whole number from 1 to 100,000"),
+    ],
+)
+def test_a_number_that_is_none_or_has_no_end_is_named(folder: Path, file: str, row: str, said: str) -> None:
+    (folder / file).write_text(row + "\n")
+    with pytest.raises(RateCardError, match=said):
+        load_tariffs(folder, handling_cents=0)
+
+
+def test_a_card_that_is_no_file_is_named_and_not_waited_for(folder: Path) -> None:
+    card = folder / "two_day.csv"
+
+    def said() -> str:
+        with pytest.raises(RateCardError) as caught:
+            load_tariffs(folder, handling_cents=0)
+        return str(caught.value).removeprefix(str(card))
+
+    card.unlink()
+    card.mkdir()
+    assert said() == ": is a folder; put the file of this name in its place"
+    card.rmdir()
+    os.mkfifo(card)
+    assert said() == ": is no file; put the file of this name in its place"
+    card.unlink()
+    card.symlink_to("nowhere.csv")
+    assert said() == ": points to nothing; mend the link, or put the file in its place"
+
+
+def test_a_card_or_folder_that_must_not_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system says so to everybody but its administrator, who may run these tests."""
+
+    def denied(path: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    for method, denied_at in (("read_bytes", folder / "ground.csv"), ("iterdir", folder), ("is_dir", folder)):
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, method, denied)
+            with pytest.raises(RateCardError) as caught:
+                load_tariffs(folder, handling_cents=0)
+        assert (
+            str(caught.value)
+            == f"{denied_at}: cannot be read: Permission denied; let the user that routing runs as read it, or take it away"
+        )
+
+
+def test_a_zone_chart_in_capitals_is_read_and_kept(folder: Path) -> None:
+    (folder / "ZONES.csv").write_text("origin_country,origin_prefix,destination_country,destination_prefix,zone,extra_days\nUS,,CA,,8,3\n")
+    tariffs = load_tariffs(folder, handling_cents=150)
+    (carrier,) = tariffs.carriers.values()
+    assert carrier.chart is not None
+    restored = restore_tariffs(card_files(folder), handling_cents=150)
+    assert restored.version == tariffs.version != TARIFFS.version
+    assert all(one.chart is not None and one.chart.lanes == carrier.chart.lanes for one in restored.carriers.values())
+
+
+def test_the_example_of_a_zone_chart_names_no_place_across_the_sea(folder: Path) -> None:
+    text = (SHIPPED_RATE_CARDS / "README.md").read_text()
+    rows = [line.strip() for line in text[text.index("    origin_country,") :].split("\n\n")[0].splitlines()]
+    (folder / "zones.csv").write_text("\n".join(rows) + "\n")
+    (carrier,) = load_tariffs(folder, handling_cents=0).carriers.values()
+    assert carrier.chart is not None
+    reno = place("89501")
+    assert carrier.chart.find(reno, place("94105")) == Lane(3)
+    assert [carrier.chart.find(reno, place(code)) for code in ("99501", "96813")] == [None, None], "Anchorage and Honolulu"
+
+
+def test_a_missing_folder_is_told_what_one_carriers_and_several_carriers_look_like(folder: Path) -> None:
+    for name in ("nowhere", "ground.csv"):
+        with pytest.raises(RateCardError) as caught:
+            load_tariffs(folder / name, handling_cents=0)
+        assert str(caught.value) == (
+            f"{folder / name}: no such folder; give the folder that holds ground.csv, two_day.csv and next_day.csv, "
+            "or that holds such a folder for each of several carriers"
+        )
 
 
 def test_broken_transit_days_say_where_and_what(folder: Path) -> None:
