@@ -14,10 +14,10 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from services.sync.decide.currencies import ACTIVE_CURRENCIES
 from services.sync.decide.senders import problems_of_sender
-from services.sync.decide.texts import is_storable
 from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected, FieldProblem
 from shared.contracts.orders import ComponentProduct, OrderLine, OrderPlaced
 from shared.kits import Kit, lines_of, oversized_component, price_units
+from shared.text import is_storable
 
 PROBLEMS_LIMIT = 100
 """As many as ``channel.order_rejected`` can carry."""

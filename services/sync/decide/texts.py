@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 from shared.contracts.channels import FieldProblem
 from shared.json_document import nul_problems
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-def is_storable(text: str) -> bool:
-    """Whether a database can hold the text, or be asked for it: no NUL, no half of a surrogate pair."""
-    return _UNSTORABLE.search(text) is None
 
 
 def problems_of_texts(model: BaseModel) -> list[FieldProblem]:
