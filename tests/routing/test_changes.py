@@ -259,6 +259,12 @@ def test_one_change_at_a_time() -> None:
         ([LineChange(sku="NEW", quantity=0, unit_price_cents=0, unit_weight_grams=1)], "invalid", "quantity"),
         ([LineChange(sku="NEW", quantity=1, unit_weight_grams=1)], "invalid", "unit_price_cents: needed for NEW"),
         ([LineChange(sku="NEW", quantity=1, unit_price_cents=1)], "invalid", "unit_weight_grams: needed for NEW"),
+        (
+            [LineChange(line_id="1", quantity=1, unit_price_cents=999)],
+            "invalid",
+            "line_changes.0.unit_price_cents: line 1 has 1000, not",
+        ),
+        ([LineChange(line_id="1", quantity=2, tax_cents=0)], "invalid", "line_changes.0.tax_cents: line 1 with 2 units has 100, not 0"),
     ],
 )
 def test_an_edit_that_can_not_be_made_is_refused_naming_the_field(changes: list[LineChange], reason: str, named: str) -> None:
@@ -266,6 +272,23 @@ def test_an_edit_that_can_not_be_made_is_refused_naming_the_field(changes: list[
     [answer] = said(order, edit(order, *changes))
     assert answer.reason == reason
     assert named in answer.detail
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        LineChange(line_id="1", quantity=1, unit_price_cents=1_000, tax_cents=50),
+        LineChange(line_id="1", quantity=0, unit_price_cents=1, tax_cents=1),
+    ],
+    ids=["what the line then has", "of a line that goes"],
+)
+def test_a_price_that_makes_no_difference_may_be_said_of_a_line_that_was_bought(harmless: LineChange) -> None:
+    order = a_copy(a_line("1", 2, tax_cents=100), a_line("2"))
+    bare = LineChange(line_id="1", quantity=harmless.quantity)
+    assert [answer.lines for answer in said(order, edit(order, harmless)) if isinstance(answer, OrderEdited)] == [
+        answer.lines for answer in said(order, edit(order, bare)) if isinstance(answer, OrderEdited)
+    ]
+    assert said(order, edit(order, harmless))[0].money_delta_cents < 0
 
 
 COLLECTS = replace(PATIENCE, payment=timedelta(minutes=30))

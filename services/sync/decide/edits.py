@@ -67,7 +67,14 @@ def command_of(order_id: UUID, request: ChannelEditRequested, catalogue: Catalog
 
 def _change_of(change: ChannelLineChange, article: Article | None) -> LineChange:
     if change.external_line_id is not None or article is None:
-        return LineChange(line_id=change.external_line_id, sku=change.sku, quantity=change.quantity)
+        # What the line costs now is routing's to know, so it judges what is said of that. A tax of 0 is what the contract fills in.
+        return LineChange(
+            line_id=change.external_line_id,
+            sku=change.sku,
+            quantity=change.quantity,
+            unit_price_cents=change.unit_price_cents,
+            tax_cents=change.tax_cents or None,
+        )
     return LineChange(
         sku=change.sku,
         quantity=change.quantity,
