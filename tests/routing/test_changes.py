@@ -315,6 +315,14 @@ def test_an_edit_to_more_than_any_order_may_be_worth_is_refused_by_field_with_th
     assert "the largest amount is 10000000000; " in refused.detail
 
 
+@pytest.mark.parametrize("blank", [" ", "\u00a0\t", "\u200b"])
+@pytest.mark.parametrize("field", ["name", "line1", "city"])
+def test_an_address_that_a_label_would_show_empty_is_refused_by_field(field: str, blank: str) -> None:
+    order = a_copy()
+    [answer] = said(order, edit(order, ship_to=HOME.model_copy(update={"line2": blank, field: blank})))
+    assert (answer.reason, answer.detail) == ("invalid", f"ship_to.{field}: is blank; send what is to stand on the parcel")
+
+
 def test_an_address_that_is_not_on_the_map_is_refused() -> None:
     order = a_copy()
     nowhere = HOME.model_copy(update={"postal_code": "00000"})

@@ -124,6 +124,15 @@ async def test_an_edit_that_adds_what_cannot_be_sold_is_refused_by_field_and_may
     assert len((await ask(desk, changes({"external_line_id": "a", "quantity": 1}))).said(OrderEditRequested)) == 1
 
 
+async def test_an_edit_to_an_address_that_a_label_would_show_empty_is_refused_by_field_and_may_come_again_corrected(desk: Desk) -> None:
+    await desk.place()
+    place = {"name": "Ann", "line1": "2 Main St", "city": "Austin", "postal_code": "78701", "country": "US"}
+    [decided] = (await ask(desk, changes(ship_to={**place, "line1": " ", "city": "\t"}))).said(ChannelEditDecided)
+    assert (decided.outcome, decided.reason) == ("refused", "invalid")
+    assert [part.split(" (")[0] for part in decided.detail.split("; ")] == ["ship_to.line1: is blank", "ship_to.city: is blank"]
+    assert len((await ask(desk, changes(ship_to=place))).said(OrderEditRequested)) == 1
+
+
 async def test_the_channel_hears_once_what_became_of_its_edit(desk: Desk) -> None:
     placed = await desk.place()
     first, second = changes({"external_line_id": "a", "quantity": 1}), changes({"external_line_id": "a", "quantity": 5}, edit_id="e-2")

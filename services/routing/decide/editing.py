@@ -12,6 +12,7 @@ from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import Line, Order, line_of
 from services.routing.decide.refusals import Refusal, Wording, lines_named
 from services.routing.decide.values import replace
+from shared.addresses import blank_fields
 from shared.contracts.base import MOST_CENTS
 from shared.contracts.orders import Address, LineChange, OrderEditRequested, ServiceLevel, SplitPolicy
 from shared.kits import MOST_UNITS_OF_A_LINE, Kit, lines_of, oversized_component
@@ -116,6 +117,9 @@ def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal
 
     The tax of a line follows its quantity: each unit keeps its share.
     """
+    blank = [] if request.ship_to is None else blank_fields(request.ship_to)
+    if blank:
+        return Refusal("invalid", f"ship_to.{blank[0]}: is blank; send what is to stand on the parcel")
     wanted = _quantities(order, request.line_changes)
     if isinstance(wanted, Refusal):
         return wanted
