@@ -13,6 +13,7 @@ from typing import Literal
 
 from services.routing.decide.attention import call_for_attention, settle_overdue
 from services.routing.decide.changes import settle_change
+from services.routing.decide.clocks import sound_time
 from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.fulfillment import Fulfillment, FulfillmentLine, ShortPick, State
 from services.routing.decide.handover import called_off_units, give_back, take_back
@@ -235,7 +236,8 @@ def _short(order: Order, fulfillment: Fulfillment, message: Answer, now: datetim
     if not any(line.left for line in lines):
         reported = _without_units(reported, now, deadlines)
     order = outcome.order.with_fulfillment(reported)
-    returned = give_back(order, fulfillment, "short_picked", message.picked_at, missing, missing, now + deadlines.allocation)
+    picked_at = sound_time(message.picked_at, fulfillment, None, now)
+    returned = give_back(order, fulfillment, "short_picked", picked_at, missing, missing, now + deadlines.allocation)
     return Outcome(returned.order, outcome.says + returned.says)
 
 
@@ -275,7 +277,8 @@ def _late_short(order: Order, fulfillment: Fulfillment, message: Answer, now: da
             )
             return Outcome(order, problem=Park(reason))
     reported = replace(fulfillment, short_picks=(*fulfillment.short_picks, report))
-    told = called_off_units(order, fulfillment, "short_picked", message.picked_at, missing, missing)
+    picked_at = sound_time(message.picked_at, fulfillment, None, now)
+    told = called_off_units(order, fulfillment, "short_picked", picked_at, missing, missing)
     return Outcome(order.with_fulfillment(reported), (Say(told),))
 
 
