@@ -159,7 +159,7 @@ class ChannelCancelDecided(PartnerCommand):
 
 class ChannelLineChange(Part):
     """One wished change: name ``external_line_id`` to change its quantity (0 removes it; a kit is one line), or ``sku`` with its price to
-    add a line. ``tax_cents`` is for the whole added line."""
+    add a line. ``tax_cents`` is for the whole added line. What was bought keeps its price: another one for an existing line is refused."""
 
     external_line_id: LineId | None = None
     sku: Sku | None = None

@@ -255,7 +255,11 @@ class ThirdPartyLabelPrinted(PartnerMessage):
 
 
 class ThirdPartyShipped(PartnerMessage):
-    """The parcel left. Lists what is in it; units of the pick list that are not listed did not ship."""
+    """The parcel left. Lists what is in it; units of the pick list that are not listed did not ship.
+
+    ``shipped_at`` that lies more than a day before the request or after now is not believed: the envelope's ``time`` counts instead, or
+    when it is heard. So it is with ``delivered_at``.
+    """
 
     type: ClassVar[str] = "3pl.shipped.v1"
 
@@ -316,7 +320,7 @@ class ThirdPartyInterceptFailed(PartnerMessage):
 
 
 class ThirdPartyDelivered(PartnerMessage):
-    """The carrier has delivered the parcel."""
+    """The carrier has delivered the parcel. A ``delivered_at`` that cannot be is replaced as ``shipped_at`` is."""
 
     type: ClassVar[str] = "3pl.delivered.v1"
 

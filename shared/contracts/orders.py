@@ -150,7 +150,8 @@ class LineChange(Part):
     """One wished change: name ``line_id`` to change its quantity (0 removes it), or ``sku`` without ``line_id`` to add a line.
 
     A line that is added carries what the product master knows of it (the console and the portal fill it in); a kit that is added carries
-    its ``components``. A kit that was bought is changed as a whole: name the line id of the kit, ``quantity`` counts kits.
+    its ``components``. A kit that was bought is changed as a whole: name the line id of the kit, ``quantity`` counts kits. What was bought
+    keeps its price: with ``line_id``, another ``unit_price_cents`` or ``tax_cents`` than the line then has is refused.
     """
 
     line_id: LineId | None = None

@@ -259,6 +259,12 @@ def test_one_change_at_a_time() -> None:
         ([LineChange(sku="NEW", quantity=0, unit_price_cents=0, unit_weight_grams=1)], "invalid", "quantity"),
         ([LineChange(sku="NEW", quantity=1, unit_weight_grams=1)], "invalid", "unit_price_cents: needed for NEW"),
         ([LineChange(sku="NEW", quantity=1, unit_price_cents=1)], "invalid", "unit_weight_grams: needed for NEW"),
+        (
+            [LineChange(line_id="1", quantity=1, unit_price_cents=999)],
+            "invalid",
+            "line_changes.0.unit_price_cents: line 1 has 1000, not",
+        ),
+        ([LineChange(line_id="1", quantity=2, tax_cents=0)], "invalid", "line_changes.0.tax_cents: line 1 with 2 units has 100, not 0"),
     ],
 )
 def test_an_edit_that_can_not_be_made_is_refused_naming_the_field(changes: list[LineChange], reason: str, named: str) -> None:
@@ -266,6 +272,23 @@ def test_an_edit_that_can_not_be_made_is_refused_naming_the_field(changes: list[
     [answer] = said(order, edit(order, *changes))
     assert answer.reason == reason
     assert named in answer.detail
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        LineChange(line_id="1", quantity=1, unit_price_cents=1_000, tax_cents=50),
+        LineChange(line_id="1", quantity=0, unit_price_cents=1, tax_cents=1),
+    ],
+    ids=["what the line then has", "of a line that goes"],
+)
+def test_a_price_that_makes_no_difference_may_be_said_of_a_line_that_was_bought(harmless: LineChange) -> None:
+    order = a_copy(a_line("1", 2, tax_cents=100), a_line("2"))
+    bare = LineChange(line_id="1", quantity=harmless.quantity)
+    assert [answer.lines for answer in said(order, edit(order, harmless)) if isinstance(answer, OrderEdited)] == [
+        answer.lines for answer in said(order, edit(order, bare)) if isinstance(answer, OrderEdited)
+    ]
+    assert said(order, edit(order, harmless))[0].money_delta_cents < 0
 
 
 COLLECTS = replace(PATIENCE, payment=timedelta(minutes=30))
@@ -290,6 +313,14 @@ def test_an_edit_to_more_than_any_order_may_be_worth_is_refused_by_field_with_th
     assert isinstance(refused, OrderEditRejected)
     assert (refused.reason, refused.detail.split(":")[0]) == ("invalid", field)
     assert "the largest amount is 10000000000; " in refused.detail
+
+
+@pytest.mark.parametrize("blank", [" ", "\u00a0\t", "\u200b"])
+@pytest.mark.parametrize("field", ["name", "line1", "city"])
+def test_an_address_that_a_label_would_show_empty_is_refused_by_field(field: str, blank: str) -> None:
+    order = a_copy()
+    [answer] = said(order, edit(order, ship_to=HOME.model_copy(update={"line2": blank, field: blank})))
+    assert (answer.reason, answer.detail) == ("invalid", f"ship_to.{field}: is blank; send what is to stand on the parcel")
 
 
 def test_an_address_that_is_not_on_the_map_is_refused() -> None:

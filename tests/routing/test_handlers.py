@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
+
+import pytest
 
 from services.routing import current, handlers
 from services.routing.decide.tariffs import SERVICES
@@ -91,6 +94,44 @@ async def test_a_reserved_order_is_planned_assigned_requested_accepted_shipped_a
     assert arrived.one(FulfillmentDelivered).order_id == placed.order_id
     order = await desk.order(placed.order_id)
     assert (order["status"], order["waiting_for"], order["due_at"]) == ("delivered", None, None)
+
+
+@pytest.mark.parametrize("silly", [datetime(1970, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)], ids=["1970", "2199"])
+@pytest.mark.parametrize("envelope", ["right", "silly", "none"])
+async def test_a_parcel_whose_3pl_has_a_silly_clock_left_and_arrived_when_its_message_says_or_is_heard(
+    desk: Desk, silly: datetime, envelope: str
+) -> None:
+    [request] = await desk.hand_over(an_order(), AMPLE)
+    desk.now = NOON + timedelta(days=3)
+    said_at = {"right": NOON + timedelta(days=2), "silly": silly, "none": None}[envelope]
+    sound = NOON + timedelta(days=2) if envelope == "right" else desk.now
+    parcel = shipped(request.fulfillment_id, (2, "1")).model_copy(update={"shipped_at": silly})
+    left = await desk.hear(replace(received(parcel, partner="west"), time=said_at))
+    assert (left.parked, left.one(FulfillmentShipped).shipped_at) == ([], sound)
+    arrival = ThirdPartyDelivered(fulfillment_id=request.fulfillment_id, delivered_at=silly)
+    arrived = await desk.hear(replace(received(arrival, partner="west"), time=said_at))
+    assert (arrived.parked, arrived.one(FulfillmentDelivered).delivered_at) == ([], sound)
+
+
+@pytest.mark.parametrize("off", [-timedelta(days=1), timedelta(hours=5), timedelta(days=4)])
+async def test_a_time_that_can_be_is_taken_as_the_3pl_tells_it_however_late_its_message_comes(desk: Desk, off: timedelta) -> None:
+    [request] = await desk.hand_over(an_order(), AMPLE)
+    desk.now = NOON + timedelta(days=3)
+    parcel = shipped(request.fulfillment_id, (2, "1")).model_copy(update={"shipped_at": NOON + off})
+    left = await desk.hear(replace(received(parcel, partner="west"), time=desk.now))
+    assert left.one(FulfillmentShipped).shipped_at == NOON + off
+
+
+@pytest.mark.parametrize("overtaken", [False, True], ids=["in time", "after its units went back"])
+async def test_units_that_were_not_found_in_2199_are_written_off_today_and_once(desk: Desk, overtaken: bool) -> None:
+    [request] = await desk.hand_over(an_order(a_line(quantity=2)), AMPLE)
+    report = ThirdPartyShortPicked(fulfillment_id=request.fulfillment_id, missing=[units(1)], picked_at=datetime(2199, 1, 1, tzinfo=UTC))
+    if overtaken:
+        await desk.hear(shipped(request.fulfillment_id, (1, "1")), partner="west")
+        await desk.wake(timedelta(minutes=2))
+    heard = await desk.hear(report, partner="west")
+    assert heard.one(FulfillmentCancelled).cancelled_at == desk.now
+    assert (await desk.hear(report, partner="west")).types == []
 
 
 async def test_a_reservation_that_overtakes_its_order_is_kept_and_planned_when_the_order_comes(desk: Desk) -> None:

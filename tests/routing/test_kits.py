@@ -227,6 +227,10 @@ def test_a_part_of_a_kit_cannot_be_changed_by_itself_and_the_answer_names_the_wa
     [
         (LineChange(line_id="m", quantity=1), "unknown_line: line_changes: the order has no line m"),
         (LineChange(line_id="k", sku="MUG", quantity=1), "invalid: line_changes: line k is SET, not MUG"),
+        (
+            LineChange(line_id="k", quantity=1, unit_price_cents=2_999),
+            "invalid: line_changes.0.unit_price_cents: line k has 3000, not 2999, and keeps it",
+        ),
         (LineChange(line_id="k", quantity=500_001), "invalid: line_changes: line k: quantity: at most 1000000 units"),
         (
             LineChange(sku="BOX", quantity=1, components=[component("MUG")]),
@@ -241,7 +245,7 @@ def test_a_part_of_a_kit_cannot_be_changed_by_itself_and_the_answer_names_the_wa
             "invalid: line_changes: change 1: quantity: 1000 kits need too many units of MUG",
         ),
     ],
-    ids=["no such line", "another SKU", "too many", "no price", "a component twice", "too many components"],
+    ids=["no such line", "another SKU", "another price", "too many", "no price", "a component twice", "too many components"],
 )
 def test_a_change_of_a_kit_that_makes_no_sense_names_the_field(change: LineChange, answer: str) -> None:
     assert refusal(a_copy(*a_set(2)), change).startswith(answer)

@@ -58,6 +58,9 @@ def test_a_good_order_has_no_problems() -> None:
         ({"ship_to": a_place("7870")}, "ship_to.postal_code"),
         ({"ship_to": a_place("78701-12")}, "ship_to.postal_code"),
         ({"ship_to": a_place("٧٨٧٠١")}, "ship_to.postal_code"),
+        ({"ship_to": a_place("78701") | {"name": "  "}}, "ship_to.name"),
+        ({"ship_to": a_place("78701") | {"line1": "\u00a0\t"}}, "ship_to.line1"),
+        ({"ship_to": a_place("78701") | {"city": "\u200b"}}, "ship_to.city"),
     ],
 )
 def test_what_the_contract_cannot_see_is_named_by_its_field(changes: dict[str, Any], field: str) -> None:

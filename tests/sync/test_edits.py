@@ -50,7 +50,7 @@ async def test_an_edit_by_a_channel_is_passed_on_once_with_what_the_product_mast
     assert (command.order_id, command.actor.kind, command.actor.name) == (placed.order_id, "channel", "shop")
     assert (command.expected_order_version, command.service_level) == (1, "two_day")
     kept, added = command.line_changes
-    assert (kept.line_id, kept.quantity) == ("a", 1)
+    assert (kept.line_id, kept.quantity, kept.unit_price_cents, kept.tax_cents) == ("a", 1, None, None)
     assert (added.sku, added.unit_price_cents, added.tax_cents, added.title) == ("LAMP", 700, 30, "The LAMP")
     assert (added.unit_weight_grams, added.unit_volume_cubic_centimetres) == (300, 2_000)
     again = await ask(desk, request)
@@ -60,6 +60,15 @@ async def test_an_edit_by_a_channel_is_passed_on_once_with_what_the_product_mast
         assert (heard.outgoing, "was used for another edit" in str(heard.parked)) == ([], True)
     foreign = await ask(desk, request, partner="outlet")
     assert (foreign.outgoing, "is not the channel 'outlet' that sent it" in str(foreign.parked)) == ([], True)
+
+
+async def test_what_a_channel_says_of_the_price_of_a_line_is_not_lost_on_the_way_to_who_knows_the_price(desk: Desk) -> None:
+    await desk.place()
+    [command] = (await ask(desk, changes({"external_line_id": "a", "quantity": 1, "unit_price_cents": 9, "tax_cents": 1}))).said(
+        OrderEditRequested
+    )
+    [change] = command.line_changes
+    assert (change.unit_price_cents, change.tax_cents) == (9, 1)
 
 
 @pytest.mark.parametrize("quantity", [1, 2])
@@ -113,6 +122,15 @@ async def test_an_edit_that_adds_what_cannot_be_sold_is_refused_by_field_and_may
     [decided] = (await ask(desk, changes(line))).said(ChannelEditDecided)
     assert (decided.edit_id, decided.outcome, decided.reason, problem in decided.detail) == ("e-1", "refused", "invalid", True)
     assert len((await ask(desk, changes({"external_line_id": "a", "quantity": 1}))).said(OrderEditRequested)) == 1
+
+
+async def test_an_edit_to_an_address_that_a_label_would_show_empty_is_refused_by_field_and_may_come_again_corrected(desk: Desk) -> None:
+    await desk.place()
+    place = {"name": "Ann", "line1": "2 Main St", "city": "Austin", "postal_code": "78701", "country": "US"}
+    [decided] = (await ask(desk, changes(ship_to={**place, "line1": " ", "city": "\t"}))).said(ChannelEditDecided)
+    assert (decided.outcome, decided.reason) == ("refused", "invalid")
+    assert [part.split(" (")[0] for part in decided.detail.split("; ")] == ["ship_to.line1: is blank", "ship_to.city: is blank"]
+    assert len((await ask(desk, changes(ship_to=place))).said(OrderEditRequested)) == 1
 
 
 async def test_the_channel_hears_once_what_became_of_its_edit(desk: Desk) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from services.routing.decide.attention import call_for_attention, settle_overdue
 from services.routing.decide.changes import settle_change
+from services.routing.decide.clocks import sound_time
 from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.fulfillment import Fulfillment, FulfillmentLine, ShortPick, State
 from services.routing.decide.handover import called_off_units, give_back, take_back
@@ -160,7 +161,7 @@ def _reject(order: Order, fulfillment: Fulfillment, message: Answer, now: dateti
     if problem is not None:
         return Outcome(order, problem=problem)
     because = f"rejected: {message.reason}"
-    reports = (*fulfillment.short_picks, _report(message)) if missing else fulfillment.short_picks
+    reports = (*fulfillment.short_picks, _report(fulfillment, message)) if missing else fulfillment.short_picks
     rejected = replace(fulfillment, state=State.REJECTED, due_at=None, ended_because=because, short_picks=reports)
     order = order.with_fulfillment(rejected)
     outcome = take_back(order, fulfillment, "rejected", message.rejected_at, missing, now + deadlines.allocation)
@@ -224,7 +225,7 @@ def _short(order: Order, fulfillment: Fulfillment, message: Answer, now: datetim
     """Units were not found: they go back as missing, the rest goes on. The same report told twice counts once."""
     assert isinstance(message, ThirdPartyShortPicked)
     missing = units_by_line(message.missing)
-    report = _report(message)
+    report = _report(fulfillment, message)
     if report in fulfillment.short_picks:
         return Outcome(order)
     problem = _unknown_units(fulfillment, missing, "missing")
@@ -237,13 +238,14 @@ def _short(order: Order, fulfillment: Fulfillment, message: Answer, now: datetim
     if not any(line.left for line in lines):
         reported = _without_units(reported, now, deadlines)
     order = outcome.order.with_fulfillment(reported)
-    returned = give_back(order, fulfillment, "short_picked", message.picked_at, missing, missing, now + deadlines.allocation)
+    picked_at = sound_time(message.picked_at, fulfillment, None, now)
+    returned = give_back(order, fulfillment, "short_picked", picked_at, missing, missing, now + deadlines.allocation)
     return Outcome(returned.order, outcome.says + returned.says)
 
 
-def _report(message: ThirdPartyShortPicked | ThirdPartyRejected) -> ShortPick:
-    """What was not found, as it is told apart from other reports."""
-    at = message.picked_at if isinstance(message, ThirdPartyShortPicked) else message.rejected_at
+def _report(fulfillment: Fulfillment, message: ThirdPartyShortPicked | ThirdPartyRejected) -> ShortPick:
+    """What was not found, as it is told apart from other reports. A parcel is rejected once, whenever that is said."""
+    at = message.picked_at if isinstance(message, ThirdPartyShortPicked) else fulfillment.planned_at
     return ShortPick(at, tuple(sorted(units_by_line(message.missing).items())))
 
 
@@ -269,7 +271,7 @@ def _late_short(order: Order, fulfillment: Fulfillment, message: Answer, now: da
     """
     assert isinstance(message, ThirdPartyShortPicked | ThirdPartyRejected)
     missing = units_by_line(message.missing)
-    report = _report(message)
+    report = _report(fulfillment, message)
     if not missing or report in fulfillment.short_picks:
         return Outcome(order)
     if order.change is not None and fulfillment.fulfillment_id in order.change.awaiting:
@@ -287,7 +289,8 @@ def _late_short(order: Order, fulfillment: Fulfillment, message: Answer, now: da
             )
             return Outcome(order, problem=Park(reason))
     reported = replace(fulfillment, short_picks=(*fulfillment.short_picks, report))
-    told = called_off_units(order, fulfillment, "short_picked", report.picked_at, missing, missing)
+    at = sound_time(report.picked_at, fulfillment, None, now) if isinstance(message, ThirdPartyShortPicked) else message.rejected_at
+    told = called_off_units(order, fulfillment, "short_picked", at, missing, missing)
     return Outcome(order.with_fulfillment(reported), (Say(told),))
 
 

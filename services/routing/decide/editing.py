@@ -12,6 +12,7 @@ from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import Line, Order, line_of
 from services.routing.decide.refusals import Refusal, Wording, lines_named
 from services.routing.decide.values import replace
+from shared.addresses import blank_fields
 from shared.contracts.base import MOST_CENTS
 from shared.contracts.orders import Address, LineChange, OrderEditRequested, ServiceLevel, SplitPolicy
 from shared.kits import MOST_UNITS_OF_A_LINE, Kit, lines_of, oversized_component
@@ -116,6 +117,9 @@ def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal
 
     The tax of a line follows its quantity: each unit keeps its share.
     """
+    blank = [] if request.ship_to is None else blank_fields(request.ship_to)
+    if blank:
+        return Refusal("invalid", f"ship_to.{blank[0]}: is blank; send what is to stand on the parcel")
     wanted = _quantities(order, request.line_changes)
     if isinstance(wanted, Refusal):
         return wanted
@@ -180,7 +184,7 @@ def _quantities(order: Order, changes: Sequence[LineChange]) -> dict[str, int] |
     """New quantities of lines that the order has. A kit is named by the line id of the kit, and all its lines change together."""
     wanted: dict[str, int] = {}
     named: set[str] = set()
-    for change in changes:
+    for position, change in enumerate(changes):
         if change.line_id is None:
             continue
         parts = lines_named(order, change.line_id, named, WORDING)
@@ -194,8 +198,29 @@ def _quantities(order: Order, changes: Sequence[LineChange]) -> dict[str, int] |
         units = {part.line_id: change.quantity * (1 if part.kit is None else part.kit.units) for part in parts}
         if max(units.values()) > MOST_UNITS_OF_A_LINE:
             return Refusal("invalid", f"line_changes: line {change.line_id}: quantity: at most {MOST_UNITS_OF_A_LINE} units")
+        refused = _another_price(f"line_changes.{position}", change, parts, units)
+        if refused is not None:
+            return refused
         wanted |= units
     return wanted
+
+
+def _another_price(where: str, change: LineChange, parts: Sequence[Line], units: Mapping[str, int]) -> Refusal | None:
+    """Why a change that names another price or tax than the line has is not made: what was bought keeps its price, and who says another
+    one would believe that it had been taken. What the line has anyway may be repeated, and of a line that goes it means nothing."""
+    if not change.quantity:
+        return None
+    price_cents = sum(part.unit_price_cents * (1 if part.kit is None else part.kit.units) for part in parts)
+    tax_cents = sum(share_cents(part.tax_cents, units[part.line_id], part.quantity) for part in parts)
+    for field, said, known in (("unit_price_cents", change.unit_price_cents, price_cents), ("tax_cents", change.tax_cents, tax_cents)):
+        if said not in (None, known):
+            with_units = "" if field == "unit_price_cents" else f" with {change.quantity} units"
+            detail = (
+                f"{where}.{field}: line {change.line_id}{with_units} has {known}, not {said}, and keeps it; leave the field out, or take "
+                f"the line off (quantity 0) and add its SKU anew without line id"
+            )
+            return Refusal("invalid", detail)
+    return None
 
 
 def _added_lines(order: Order, request: OrderEditRequested) -> tuple[Line, ...] | Refusal:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import structlog
+
 from services.routing import current
 from services.routing.book import Book
 from services.routing.decide.answers import Answer, answer
+from services.routing.decide.clocks import at_sound_time
 from services.routing.handlers.planning import plan_touched
 from shared.messaging.message import Outgoing, Received, Transaction
+
+log = structlog.get_logger()
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
@@ -29,6 +34,9 @@ async def hear_third_parties(tx: Transaction, messages: Sequence[Received[Answer
         if message.partner is not None and message.partner != owner:
             tx.park(message, f"fulfillment_id: {fulfillment_id} was not handed to {message.partner}; a 3PL answers only for its own")
             continue
-        book.apply(answer(order, message.data, tx.now, book.deadlines), message)
+        sound = at_sound_time(message.data, order.fulfillment(fulfillment_id), message.time, tx.now)
+        if sound is not message.data:
+            log.warning("third_party_clock_off", partner=owner, type=sound.type, fulfillment_id=str(fulfillment_id))
+        book.apply(answer(order, sound, tx.now, book.deadlines), message)
     await plan_touched(book)
     return await book.save()

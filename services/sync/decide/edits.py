@@ -8,6 +8,7 @@ from typing import TypeAlias
 from uuid import UUID, uuid5
 
 from services.sync.decide.orders import Article, Catalogue
+from services.sync.decide.texts import problems_of_address
 from shared.contracts.channels import ChannelEditDecided, ChannelEditRequested, ChannelLineChange, FieldProblem
 from shared.contracts.orders import Actor, LineChange, OrderEdited, OrderEditRejected, OrderEditRequested
 
@@ -31,8 +32,8 @@ def change_id_of(order_id: UUID, edit_id: str) -> UUID:
 
 
 def problems_of_edit(request: ChannelEditRequested, catalogue: Catalogue) -> list[FieldProblem]:
-    """What is wrong with the lines that an edit adds; everything else routing judges by the order as it stands."""
-    problems = []
+    """What is wrong with the address and the lines that an edit adds; everything else routing judges by the order as it stands."""
+    problems = [] if request.ship_to is None else problems_of_address(request.ship_to)
     for position, change in enumerate(request.line_changes):
         if change.external_line_id is not None:
             continue
@@ -67,7 +68,14 @@ def command_of(order_id: UUID, request: ChannelEditRequested, catalogue: Catalog
 
 def _change_of(change: ChannelLineChange, article: Article | None) -> LineChange:
     if change.external_line_id is not None or article is None:
-        return LineChange(line_id=change.external_line_id, sku=change.sku, quantity=change.quantity)
+        # What the line costs now is routing's to know, so it judges what is said of that. A tax of 0 is what the contract fills in.
+        return LineChange(
+            line_id=change.external_line_id,
+            sku=change.sku,
+            quantity=change.quantity,
+            unit_price_cents=change.unit_price_cents,
+            tax_cents=change.tax_cents or None,
+        )
     return LineChange(
         sku=change.sku,
         quantity=change.quantity,

@@ -14,10 +14,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from services.sync.decide.currencies import ACTIVE_CURRENCIES
 from services.sync.decide.senders import problems_of_sender
-from services.sync.decide.texts import is_storable
+from services.sync.decide.texts import problems_of_address
 from shared.contracts.channels import ChannelOrderReceived, ChannelOrderRejected, FieldProblem
 from shared.contracts.orders import ComponentProduct, OrderLine, OrderPlaced
 from shared.kits import Kit, lines_of, oversized_component, price_units
+from shared.text import is_storable
 
 PROBLEMS_LIMIT = 100
 """As many as ``channel.order_rejected`` can carry."""
@@ -105,6 +106,7 @@ def problems_of_order(order: ChannelOrderReceived, *, partner: str | None, catal
     if order.currency not in ACTIVE_CURRENCIES:
         problem = f"{order.currency!r} is no currency that is in use (ISO 4217)"
         problems.append(FieldProblem(field="currency", problem=problem, remedy="send the code of the currency that was paid, such as USD"))
+    problems += problems_of_address(order.ship_to)
     if order.ship_to.country == "US" and not _US_ZIP_CODE.fullmatch(order.ship_to.postal_code.strip()):
         # The code itself is part of an address and is not repeated: reasons are logged.
         remedy = "send five digits or ZIP+4, such as 89501 or 89501-1234; leading zeros count"

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 
+from shared.addresses import blank_fields
 from shared.contracts.channels import FieldProblem
+from shared.contracts.orders import Address
 from shared.json_document import nul_problems
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-def is_storable(text: str) -> bool:
-    """Whether a database can hold the text, or be asked for it: no NUL, no half of a surrogate pair."""
-    return _UNSTORABLE.search(text) is None
 
 
 def problems_of_texts(model: BaseModel) -> list[FieldProblem]:
@@ -30,6 +24,12 @@ def problems_of_foreign_id(name: str, text: str) -> list[FieldProblem]:
     if text in (".", ".."):
         return [FieldProblem(field=name, problem=f"{text!r} cannot stand in a path", remedy="send the id that the channel itself uses")]
     return []
+
+
+def problems_of_address(address: Address) -> list[FieldProblem]:
+    """Fields of an address that a label would show empty."""
+    remedy = "send what is to stand on the parcel"
+    return [FieldProblem(field=f"ship_to.{name}", problem="is blank", remedy=remedy) for name in blank_fields(address)]
 
 
 def reason_of(problems: Sequence[FieldProblem]) -> str:

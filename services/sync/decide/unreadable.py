@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from services.sync.decide.orders import external_id_in
-from services.sync.decide.texts import is_storable
+from shared.text import is_storable
 
 WishKey: TypeAlias = tuple[str, str, str]
 """(channel, external id, the channel's own id of the wish)."""

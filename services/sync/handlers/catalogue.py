@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.sync.decide import catalogue as decide
-from services.sync.decide.texts import is_storable, reason_of
+from services.sync.decide.texts import reason_of
 from services.sync.queries import catalogue as queries
 from shared.contracts.channels import (
     ListingRegistered,
@@ -17,6 +17,7 @@ from shared.contracts.channels import (
     ProductRegistrationRequested,
 )
 from shared.messaging.message import Outgoing, Received, Transaction
+from shared.text import is_storable
 
 
 async def register_products(tx: Transaction, messages: Sequence[Received[ProductRegistrationRequested]]) -> list[Outgoing]:

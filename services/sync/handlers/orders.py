@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.sync.decide import orders as decide
 from services.sync.decide.cancellations import order_as_cancelled, order_as_edited
-from services.sync.decide.texts import is_storable, reason_of
+from services.sync.decide.texts import reason_of
 from services.sync.handlers import edits
 from services.sync.handlers.cancellations import tell_outcomes
 from services.sync.queries import orders as queries
@@ -18,6 +18,7 @@ from shared.contracts.channels import ChannelOrderReceived, FieldProblem
 from shared.contracts.orders import OrderCancelled, OrderEdited, OrderLine, OrderPlaced
 from shared.messaging.message import Outgoing, Received, Transaction
 from shared.messaging.reading import Unreadable
+from shared.text import is_storable
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from aiohttp import web
 from asyncpg import Record
 
 from services.sync.decide.stock import percentile_ms
-from services.sync.decide.texts import is_storable
 from services.sync.queries import catalogue, channels, orders, stock
 from services.sync.settings import channels_in
 from shared.contracts.channels import FieldProblem
@@ -39,7 +38,7 @@ async def read_product(environment: Environment, request: web.Request) -> web.St
     """``GET /products/{sku}``: one product; a kit with its components as the product master knows them."""
     sku = request.match_info["sku"]
     async with environment.database.acquire(timeout=10) as connection:
-        row = await catalogue.read_product(connection, sku) if is_storable(sku) else None
+        row = await catalogue.read_product(connection, sku)
         kits = await catalogue.read_kits(connection, [sku]) if row is not None and row["is_kit"] else {}
     if row is None:
         return error_response(404, "not_found", "no product of this SKU is registered")
@@ -61,12 +60,9 @@ async def read_listings(environment: Environment, request: web.Request) -> web.S
         problem = FieldProblem(field="limit", problem=f"{stated[:20]!r} is no page size", remedy=f"1 to {LISTINGS_PAGE_LIMIT}")
         return error_response(422, "invalid_query", "how many?", [problem])
     after = request.query.get("after", "")
-    if not is_storable(after):
-        problem = FieldProblem(field="after", problem="contains a NUL character", remedy="the next_after of the page before")
-        return error_response(422, "invalid_query", "behind which SKU?", [problem])
     search = request.query.get("search")
     if search is not None:
-        if not search.strip() or len(search) > SEARCH_LIMIT or not is_storable(search) or after:
+        if not search.strip() or len(search) > SEARCH_LIMIT or after:
             remedy = f"words of the title or the SKU, up to {SEARCH_LIMIT} characters, without after"
             problem = FieldProblem(field="search", problem=f"{search[:20]!r} cannot be searched for", remedy=remedy)
             return error_response(422, "invalid_query", "which products?", [problem])
@@ -132,8 +128,7 @@ async def read_order_by_external_id(environment: Environment, request: web.Reque
     """``GET /orders/by-external/{channel}/{external_id}``: the same by what the channel calls the order."""
     channel, external_id = request.match_info["channel"], request.match_info["external_id"]
     async with environment.database.acquire(timeout=10) as connection:
-        known = is_storable(channel + external_id)
-        return await _order(connection, await orders.read_order_by_external_id(connection, channel, external_id) if known else None)
+        return await _order(connection, await orders.read_order_by_external_id(connection, channel, external_id))
 
 
 async def _order(connection: Any, row: Record | None) -> web.Response:
