@@ -55,7 +55,7 @@ from shared.contracts.orders import (
 )
 from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequested
 from tests.routing.conftest import Desk
-from tests.routing.messages import HOME, NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
+from tests.routing.messages import HOME, NOON, PATIENCE, RENO, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
 from tests.routing.test_handlers import AMPLE, shipped
 from tests.routing.test_planner import a_planner, place, with_volume_billed
 from tests.routing.test_states import a_fulfillment
@@ -638,6 +638,60 @@ async def test_an_edit_that_is_not_paid_is_dropped_and_told_once_and_late_money_
     late = await desk.hear(paid(asked), paid(asked))
     assert [refund.amount_cents for refund in late.of(RefundRequested)] == [asked.amount_cents]
     assert (await desk.hear(paid(asked))).types == []
+
+
+async def test_a_location_that_closes_is_asked_at_once_to_call_off_although_an_edit_waits_for_its_money(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    lapsing, paying = an_order(a_line("1", 3)), an_order(a_line("1", 3))
+    picks = {order.order_id: (await desk.hand_over(order, AMPLE))[0] for order in (lapsing, paying)}
+    asked = {order.order_id: (await desk.hear(one_more(order))).one(OrderPaymentRequested) for order in (lapsing, paying)}
+    await desk.register(RENO.model_copy(update={"active": False}))
+    recalled = await desk.wake()
+    assert {request.fulfillment_id for request in recalled.of(FulfillmentCancelRequested)} == {
+        pick.fulfillment_id for pick in picks.values()
+    }
+    given_up = [ThirdPartyCancelAccepted(fulfillment_id=pick.fulfillment_id, answered_at=NOON) for pick in picks.values()]
+    # Paid while the 3PL is asked: the edit waits for its answer and is made with it.
+    assert (await desk.hear(paid(asked[paying.order_id]))).types == ["order.change_pending.v1"]
+    assert (await desk.hear(given_up[1], partner="west")).types == ["order.edited.v1"]
+    assert (await desk.hear(given_up[0], partner="west")).types == ["fulfillment.cancelled.v1"]
+    assert (await desk.hear(reserved(lapsing, AMPLE, cause="fulfillment_cancelled"))).types == [], "nothing is planned while the edit waits"
+    lapsed = await desk.wake(timedelta(minutes=31))
+    assert [item.location for item in lapsed.one(FulfillmentPlanned).fulfillments] == ["newark"]
+
+
+async def test_a_plan_that_waits_for_an_unpaid_edit_is_not_handed_over_to_a_location_that_has_closed_meanwhile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    placed, other = an_order(a_line("1", 3)), an_order(a_line("1", 3))
+    for order in (placed, other):
+        plan = await desk.plan(order, AMPLE)
+        await desk.hear(one_more(order))
+        assert (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=order.order_id))).types == [], "held back"
+    await desk.register(RENO.model_copy(update={"active": False}))
+    woken = await desk.wake()
+    assert woken.types == ["fulfillment.cancelled.v1"] * 2, "no 3PL has heard of them: allocation lets go of the units"
+    await desk.hear(reserved(placed, AMPLE, cause="fulfillment_cancelled"))
+    lapsed = await desk.wake(timedelta(minutes=31))
+    assert lapsed.of(FulfillmentRequested) == []
+    assert [item.location for item in lapsed.one(FulfillmentPlanned).fulfillments] == ["newark"]
+
+
+async def test_an_edit_that_lapses_in_the_moment_its_location_closes_hands_nothing_over_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    placed = an_order(a_line("1", 3))
+    plan = await desk.plan(placed, AMPLE)
+    await desk.hear(one_more(placed))
+    await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))
+    desk.now += timedelta(minutes=31)
+    await desk.register(RENO.model_copy(update={"active": False}))
+    assert (await desk.wake()).types == ["fulfillment.cancelled.v1", "order.edit_rejected.v1", "order.payment_voided.v1"]
+    assert await desk.states(placed.order_id) == ["withdrawn"]
 
 
 async def test_a_paid_edit_is_made_and_when_the_3pl_has_started_the_money_goes_back_once(
