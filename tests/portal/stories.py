@@ -310,7 +310,14 @@ def received(data: Message, *, event_id: UUID | None = None, minutes: float = 10
 
 def preview(order_id: UUID, refusal: dict[str, str] | None = None) -> dict[str, Any]:
     """What routing says a change to one unit would do."""
-    parcel = {"location": "reno", "carrier": "UPS", "service": "ground", "cost_cents": 900, "ship_by": NOON.isoformat(), "arrives_on": "2026-01-05"}
+    parcel = {
+        "location": "reno",
+        "carrier": "UPS",
+        "service": "ground",
+        "cost_cents": 900,
+        "ship_by": NOON.isoformat(),
+        "arrives_on": "2026-01-05",
+    }
     quote = {"cost_cents": 900, "parcels": [parcel], "unplaced": {}}
     line_after = {"line_id": "1", "sku": "MUG-BLUE", "title": "Blue mug", "quantity": 1, "unit_price_cents": 1_000, "tax_cents": 0}
     return {
