@@ -33,9 +33,11 @@ from shared.contracts.fulfillment import (
     FulfillmentInterceptRequested,
     FulfillmentPlanned,
     FulfillmentRequested,
+    OrderNeedsAttention,
     ThirdPartyAccepted,
     ThirdPartyCancelAccepted,
     ThirdPartyIntercepted,
+    ThirdPartyRejected,
     ThirdPartyShipped,
 )
 from shared.contracts.orders import (
@@ -517,6 +519,31 @@ async def test_a_cancellation_waits_for_the_3pl_and_the_same_question_gets_the_s
     done = await desk.hear(ThirdPartyCancelAccepted(fulfillment_id=pick.fulfillment_id, answered_at=NOON), partner="west")
     assert done.types == ["order.cancelled.v1", "refund.requested.v1"]
     assert (await desk.hear(request)).one(OrderCancelled) == done.one(OrderCancelled)
+
+
+async def test_who_rejected_the_old_address_may_ship_to_the_corrected_one_and_who_rejected_otherwise_may_not(desk: Desk) -> None:
+    placed = an_order(a_line("1", 3))
+    [pick] = await desk.hand_over(placed, AMPLE)
+    full = ThirdPartyRejected(fulfillment_id=pick.fulfillment_id, reason="capacity", rejected_at=NOON)
+    await desk.hear(full, partner="west")
+    plan = (await desk.hear(reserved(placed, AMPLE, cause="fulfillment_cancelled"))).one(FulfillmentPlanned)
+    pick = (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))).one(FulfillmentRequested)
+    assert pick.location == "newark"
+    unknown = ThirdPartyRejected(fulfillment_id=pick.fulfillment_id, reason="address_undeliverable", rejected_at=NOON)
+    await desk.hear(unknown, partner="east")
+    needed = (await desk.hear(reserved(placed, AMPLE, cause="fulfillment_cancelled"))).one(OrderNeedsAttention)
+    assert (needed.reason, "newark: rejected it" in needed.detail) == ("no_location_can_ship", True)
+    rewritten = await desk.hear(edit(placed, LineChange(line_id="1", quantity=2)))
+    assert rewritten.one(OrderEdited).order_version == 2
+    again = await desk.hear(reserved(placed, AMPLE, {"1": 2}, cause="edited", version=2))
+    assert again.one(OrderNeedsAttention).reason == "no_location_can_ship", "it still goes to the old address"
+    corrected = edit(placed, ship_to=HOME.model_copy(update={"line1": "1 Other Street"}))
+    assert (await desk.hear(corrected)).one(OrderEdited).order_version == 3
+    assert (await desk.order(placed.order_id))["attention_reason"] is None
+    row = await desk.order(placed.order_id)
+    assert (row["excluded_locations"], row["rejections"]) == (["reno"], 1)
+    planned = await desk.hear(reserved(placed, AMPLE, {"1": 2}, cause="edited", version=3))
+    assert [item.location for item in planned.one(FulfillmentPlanned).fulfillments] == ["newark"]
 
 
 async def test_an_edited_order_is_planned_anew_from_what_allocation_says_under_the_new_version(desk: Desk) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.routing.decide.fulfillment import STARTED
+from services.routing.decide.fulfillment import REJECTED_FOR_THE_ADDRESS, STARTED, State
 from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import Line, Order, line_of
 from services.routing.decide.refusals import Refusal, Wording, lines_named
@@ -83,12 +83,24 @@ def _changes_of_the_whole(order: Order, edited: Edited) -> list[str]:
 
 def edited_order(order: Order, edited: Edited, now: datetime) -> Order:
     """The order with lines, address, service and split policy of an edit. Another service level is promised from now on, and replaces the
-    date that the customer was told for the old one."""
+    date that the customer was told for the old one. Where another address goes, who could not deliver to the old one may be asked."""
     changed = replace(order, lines=edited.lines, ship_to=edited.ship_to, split_policy=edited.split_policy)
+    if edited.ship_to != order.ship_to:
+        changed = _asking_again_for_the_address(changed)
     if edited.service_level == order.service_level:
         return changed
     paid_cents = order.shipping_paid_cents + edited.shipping_delta_cents
     return replace(changed, service_level=edited.service_level, shipping_paid_cents=paid_cents, promise_from=now, deliver_by=None)
+
+
+def _asking_again_for_the_address(order: Order) -> Order:
+    """The order with the locations that rejected it for its old address free to ship it. What they rejected for other reasons stands."""
+    rejected = [item for item in order.fulfillments if item.state is State.REJECTED]
+    # A location may have rejected the order before an operator retried it: its last word counts.
+    last_word = {item.location: item.ended_because for item in rejected}
+    free = {location for location in order.excluded_locations if last_word.get(location) == REJECTED_FOR_THE_ADDRESS}
+    settled = sum(item.location in free and item.ended_because == REJECTED_FOR_THE_ADDRESS for item in rejected)
+    return replace(order, excluded_locations=order.excluded_locations - free, rejections=max(0, order.rejections - settled))
 
 
 def payment_refusal(order: Order, edited: Edited) -> Refusal | None:
