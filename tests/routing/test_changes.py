@@ -644,6 +644,33 @@ def test_an_edit_that_costs_more_asks_for_the_difference_and_a_cancellation_wins
     assert (back.amount_cents, back.cause_id, late.order) == (1_000, asked.payment_id, made.order)
 
 
+@pytest.mark.parametrize(
+    ("dearer", "field"),
+    [({"line_changes": [LineChange(line_id="1", quantity=4)]}, "line_changes"), ({"service_level": "two_day"}, "service_level")],
+    ids=["more units", "a faster service"],
+)
+@pytest.mark.parametrize(
+    ("quantity", "unpaid_because", "words"),
+    [
+        (1, "cancelled_in_part", "a cancellation of some units came before the change was paid"),
+        (3, "cancelled", "the order was cancelled before the change was paid"),
+    ],
+    ids=["a unit", "every unit"],
+)
+def test_an_unpaid_edit_that_ends_by_a_cancellation_says_how_much_was_cancelled_and_what_had_cost_more(
+    dearer: dict[str, Any], field: str, quantity: int, unpaid_because: str, words: str
+) -> None:
+    order = a_copy(a_line("1", 3))
+    request = priced(order, edit(order, **dearer), {("USD", "standard"): 500, ("USD", "two_day"): 1_400})
+    waiting = request_change(order, request, NOON, COLLECTS)
+    fewer = cancel(order, lines=[LineToCancel(line_id="1", quantity=quantity)])
+    dropped, voided, *_ = [say.data for say in request_change(waiting.order, fewer, NOON, COLLECTS).says]
+    assert isinstance(dropped, OrderEditRejected)
+    assert (dropped.change_id, dropped.unpaid) == (request.change_id, unpaid_because)
+    assert dropped.detail.startswith(f"{field}: {words} (")
+    assert (voided.type, voided.reason) == ("order.payment_voided.v1", "cancelled")  # type: ignore[attr-defined]  # it is one
+
+
 @pytest.mark.parametrize("end", ["refused", "lapsed"])
 async def test_an_edit_that_is_not_paid_is_dropped_and_told_once_and_late_money_goes_back_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, end: str
