@@ -33,7 +33,7 @@ INVARIANTS: Sequence[Invariant] = (
             WHERE (type <> 'stock.backordered.v1' OR data ->> 'cause' IN ('placed', 'edited'))
               AND (type NOT IN ('order.cancel_rejected.v1', 'order.edit_rejected.v1')
                    OR data ->> 'reason' IN ('fulfillment_started', 'already_shipped') AND COALESCE(data ->> 'actor', 'shopper') = 'shopper'
-                   OR data ->> 'unpaid' IN ('lapsed', 'refused'))
+                   OR data ->> 'unpaid' IN ('cancelled_in_part', 'lapsed', 'refused'))
         )
         SELECT news.order_id::text, format('%s (%s) was never told: no %s notification', news.type, news.fact_id, news.kind)
         FROM news

@@ -273,7 +273,8 @@ class OrderEdited(Event):
 
 class OrderEditRejected(Event):
     """A change that may not be made any more, or never could. routing -> portal, sync. ``unpaid`` says of one that waited for its money
-    (``order.payment_requested``) why it is dropped."""
+    (``order.payment_requested``) why it is dropped: the order, or some units of it, were cancelled, it was not paid in time, or the
+    payment was refused."""
 
     type: ClassVar[str] = "order.edit_rejected.v1"
 
@@ -284,7 +285,7 @@ class OrderEditRejected(Event):
     """Who asked; so that nobody's wish is told as somebody else's."""
     reason: ChangeRefusal
     detail: Text
-    unpaid: Literal["cancelled", "lapsed", "refused"] | None = None
+    unpaid: Literal["cancelled", "cancelled_in_part", "lapsed", "refused"] | None = None
 
 
 class OrderChangePending(Event):
@@ -318,8 +319,8 @@ class OrderPaymentRequested(Event):
 
 
 class OrderPaymentVoided(Event):
-    """What was asked for is not wanted any more: the order was cancelled meanwhile, or the time is over. routing -> sync. Whatever is paid
-    all the same goes back."""
+    """What was asked for is not wanted any more: the order or a part of it was cancelled meanwhile, or the time is over. routing -> sync.
+    Whatever is paid all the same goes back."""
 
     type: ClassVar[str] = "order.payment_voided.v1"
 

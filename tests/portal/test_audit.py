@@ -40,6 +40,8 @@ async def books(connection: Connection, admin: Connection) -> Connection:
         stories.change_pending(ORDER, new_id()),
         stories.cancel_rejected(ORDER, "stale_version"),
         stories.cancel_rejected(ORDER, "fulfillment_started"),
+        stories.payment_dropped(ORDER, "cancelled_in_part"),
+        stories.payment_dropped(ORDER, "cancelled"),
         stories.cancelled(ORDER, [LineUnits(line_id="2", sku="MUG-BLUE", quantity=1)]),
         stories.return_approved(ORDER, return_id),
         stories.return_inspected(ORDER, return_id),
@@ -101,6 +103,7 @@ CORRUPTIONS: Sequence[tuple[str, str, str]] = (
     ("a confirmation that was never written", "DELETE FROM notifications WHERE kind = 'confirmation' AND order_id = '{order}'", "I12-told"),
     ("a delay nobody was told of", "DELETE FROM notifications WHERE kind = 'delay' AND type = 'order.delayed.v1'", "I12-told"),
     ("a first date nobody was told of", "DELETE FROM notifications WHERE kind = 'delay' AND type = 'stock.backordered.v1'", "I12-told"),
+    ("an unpaid change that nobody was told is dropped", "DELETE FROM notifications WHERE kind = 'payment_dropped'", "I12-told"),
     ("a refused cancellation nobody was told of", "DELETE FROM notifications WHERE kind = 'change_refused'", "I12-told"),
     (
         "a mail about a parcel that never left",

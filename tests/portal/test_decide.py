@@ -117,6 +117,7 @@ class TestWhatAnEventAdds:
             (stories.payment_requested(ORDER).model_copy(update={"actor": Actor(kind="support", name="kim")}), "payment_due"),
             (stories.payment_dropped(ORDER, "lapsed"), "payment_dropped"),
             (stories.payment_dropped(ORDER, "refused"), "payment_dropped"),
+            (stories.payment_dropped(ORDER, "cancelled_in_part"), "payment_dropped"),
             (stories.payment_dropped(ORDER, "cancelled"), None),
             (stories.return_approved(ORDER, new_id()), "return_label"),
             (stories.refund_succeeded(ORDER, new_id()), "refund"),

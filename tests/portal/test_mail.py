@@ -142,8 +142,14 @@ class TestLetters:
             ),
             ("payment_dropped", stories.payment_dropped(ORDER, "lapsed"), ("not paid in time",), ("nicht rechtzeitig bezahlt",)),
             ("payment_dropped", stories.payment_dropped(ORDER, "refused"), ("did not go through",), ("kam nicht zustande",)),
+            (
+                "payment_dropped",
+                stories.payment_dropped(ORDER, "cancelled_in_part"),
+                ("A cancellation of a part of the order came before it was paid", "ships without it"),
+                ("Die Stornierung eines Teils der Bestellung kam der Bezahlung zuvor", "ohne sie"),
+            ),
         ],
-        ids=["due", "not paid in time", "refused"],
+        ids=["due", "not paid in time", "refused", "cancelled in part"],
     )
     def test_a_payment_says_how_much_until_when_and_why_it_failed(
         self, kind: str, event: Message, english: Sequence[str], german: Sequence[str]

@@ -33,9 +33,11 @@ from shared.contracts.fulfillment import (
     FulfillmentInterceptRequested,
     FulfillmentPlanned,
     FulfillmentRequested,
+    OrderNeedsAttention,
     ThirdPartyAccepted,
     ThirdPartyCancelAccepted,
     ThirdPartyIntercepted,
+    ThirdPartyRejected,
     ThirdPartyShipped,
 )
 from shared.contracts.orders import (
@@ -55,7 +57,7 @@ from shared.contracts.orders import (
 )
 from shared.contracts.returns import RefundRequested, ReturnAuthorisationRequested
 from tests.routing.conftest import Desk
-from tests.routing.messages import HOME, NOON, PATIENCE, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
+from tests.routing.messages import HOME, NOON, PATIENCE, RENO, SHOPPER, a_copy, a_line, an_order, backordered, reserved, units
 from tests.routing.test_handlers import AMPLE, shipped
 from tests.routing.test_planner import a_planner, place, with_volume_billed
 from tests.routing.test_states import a_fulfillment
@@ -550,6 +552,31 @@ async def test_a_cancellation_waits_for_the_3pl_and_the_same_question_gets_the_s
     assert (await desk.hear(request)).one(OrderCancelled) == done.one(OrderCancelled)
 
 
+async def test_who_rejected_the_old_address_may_ship_to_the_corrected_one_and_who_rejected_otherwise_may_not(desk: Desk) -> None:
+    placed = an_order(a_line("1", 3))
+    [pick] = await desk.hand_over(placed, AMPLE)
+    full = ThirdPartyRejected(fulfillment_id=pick.fulfillment_id, reason="capacity", rejected_at=NOON)
+    await desk.hear(full, partner="west")
+    plan = (await desk.hear(reserved(placed, AMPLE, cause="fulfillment_cancelled"))).one(FulfillmentPlanned)
+    pick = (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))).one(FulfillmentRequested)
+    assert pick.location == "newark"
+    unknown = ThirdPartyRejected(fulfillment_id=pick.fulfillment_id, reason="address_undeliverable", rejected_at=NOON)
+    await desk.hear(unknown, partner="east")
+    needed = (await desk.hear(reserved(placed, AMPLE, cause="fulfillment_cancelled"))).one(OrderNeedsAttention)
+    assert (needed.reason, "newark: rejected it" in needed.detail) == ("no_location_can_ship", True)
+    rewritten = await desk.hear(edit(placed, LineChange(line_id="1", quantity=2)))
+    assert rewritten.one(OrderEdited).order_version == 2
+    again = await desk.hear(reserved(placed, AMPLE, {"1": 2}, cause="edited", version=2))
+    assert again.one(OrderNeedsAttention).reason == "no_location_can_ship", "it still goes to the old address"
+    corrected = edit(placed, ship_to=HOME.model_copy(update={"line1": "1 Other Street"}))
+    assert (await desk.hear(corrected)).one(OrderEdited).order_version == 3
+    assert (await desk.order(placed.order_id))["attention_reason"] is None
+    row = await desk.order(placed.order_id)
+    assert (row["excluded_locations"], row["rejections"]) == (["reno"], 1)
+    planned = await desk.hear(reserved(placed, AMPLE, {"1": 2}, cause="edited", version=3))
+    assert [item.location for item in planned.one(FulfillmentPlanned).fulfillments] == ["newark"]
+
+
 async def test_an_edited_order_is_planned_anew_from_what_allocation_says_under_the_new_version(desk: Desk) -> None:
     placed = an_order(a_line("1", 3), a_line("2", 1))
     await desk.plan(placed, AMPLE)
@@ -648,6 +675,33 @@ def test_an_edit_that_costs_more_asks_for_the_difference_and_a_cancellation_wins
     assert (back.amount_cents, back.cause_id, late.order) == (1_000, asked.payment_id, made.order)
 
 
+@pytest.mark.parametrize(
+    ("dearer", "field"),
+    [({"line_changes": [LineChange(line_id="1", quantity=4)]}, "line_changes"), ({"service_level": "two_day"}, "service_level")],
+    ids=["more units", "a faster service"],
+)
+@pytest.mark.parametrize(
+    ("quantity", "unpaid_because", "words"),
+    [
+        (1, "cancelled_in_part", "a cancellation of some units came before the change was paid"),
+        (3, "cancelled", "the order was cancelled before the change was paid"),
+    ],
+    ids=["a unit", "every unit"],
+)
+def test_an_unpaid_edit_that_ends_by_a_cancellation_says_how_much_was_cancelled_and_what_had_cost_more(
+    dearer: dict[str, Any], field: str, quantity: int, unpaid_because: str, words: str
+) -> None:
+    order = a_copy(a_line("1", 3))
+    request = priced(order, edit(order, **dearer), {("USD", "standard"): 500, ("USD", "two_day"): 1_400})
+    waiting = request_change(order, request, NOON, COLLECTS)
+    fewer = cancel(order, lines=[LineToCancel(line_id="1", quantity=quantity)])
+    dropped, voided, *_ = [say.data for say in request_change(waiting.order, fewer, NOON, COLLECTS).says]
+    assert isinstance(dropped, OrderEditRejected)
+    assert (dropped.change_id, dropped.unpaid) == (request.change_id, unpaid_because)
+    assert dropped.detail.startswith(f"{field}: {words} (")
+    assert (voided.type, voided.reason) == ("order.payment_voided.v1", "cancelled")  # type: ignore[attr-defined]  # it is one
+
+
 @pytest.mark.parametrize("end", ["refused", "lapsed"])
 async def test_an_edit_that_is_not_paid_is_dropped_and_told_once_and_late_money_goes_back_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, end: str
@@ -669,6 +723,60 @@ async def test_an_edit_that_is_not_paid_is_dropped_and_told_once_and_late_money_
     late = await desk.hear(paid(asked), paid(asked))
     assert [refund.amount_cents for refund in late.of(RefundRequested)] == [asked.amount_cents]
     assert (await desk.hear(paid(asked))).types == []
+
+
+async def test_a_location_that_closes_is_asked_at_once_to_call_off_although_an_edit_waits_for_its_money(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    lapsing, paying = an_order(a_line("1", 3)), an_order(a_line("1", 3))
+    picks = {order.order_id: (await desk.hand_over(order, AMPLE))[0] for order in (lapsing, paying)}
+    asked = {order.order_id: (await desk.hear(one_more(order))).one(OrderPaymentRequested) for order in (lapsing, paying)}
+    await desk.register(RENO.model_copy(update={"active": False}))
+    recalled = await desk.wake()
+    assert {request.fulfillment_id for request in recalled.of(FulfillmentCancelRequested)} == {
+        pick.fulfillment_id for pick in picks.values()
+    }
+    given_up = [ThirdPartyCancelAccepted(fulfillment_id=pick.fulfillment_id, answered_at=NOON) for pick in picks.values()]
+    # Paid while the 3PL is asked: the edit waits for its answer and is made with it.
+    assert (await desk.hear(paid(asked[paying.order_id]))).types == ["order.change_pending.v1"]
+    assert (await desk.hear(given_up[1], partner="west")).types == ["order.edited.v1"]
+    assert (await desk.hear(given_up[0], partner="west")).types == ["fulfillment.cancelled.v1"]
+    assert (await desk.hear(reserved(lapsing, AMPLE, cause="fulfillment_cancelled"))).types == [], "nothing is planned while the edit waits"
+    lapsed = await desk.wake(timedelta(minutes=31))
+    assert [item.location for item in lapsed.one(FulfillmentPlanned).fulfillments] == ["newark"]
+
+
+async def test_a_plan_that_waits_for_an_unpaid_edit_is_not_handed_over_to_a_location_that_has_closed_meanwhile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    placed, other = an_order(a_line("1", 3)), an_order(a_line("1", 3))
+    for order in (placed, other):
+        plan = await desk.plan(order, AMPLE)
+        await desk.hear(one_more(order))
+        assert (await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=order.order_id))).types == [], "held back"
+    await desk.register(RENO.model_copy(update={"active": False}))
+    woken = await desk.wake()
+    assert woken.types == ["fulfillment.cancelled.v1"] * 2, "no 3PL has heard of them: allocation lets go of the units"
+    await desk.hear(reserved(placed, AMPLE, cause="fulfillment_cancelled"))
+    lapsed = await desk.wake(timedelta(minutes=31))
+    assert lapsed.of(FulfillmentRequested) == []
+    assert [item.location for item in lapsed.one(FulfillmentPlanned).fulfillments] == ["newark"]
+
+
+async def test_an_edit_that_lapses_in_the_moment_its_location_closes_hands_nothing_over_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current, "deadlines", lambda: COLLECTS)
+    placed = an_order(a_line("1", 3))
+    plan = await desk.plan(placed, AMPLE)
+    await desk.hear(one_more(placed))
+    await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))
+    desk.now += timedelta(minutes=31)
+    await desk.register(RENO.model_copy(update={"active": False}))
+    assert (await desk.wake()).types == ["fulfillment.cancelled.v1", "order.edit_rejected.v1", "order.payment_voided.v1"]
+    assert await desk.states(placed.order_id) == ["withdrawn"]
 
 
 async def test_a_paid_edit_is_made_and_when_the_3pl_has_started_the_money_goes_back_once(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from unittest.mock import AsyncMock
 from uuid import UUID
 
 import pytest
@@ -342,13 +343,29 @@ async def test_what_a_closed_location_has_not_accepted_is_called_off_and_planned
     assert [await desk.states(each.order_id) for each in (silent, started, elsewhere)] == [["accepted"], ["accepted"], ["submitted"]]
 
 
-async def test_what_is_handed_over_while_its_location_closes_is_called_off_when_its_answer_is_overdue(desk: Desk) -> None:
+async def test_what_is_handed_over_while_its_location_closes_is_called_off_when_its_answer_is_overdue(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     placed = an_order()
     plan = await desk.plan(placed, AMPLE)
     await desk.register(RENO.model_copy(update={"active": False}))
-    await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))
+    with monkeypatch.context() as at_the_same_moment:
+        at_the_same_moment.setattr(current, "closed_locations", AsyncMock(return_value=frozenset()))
+        await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))
     assert (await desk.wake(timedelta(minutes=4))).types == []
     assert (await desk.wake(timedelta(minutes=1))).one(FulfillmentCancelRequested).reason == "location closed"
+
+
+async def test_a_plan_whose_units_are_tied_after_its_location_has_closed_is_never_handed_over_but_planned_elsewhere(desk: Desk) -> None:
+    placed = an_order()
+    plan = await desk.plan(placed, AMPLE)
+    await desk.register(RENO.model_copy(update={"active": False}))
+    heard = await desk.hear(FulfillmentAssigned(plan_id=plan.plan_id, order_id=placed.order_id))
+    assert heard.types == ["fulfillment.cancelled.v1"], "allocation lets go of the units"
+    assert heard.one(FulfillmentCancelled).lines == [units(2)]
+    again = (await desk.hear(reserved(placed, AMPLE, cause="fulfillment_cancelled"))).one(FulfillmentPlanned)
+    assert [item.location for item in again.fulfillments] == ["newark"]
+    assert await desk.states(placed.order_id) == ["withdrawn", "planned"]
 
 
 async def test_a_short_pick_ships_the_rest_and_plans_the_missing_units_anew(desk: Desk) -> None:

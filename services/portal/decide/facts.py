@@ -118,7 +118,8 @@ def _refusal(message: OrderEditRejected | OrderCancelRejected, change: str) -> F
         "returns": len(message.return_ids) if isinstance(message, OrderCancelRejected) else 0,
     }
     if isinstance(message, OrderEditRejected) and message.unpaid is not None:
-        # Who was told to pay is told that it is over, whoever had asked for the change. Of a cancellation they hear by its own mail.
+        # Who was told to pay is told that it is over, whoever had asked for the change. Where the whole order is cancelled
+        # they hear it by the mail of that; one of some units says nothing of the change.
         return Fact(message.order_id, message.change_id, None, {**data, "unpaid": message.unpaid}, _end_of_payment(message.unpaid))
     # The mail says "you asked us": what an operator or the channel asked for is not told as the customer's wish.
     asked_by_customer = message.actor is None or message.actor.kind == "shopper"

@@ -92,10 +92,13 @@ def request_change(order: Order, request: Request, now: datetime, deadlines: Dea
 
 def _cancel_unpaid(order: Order, request: OrderCancelRequested, now: datetime, deadlines: Deadlines) -> Outcome:
     """A cancellation wins over an edit that nobody has paid for; one that cannot be made leaves it waiting."""
-    dropped = drop_unpaid(order, "cancelled", now)
-    made = request_change(dropped.order, request, now, deadlines)
+    made = request_change(replace(order, change=None), request, now, deadlines)
     if any(isinstance(say.data, OrderCancelRejected) for say in made.says):
         return Outcome(order, made.says)
+    # The order goes on with what it keeps: its customer hears that the change does not come.
+    wishes = wishes_of(order, request) if request.lines else None
+    in_part = wishes is not None and not isinstance(wishes, Refusal) and not is_whole_order(order, wishes)
+    dropped = drop_unpaid(order, "cancelled_in_part" if in_part else "cancelled", now)
     return Outcome(made.order, dropped.says + made.says, made.problem)
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from uuid import UUID, uuid5
 
 from services.routing.decide.deadlines import Deadlines
+from services.routing.decide.editing import dearer_field, shipping_delta_cents
 from services.routing.decide.money import payment_refund
 from services.routing.decide.order import Change, Order, Payment
 from services.routing.decide.outcome import Outcome, Say
@@ -20,10 +21,11 @@ from shared.contracts.orders import OrderEditRejected, OrderEditRequested, Order
 PAYMENTS = UUID("3d6d1a57-54a5-5a2b-9c37-0d9f0b8a2e61")
 """The name space of payments that edits ask for, so that one edit is paid once (RFC 9562, version 5)."""
 
-Dropped = Literal["cancelled", "lapsed", "refused"]
+Dropped = Literal["cancelled", "cancelled_in_part", "lapsed", "refused"]
 
 WORDS: dict[Dropped, str] = {
     "cancelled": "the order was cancelled before the change was paid",
+    "cancelled_in_part": "a cancellation of some units came before the change was paid",
     "lapsed": "the change was not paid in time",
     "refused": "the payment for the change was refused",
 }
@@ -58,12 +60,13 @@ def ask_for_payment(order: Order, request: OrderEditRequested, amount_cents: int
 
 
 def drop_unpaid(order: Order, because: Dropped, now: datetime, detail: str = "") -> Outcome:
-    """The edit is not made. Who asked is told so once; a payment that was not refused is called off."""
+    """The edit is not made. Who asked is told so once, by the field that costs more; a payment that was not refused is called off."""
     change = order.change
     assert change is not None
     assert change.payment is not None
     request = OrderEditRequested.model_validate(change.request)
-    words = f"line_changes: {WORDS[because]} ({change.payment.amount_cents} cents {order.currency}){': ' if detail else ''}{detail}"
+    field = dearer_field(change.payment.amount_cents, shipping_delta_cents(order, request))
+    words = f"{field}: {WORDS[because]} ({change.payment.amount_cents} cents {order.currency}){': ' if detail else ''}{detail}"
     rejected = OrderEditRejected(
         order_id=order.order_id,
         order_version=order.order_version,
@@ -79,7 +82,7 @@ def drop_unpaid(order: Order, because: Dropped, now: datetime, detail: str = "")
             order_id=order.order_id,
             change_id=change.change_id,
             payment_id=change.payment.payment_id,
-            reason=because,
+            reason="lapsed" if because == "lapsed" else "cancelled",
             voided_at=now,
         )
         says.append(Say(voided))

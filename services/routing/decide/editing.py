@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from services.routing.decide.fulfillment import STARTED
+from services.routing.decide.fulfillment import REJECTED_FOR_THE_ADDRESS, STARTED, State
 from services.routing.decide.money import Fall, share_cents, total_cents
 from services.routing.decide.order import Line, Order, line_of
 from services.routing.decide.refusals import Refusal, Wording, lines_named
@@ -84,23 +84,47 @@ def _changes_of_the_whole(order: Order, edited: Edited) -> list[str]:
 
 def edited_order(order: Order, edited: Edited, now: datetime) -> Order:
     """The order with lines, address, service and split policy of an edit. Another service level is promised from now on, and replaces the
-    date that the customer was told for the old one."""
+    date that the customer was told for the old one. Where another address goes, who could not deliver to the old one may be asked."""
     changed = replace(order, lines=edited.lines, ship_to=edited.ship_to, split_policy=edited.split_policy)
+    if edited.ship_to != order.ship_to:
+        changed = _asking_again_for_the_address(changed)
     if edited.service_level == order.service_level:
         return changed
     paid_cents = order.shipping_paid_cents + edited.shipping_delta_cents
     return replace(changed, service_level=edited.service_level, shipping_paid_cents=paid_cents, promise_from=now, deliver_by=None)
 
 
+def _asking_again_for_the_address(order: Order) -> Order:
+    """The order with the locations that rejected it for its old address free to ship it. What they rejected for other reasons stands."""
+    rejected = [item for item in order.fulfillments if item.state is State.REJECTED]
+    # A location may have rejected the order before an operator retried it: its last word counts.
+    last_word = {item.location: item.ended_because for item in rejected}
+    free = {location for location in order.excluded_locations if last_word.get(location) == REJECTED_FOR_THE_ADDRESS}
+    settled = sum(item.location in free and item.ended_because == REJECTED_FOR_THE_ADDRESS for item in rejected)
+    return replace(order, excluded_locations=order.excluded_locations - free, rejections=max(0, order.rejections - settled))
+
+
 def payment_refusal(order: Order, edited: Edited) -> Refusal | None:
     """Why an edit that costs more is not made where no payments are asked for."""
     if edited.money_delta_cents <= 0:
         return None
-    of_lines = edited.money_delta_cents > edited.shipping_delta_cents
-    field = "line_changes" if of_lines else "service_level"
+    field = dearer_field(edited.money_delta_cents, edited.shipping_delta_cents)
+    of_lines = field == "line_changes"
     way_out = "have what is added ordered and paid for separately" if of_lines else "keep the service level that was paid"
     detail = f"{field}: the change costs {edited.money_delta_cents} cents ({order.currency}) more, which must be paid first; {way_out}"
     return Refusal("payment_required", detail)
+
+
+def dearer_field(money_delta_cents: int, shipping_delta_cents: int) -> Literal["line_changes", "service_level"]:
+    """Which field makes an edit cost more."""
+    return "line_changes" if money_delta_cents > shipping_delta_cents else "service_level"
+
+
+def shipping_delta_cents(order: Order, request: OrderEditRequested) -> int:
+    """What the customer would pay more for shipping, or less (below zero): nothing where the service stays or has no price."""
+    if request.service_level in (None, order.service_level) or request.shipping_paid_cents is None:
+        return 0
+    return request.shipping_paid_cents - order.shipping_paid_cents
 
 
 def unmapped_refusal(address: Mapping[str, Any]) -> Refusal:
@@ -135,9 +159,7 @@ def apply_changes(order: Order, request: OrderEditRequested) -> Edited | Refusal
         return Refusal("empties_order", "nothing would be left of the order: cancel it instead")
     if sum(1 for line in lines if line.quantity) > MOST_LINES:
         return Refusal("invalid", f"line_changes: an order has at most {MOST_LINES} lines")
-    shipping_cents = 0
-    if service_level != order.service_level and request.shipping_paid_cents is not None:
-        shipping_cents = request.shipping_paid_cents - order.shipping_paid_cents
+    shipping_cents = shipping_delta_cents(order, request)
     delta_cents = total_cents(lines) - total_cents(order.lines) + shipping_cents
     worth_cents = total_cents(lines) + order.shipping_paid_cents + shipping_cents
     if delta_cents > 0 and worth_cents > MOST_CENTS:

@@ -52,6 +52,9 @@ LEFT = frozenset({State.SHIPPED, State.INCOMPLETE, State.DELIVERED})
 ENDED_UNSHIPPED = frozenset({State.CALLED_OFF, State.INTERCEPTED, State.REJECTED, State.EMPTIED, State.WITHDRAWN})
 """Nothing of it leaves."""
 
+REJECTED_FOR_THE_ADDRESS = "rejected: address_undeliverable"
+"""Why a fulfillment ended whose 3PL cannot deliver where the order goes."""
+
 
 @dataclass(frozen=True)
 class FulfillmentLine:

@@ -63,8 +63,11 @@ def cancel_request_of(fulfillment: Fulfillment, reason: str) -> Say:
 
 
 def call_off_closed(order: Order, closed: Collection[str], now: datetime, deadlines: Deadlines) -> Outcome:
-    """Asks for what was handed over to a location that has been closed since, and that its 3PL has not accepted: called off, its units are
-    planned elsewhere. What has started goes its way. While a change is open its outcome decides.
+    """Takes away from locations that have been closed since what their 3PLs have not accepted, so that it is planned elsewhere: a 3PL that
+    was asked to ship is asked to call off, and what it has not heard of is never handed over. What has started goes its way.
+
+    An open change holds none of this up. One that waits for 3PLs has asked them all to call off already; one that waits for its money may
+    wait for days, and when that comes it waits for what is being called off as if it had asked itself.
 
     Args:
         order: the order.
@@ -72,15 +75,22 @@ def call_off_closed(order: Order, closed: Collection[str], now: datetime, deadli
         now: the time.
         deadlines: how long the 3PL may take to answer; it is asked again as for every other question.
     """
-    if order.change is not None:
-        return Outcome(order)
-    says = []
+    outcome = Outcome(order)
     for fulfillment in order.fulfillments:
-        if fulfillment.state is State.SUBMITTED and fulfillment.location in closed:
+        if fulfillment.location not in closed:
+            continue
+        if fulfillment.state is State.SUBMITTED:
             asked = replace(fulfillment, state=State.CANCELLING, attempts=1, due_at=now + deadlines.answer)
-            order = order.with_fulfillment(asked)
-            says.append(cancel_request_of(asked, "location closed"))
-    return Outcome(settle_overdue(order) if says else order, tuple(says))
+            recalled = Outcome(outcome.order.with_fulfillment(asked), (cancel_request_of(asked, "location closed"),))
+        elif fulfillment.state is State.PLANNED and fulfillment.assigned:
+            # Allocation has tied its units and lets go of them only when it is told.
+            withdrawn = replace(fulfillment, state=State.WITHDRAWN, due_at=None, ended_because="location closed")
+            held = outcome.order.with_fulfillment(withdrawn)
+            recalled = take_back(held, fulfillment, "cancelled", now, {}, now + deadlines.allocation)
+        else:
+            continue
+        outcome = Outcome(recalled.order, outcome.says + recalled.says)
+    return replace(outcome, order=settle_overdue(outcome.order)) if outcome.says else outcome
 
 
 def submit_assigned(order: Order, now: datetime, deadlines: Deadlines) -> Outcome:
@@ -96,14 +106,17 @@ def submit_assigned(order: Order, now: datetime, deadlines: Deadlines) -> Outcom
     return Outcome(order, tuple(says))
 
 
-def assign(order: Order, message: FulfillmentAssigned, now: datetime, deadlines: Deadlines) -> Outcome:
-    """Allocation has tied the units of a plan. A plan that was withdrawn meanwhile, or told twice, changes nothing."""
+def assign(
+    order: Order, message: FulfillmentAssigned, now: datetime, deadlines: Deadlines, closed: Collection[str] = frozenset()
+) -> Outcome:
+    """Allocation has tied the units of a plan: they are handed over, except to a location that has closed since they were planned. A plan
+    that was withdrawn meanwhile, or told twice, changes nothing."""
     for fulfillment in order.fulfillments:
         if fulfillment.plan_id == message.plan_id and fulfillment.state is State.PLANNED and not fulfillment.assigned:
             # A change may hold it for long: until it is handed over it waits for that, not for allocation.
             order = order.with_fulfillment(replace(fulfillment, assigned=True, due_at=None))
     order = replace(order, refused_plans=0)
-    return submit_assigned(order, now, deadlines)
+    return call_off_closed(order, closed, now, deadlines).then(lambda kept: submit_assigned(kept, now, deadlines))
 
 
 def fresh_stock(order: Order, assignable: list[AssignableStock]) -> Order:

@@ -13,15 +13,16 @@ from shared.messaging.message import Outgoing, Received, Transaction
 
 
 async def hand_over_assigned_plans(tx: Transaction, messages: Sequence[Received[FulfillmentAssigned]]) -> Sequence[Outgoing]:
-    """Sends the pick lists of plans whose units are tied to the 3PLs."""
+    """Sends the pick lists of plans whose units are tied to the 3PLs; what a closed location has is planned elsewhere."""
     book = Book(tx, current.deadlines())
     await book.open({message.data.order_id for message in messages})
+    closed = await current.closed_locations(tx.connection)
     for message in messages:
         order = book.orders.get(message.data.order_id)
         if order is None:
             tx.defer(message, f"order {message.data.order_id} has not arrived yet")
         else:
-            book.apply(handover.assign(order, message.data, tx.now, book.deadlines), message)
+            book.apply(handover.assign(order, message.data, tx.now, book.deadlines, closed), message)
     return await book.save()
 
 

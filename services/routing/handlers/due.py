@@ -23,9 +23,14 @@ async def wake_due_orders(tx: Transaction) -> Sequence[Outgoing]:
     cancels what no customer agreed to wait for."""
     book = Book(tx, current.deadlines())
     await book.open_due(MOST_AT_ONCE)
-    handed_over = any(item.state is State.SUBMITTED for order in book.orders.values() for item in order.fulfillments)
-    closed = await current.closed_locations(tx.connection) if handed_over else frozenset[str]()
+    not_accepted = any(
+        item.state is State.SUBMITTED or (item.state is State.PLANNED and item.assigned)
+        for order in book.orders.values()
+        for item in order.fulfillments
+    )
+    closed = await current.closed_locations(tx.connection) if not_accepted else frozenset[str]()
     for order_id, order in list(book.orders.items()):
+        # First, so that nothing that wakes, as a change that was not paid in time, hands work to a location that has closed.
         recalled = call_off_closed(order, closed, tx.now, book.deadlines)
         book.apply(recalled.then(lambda known: wake(known, tx.now, book.deadlines)), None)
         woken = book.orders[order_id]

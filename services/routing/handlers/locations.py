@@ -58,7 +58,7 @@ async def register_locations(tx: Transaction, messages: Sequence[Received[Locati
         await locations.save_locations(tx.connection, [accepted[code] for code in sorted(accepted)], tx.new_id(), tx.now)
         closed = [code for code, (wanted, _) in accepted.items() if not wanted.active]
         if closed:
-            await orders.wake_orders_handed_to(tx.connection, closed, tx.now)
+            await orders.wake_orders_planned_for(tx.connection, closed, tx.now)
         if current.settings().replanning_window():
             await orders.end_wait_for_window(tx.connection, sorted(accepted), tx.now)
     return answers

@@ -80,15 +80,17 @@ async def lock_due_orders(connection: Connection, now: datetime, limit: int) -> 
     )
 
 
-async def wake_orders_handed_to(connection: Connection, places: Sequence[str], now: datetime) -> None:
-    """Makes orders due of which these locations have something that no 3PL has accepted. They are locked in the order of their ids."""
+async def wake_orders_planned_for(connection: Connection, places: Sequence[str], now: datetime) -> None:
+    """Makes orders due of which these locations have something that no 3PL has accepted, or is yet to be handed something. They are locked
+    in the order of their ids."""
     await connection.execute(
         """
         WITH waiting AS (
             SELECT order_id FROM orders
             WHERE due_at > $2 AND EXISTS (
                 SELECT FROM fulfillments
-                WHERE fulfillments.order_id = orders.order_id AND location = ANY($1::text[]) AND state = 'submitted')
+                WHERE fulfillments.order_id = orders.order_id AND location = ANY($1::text[])
+                  AND (state = 'submitted' OR state = 'planned' AND assigned))
             ORDER BY order_id
             FOR UPDATE
         )
