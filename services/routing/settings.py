@@ -12,7 +12,8 @@ from services.routing.decide.deadlines import Deadlines
 from services.routing.decide.guidance import Objective
 from services.routing.postal_areas import PostalAreaError, load_postal_areas
 from services.routing.service_price_files import ServicePriceError, load_service_prices
-from services.routing.tariff_files import ONLY_CARRIER, SHIPPED_RATE_CARDS, RateCardError, load_tariffs
+from services.routing.tariff_files import ONLY_CARRIER, SHIPPED_RATE_CARDS, load_tariffs
+from services.routing.tariff_tables import RateCardError
 from shared.config import Settings
 
 

@@ -1,6 +1,7 @@
 """The private servers: started, broken, restarted and stopped for real."""
 
 import asyncio
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,12 +21,12 @@ DIRECTORY_SAVE_SECONDS = 1.0
 
 
 def listening_addresses(stack: Stack) -> set[IPv4Address | IPv6Address]:
-    return {
-        ip_address(connection.laddr.ip)
-        for process in members_of(stack.directory)
-        for connection in process.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    connections = []
+    for process in members_of(stack.directory):
+        # Postgres has workers that live for moments.
+        with suppress(psutil.NoSuchProcess):
+            connections += process.net_connections(kind="tcp")
+    return {ip_address(connection.laddr.ip) for connection in connections if connection.status == psutil.CONN_LISTEN}
 
 
 def without_credentials(url: str) -> str:

@@ -21,7 +21,8 @@ from services.routing.postal_areas import PostalAreaError, load_postal_areas
 from services.routing.postal_codes import all_places, find_place
 from services.routing.replay import __main__ as command
 from services.routing.settings import MapSettings
-from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_tables import RateCardError
 from shared.contracts.fulfillment import LocationRegistered, LocationRegistrationRejected
 from shared.errors import BadConfiguration
 from shared.messaging.message import Transaction

@@ -29,7 +29,8 @@ from services.routing.postal_codes import find_place
 from services.routing.queries import locations
 from services.routing.replay.footing import Footings
 from services.routing.settings import PlanningSettings
-from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_tables import RateCardError
 from shared.contracts.fulfillment import FulfillmentAssigned, FulfillmentRequested, LocationRegistrationRejected
 from shared.messaging.message import Transaction
 from tests.routing.conftest import Desk

@@ -27,7 +27,8 @@ from services.routing.decide.rules import read_rules
 from services.routing.decide.tariffs import DimensionalWeight
 from services.routing.postal_codes import find_place
 from services.routing.replay import __main__ as command
-from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_tables import RateCardError
 from shared.contracts.envelope import new_id
 from shared.contracts.fulfillment import ThirdPartyRejected
 from shared.contracts.orders import OrderCancelRequested, ServiceLevel

@@ -29,7 +29,8 @@ from services.routing.decide.tariffs import (
     load_of,
 )
 from services.routing.settings import PlanningSettings
-from services.routing.tariff_files import SHIPPED_RATE_CARDS, RateCardError, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_files import SHIPPED_RATE_CARDS, card_files, load_tariffs, restore_tariffs
+from services.routing.tariff_tables import RateCardError
 from tests.routing.test_planner import CARRIER, TARIFFS, place, ways
 
 

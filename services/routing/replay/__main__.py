@@ -34,7 +34,8 @@ from services.routing.postal_codes import find_place
 from services.routing.queries.decisions import first_of_last, next_decisions, read_all_of_orders, read_came_back
 from services.routing.replay.account import Account, Question
 from services.routing.replay.footing import Footings
-from services.routing.tariff_files import RateCardError, load_tariffs
+from services.routing.tariff_files import load_tariffs
+from services.routing.tariff_tables import RateCardError
 from shared.database import prepare_connection
 from shared.errors import BadConfiguration
 from shared.messaging.message import Connection

@@ -13,7 +13,8 @@ from services.routing.decide.recording import DAMAGE, NotReplayableError, damage
 from services.routing.decide.rules import RuleSet, read_rules
 from services.routing.decide.tariffs import Tariffs
 from services.routing.queries import locations
-from services.routing.tariff_files import RateCardError, restore_tariffs
+from services.routing.tariff_files import restore_tariffs
+from services.routing.tariff_tables import RateCardError
 from shared.messaging.message import Connection
 
 KeyT = TypeVar("KeyT")
