@@ -93,6 +93,11 @@ def an_order(external_id: str, lines: Mapping[str, int], **changes: Any) -> Json
     return {**order, **changes}
 
 
+def _is_not_yet(answer: Answer) -> bool:
+    """Whether what was asked about is on its way to the service that is to do it: the answer says to ask again in a moment."""
+    return answer.status == 409 and answer.body.get("error", {}).get("code") == "not_yet"
+
+
 class System:
     """A running system."""
 
@@ -117,10 +122,10 @@ class System:
         for attempt in range(20):
             try:
                 async with self.http.request(method, self.processes.url("portal") + path, json=body, headers=headers) as response:
-                    if response.status == 503 and attempt < 19:
-                        await asyncio.sleep(0.5)
-                        continue
-                    return Answer(response.status, await response.json())
+                    answer = Answer(response.status, await response.json())
+                    if attempt == 19 or not (answer.status == 503 or _is_not_yet(answer)):
+                        return answer
+                await asyncio.sleep(0.5)
             except aiohttp.ClientError:
                 await asyncio.sleep(0.5)
         raise AssertionError(f"{method} {path}: the API did not answer")
