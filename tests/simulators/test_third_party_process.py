@@ -9,6 +9,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from shared.contracts.envelope import Envelope, new_id
 from shared.contracts.fulfillment import FulfillmentCancelRequested, FulfillmentRequested, PickLine
 from shared.contracts.orders import Address
 from tests.simulators.conftest import Bench
-from tests.tcp_proxy import proxy_to
+from tests.tcp_proxy import TcpProxy, proxy_to
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"accept_delay_seconds": 0.02, "label_delay_seconds": 0.02, "ship_delay_seconds": 0.02, "deliver_delay_seconds": 0.02}
@@ -222,12 +223,19 @@ async def test_it_notices_that_its_queue_was_deleted_and_consumes_the_new_one(si
     assert short(await bench.hear(4)) == {f"3pl.{kind}.v1": 1 for kind in ("accepted", "label_printed", "shipped", "delivered")}
 
 
-async def test_it_comes_back_when_its_connections_are_cut_and_says_what_was_unsaid(simulator: Simulator) -> None:
-    bench = simulator.bench
-    west = bench.codes["west"]
+@asynccontextmanager
+async def proxy_before(bench: Bench) -> AsyncIterator[TcpProxy]:
+    """A proxy between the broker and the 3PL in the west."""
     parts = urlsplit(bench.urls["west"])
     async with proxy_to(parts.hostname or "", parts.port or 0) as proxy:
         bench.urls["west"] = urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"))
+        yield proxy
+
+
+async def test_it_comes_back_when_its_connections_are_cut_and_says_what_was_unsaid(simulator: Simulator) -> None:
+    bench = simulator.bench
+    west = bench.codes["west"]
+    async with proxy_before(bench) as proxy:
         await simulator.start()
         ids = [new_id() for _ in range(60)]
         for number, fulfillment_id in enumerate(ids):
@@ -244,9 +252,7 @@ async def test_it_comes_back_when_its_connections_are_cut_and_says_what_was_unsa
 async def test_a_connection_that_dies_while_the_other_one_opens_is_not_the_end_of_a_3pl(simulator: Simulator) -> None:
     bench = simulator.bench
     west = bench.codes["west"]
-    parts = urlsplit(bench.urls["west"])
-    async with proxy_to(parts.hostname or "", parts.port or 0) as proxy:
-        bench.urls["west"] = urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"))
+    async with proxy_before(bench) as proxy:
         # A session opens one connection to read and then one to write: twice the second is the end of the first.
         proxy.jealous_connections = 4
         await simulator.start()
